@@ -1,0 +1,5 @@
+//! Runtime for one machine: a supervisor, proxy workers and a control process, no cluster needed.
+
+pub mod proxy;
+pub mod store;
+pub mod supervisor;

@@ -1,0 +1,1 @@
+//! Proxy worker: serves the last applied split, with or without the control process.

@@ -1,0 +1,1 @@
+//! Parent of workers and user processes, owner of the listening sockets.

@@ -1,0 +1,2 @@
+//! The `serinus` command.
+fn main() {}
