@@ -14,6 +14,7 @@ mod duration;
 mod name;
 mod order;
 mod plan;
+pub mod recipe;
 mod split;
 mod status;
 pub mod step;
