@@ -1,6 +1,6 @@
 //! Seeded simulations of the figures that a user is promised. The full tables are made by `benches/simulate.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use std::time::Duration;
 
