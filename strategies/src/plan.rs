@@ -170,6 +170,8 @@ pub struct RoutePlan {
     pub kind: RouteKind,
     /// How long the data plane may lag behind its own acknowledgement.
     pub settle: HumanDuration,
+    /// Weights are multiples of this.
+    pub finest: Weight,
     /// What it looks like when no rollout runs.
     pub rest: RouteRest,
 }

@@ -36,6 +36,8 @@ pub struct Status {
     pub verdicts: BTreeMap<ActivityId, Outcome>,
     /// How often a person asked for the present step's analysis again.
     pub again: u32,
+    /// How often a person asked for this attempt's guards again.
+    pub guards_again: u32,
     /// Revisions that were rolled back, latest last; at most [`Status::REVISIONS`].
     pub refused: Vec<Refused>,
     /// Revisions that were stable, latest last, the present one included; at most [`Status::REVISIONS`].
@@ -266,6 +268,7 @@ impl Status {
             accepted: vec![],
             verdicts: BTreeMap::new(),
             again: 0,
+            guards_again: 0,
             refused: vec![],
             recent: vec![],
             repairs: vec![],
