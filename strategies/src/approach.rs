@@ -140,14 +140,13 @@ impl Way<'_> {
 
     /// Stamps the arms that will be sent traffic under the present authority.
     fn claim(&mut self) {
-        let canary = match self.status.phase {
-            Phase::Stepping { .. } => self.target.canary.as_ref(),
-            _ => None,
-        };
-        let stable = match self.status.phase {
-            Phase::Stepping { .. } | Phase::Aborting { .. } | Phase::Promoting => self.target.stable.as_ref(),
-            Phase::Adopting => self.target.stable.as_ref().filter(|_| self.owner().is_none()),
-            _ => None,
+        let (stable, canary) = match self.status.phase {
+            Phase::Stepping { .. } => (self.target.stable.as_ref(), self.target.canary.as_ref()),
+            Phase::Aborting { .. } | Phase::Promoting => (self.target.stable.as_ref(), None),
+            Phase::Adopting if self.owner().is_none() => (self.target.stable.as_ref(), None),
+            Phase::Adopting | Phase::Idle | Phase::RolledBack { .. } | Phase::Leaving | Phase::Left => {
+                (None, None)
+            }
         };
         for arm in stable.into_iter().chain(canary) {
             if let Seen::Is(seen) = self.world.arm(arm)
@@ -498,10 +497,8 @@ impl Way<'_> {
         let asked = target.sizes.iter().map(|(arm, size)| (arm, *size));
         let present = |arm: &Option<Arm>| arm.clone().filter(|it| !target.sizes.contains_key(it));
         let (stable, canary) = (present(&target.stable), present(&target.canary));
-        let native = match self.status.phase {
-            Phase::Adopting if self.owner().is_some() => target.total,
-            _ => 0,
-        };
+        let natively = self.status.phase == Phase::Adopting && self.owner().is_some();
+        let native = if natively { target.total } else { 0 };
         let fixed = stable.iter().map(|arm| (arm, native)).chain(canary.iter().map(|arm| (arm, 0)));
         let all: Vec<(Arm, u32)> = asked.chain(fixed).map(|(arm, size)| (arm.clone(), size)).collect();
         for (arm, size) in all {
@@ -523,10 +520,10 @@ impl Way<'_> {
     /// While an owner takes the workload over, or rolls the first revision out, only that revision may be left.
     fn check_owners_arms(&mut self) {
         let (Some(owner), Some(stable)) = (self.owner(), &self.target.stable) else { return };
-        let goal = match self.status.phase {
-            Phase::Adopting | Phase::Promoting => OwnerGoal::HandedTo(stable.revision.clone()),
-            _ => return,
-        };
+        if !matches!(self.status.phase, Phase::Adopting | Phase::Promoting) {
+            return;
+        }
+        let goal = OwnerGoal::HandedTo(stable.revision.clone());
         let others = self.world.arms.iter().filter(|(arm, _)| *arm != stable);
         let left = others.filter_map(|(_, seen)| seen.get()).any(|it| it.desired > 0);
         let adopting = self.status.phase == Phase::Adopting;

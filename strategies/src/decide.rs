@@ -121,28 +121,18 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
 /// Every wait for the machine ends at the latest when its deadline passes.
 fn under_way_waiting(look: &Look<'_>, what: WaitingFor, until: Option<Timestamp>) -> Waiting {
     let status = look.status;
-    let deadline = match status.phase {
-        Phase::Stepping { .. } if status.hold != Some(Hold::ProgressDeadline) => {
-            progress_ends(look.plan, status)
-        }
-        Phase::Aborting { .. } => status.since.checked_add(look.plan.deadlines.abort.0).ok(),
-        _ => None,
+    let deadline = if let Phase::Aborting { .. } = status.phase {
+        status.since.checked_add(look.plan.deadlines.abort.0).ok()
+    } else {
+        let running = is_timed(&status.phase) && status.hold != Some(Hold::ProgressDeadline);
+        progress_ends(look.plan, status).filter(|_| running)
     };
     let until = [until, deadline.filter(|it| *it > look.now)].into_iter().flatten().min();
     Waiting { what, since: status.waited.since.unwrap_or(status.since), until }
 }
 
 fn is_timed(phase: &Phase) -> bool {
-    match phase {
-        Phase::Stepping { .. } => true,
-        Phase::Adopting
-        | Phase::Idle
-        | Phase::Promoting
-        | Phase::Aborting { .. }
-        | Phase::RolledBack { .. }
-        | Phase::Leaving
-        | Phase::Left => false,
-    }
+    phase.step().is_some()
 }
 
 fn counts_towards_progress(approach: &Approach) -> bool {

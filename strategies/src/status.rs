@@ -241,6 +241,23 @@ pub enum Cause {
     Leaving,
 }
 
+impl Phase {
+    /// The step it works on, while it works on one.
+    #[must_use]
+    pub fn step(&self) -> Option<usize> {
+        match self {
+            Self::Stepping { step } => Some(*step),
+            Self::Adopting
+            | Self::Idle
+            | Self::Promoting
+            | Self::Aborting { .. }
+            | Self::RolledBack { .. }
+            | Self::Leaving
+            | Self::Left => None,
+        }
+    }
+}
+
 impl Status {
     /// Largest number of orders remembered per attempt.
     pub const ORDERS: usize = 32;

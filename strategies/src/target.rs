@@ -228,10 +228,7 @@ impl Build<'_> {
     fn home(&self, owner: Option<OwnerGoal>) -> Target {
         let mut target = self.home_sizes();
         target.owner = owner;
-        target.canary = match self.status.phase {
-            Phase::RolledBack { .. } => self.canary(),
-            _ => None,
-        };
+        target.canary = self.canary().filter(|_| matches!(self.status.phase, Phase::RolledBack { .. }));
         let other = |arm: &Arm| Some(arm) != target.stable.as_ref();
         let alone = !self.world.arms.iter().any(|(arm, seen)| other(arm) && is_there(seen));
         for (id, route) in self.plan.routes() {

@@ -1,5 +1,7 @@
 //! Whole rollouts in a world that obeys at once.
 
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -35,10 +35,7 @@ pub(crate) fn open_orders(hold: &Hold) -> Vec<Action> {
 /// A late, repeated or foreign order is about something else.
 fn is_about(look: &Look<'_>, order: &Order) -> bool {
     let status = look.status;
-    let step = match status.phase {
-        Phase::Stepping { step } => look.plan.steps.get(step).map(|it| &it.name),
-        _ => None,
-    };
+    let step = status.phase.step().and_then(|step| look.plan.steps.get(step)).map(|it| &it.name);
     status.canary.as_ref() == Some(&order.revision)
         && status.attempt == order.attempt
         && order.step.as_ref().is_none_or(|it| Some(it) == step)
