@@ -24,7 +24,8 @@ pub struct Write {
 pub enum Change {
     /// Make this arm, with so many replicas. Stable and a baseline take the kept template.
     Create(Arm, u32),
-    /// Ask for so many replicas: exactly the arms that one object carries.
+    /// Ask for so many replicas: exactly the arms that one object carries. Of fewer, those that are not ready go
+    /// first.
     Size(#[serde(with = "pairs")] BTreeMap<Arm, u32>),
     /// Only stamp this arm with the epoch.
     Claim(Arm),

@@ -6,18 +6,24 @@
 //!
 //! Deliberately absent: Kubernetes, processes, proxies, judges. They are adapters' and runners' business.
 
+mod activities;
 mod activity;
+mod approach;
 mod arm;
+mod authority;
 mod change;
 mod decide;
 mod duration;
 mod name;
 mod order;
 mod plan;
+mod predict;
+mod reach;
 pub mod recipe;
 mod split;
 mod status;
 pub mod step;
+mod target;
 mod waiting;
 mod weight;
 mod world;
@@ -34,9 +40,12 @@ pub use crate::{
         Capacity, Consequence, Deadlines, Guard, Mode, OnVerdict, Plan, RollbackWindow, RouteKind, RoutePlan,
         RouteRest, Sizing, StableCapacity, Steering,
     },
+    predict::predict,
+    reach::{Load, need, reach, reach_by_entry, settled, settles_at},
     split::{Dest, Field, Matched, Pattern, RequestMatch, Share, Split, Sticky},
     status::{Accepted, Cause, End, Ended, Hold, Phase, Recent, Refused, Repair, Said, Status, Waited},
     step::{Goal, Leave, LeaveBehavior, Progress, Scale, Step, StepMatch, StepSeen},
+    target::{Aim, Target, target},
     waiting::{Waiting, WaitingFor},
     weight::{InvalidWeight, Weight},
     world::{

@@ -70,12 +70,13 @@ impl Default for OnVerdict {
 }
 
 /// What happens then.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Consequence {
     /// Everything back to stable.
     RollBack,
     /// Stay where we are until a person says how to go on.
+    #[default]
     Pause,
 }
 
@@ -170,6 +171,8 @@ pub struct RoutePlan {
     pub kind: RouteKind,
     /// How long the data plane may lag behind its own acknowledgement.
     pub settle: HumanDuration,
+    /// Weights are multiples of this.
+    pub finest: Weight,
     /// What it looks like when no rollout runs.
     pub rest: RouteRest,
 }

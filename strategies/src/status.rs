@@ -36,6 +36,8 @@ pub struct Status {
     pub verdicts: BTreeMap<ActivityId, Outcome>,
     /// How often a person asked for the present step's analysis again.
     pub again: u32,
+    /// How often a person asked for this attempt's guards again.
+    pub guards_again: u32,
     /// Revisions that were rolled back, latest last; at most [`Status::REVISIONS`].
     pub refused: Vec<Refused>,
     /// Revisions that were stable, latest last, the present one included; at most [`Status::REVISIONS`].
@@ -239,6 +241,23 @@ pub enum Cause {
     Leaving,
 }
 
+impl Phase {
+    /// The step it works on, while it works on one.
+    #[must_use]
+    pub fn step(&self) -> Option<usize> {
+        match self {
+            Self::Stepping { step } => Some(*step),
+            Self::Adopting
+            | Self::Idle
+            | Self::Promoting
+            | Self::Aborting { .. }
+            | Self::RolledBack { .. }
+            | Self::Leaving
+            | Self::Left => None,
+        }
+    }
+}
+
 impl Status {
     /// Largest number of orders remembered per attempt.
     pub const ORDERS: usize = 32;
@@ -266,6 +285,7 @@ impl Status {
             accepted: vec![],
             verdicts: BTreeMap::new(),
             again: 0,
+            guards_again: 0,
             refused: vec![],
             recent: vec![],
             repairs: vec![],

@@ -184,8 +184,6 @@ pub enum Progress {
     Ended(ActivityId, Verdict),
     /// Turn back.
     Failed(Cause),
-    /// Stay here until a person says how to go on.
-    Undecided(Name),
 }
 
 /// How one way of leaving a step behaves.

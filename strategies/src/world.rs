@@ -112,6 +112,8 @@ pub struct Owner {
     pub is: OwnerIs,
     /// Whether its template is another than what it runs.
     pub behind: Behind,
+    /// The revision it reports to pipelines as failed.
+    pub refused: Option<Revision>,
     /// The version of the object.
     pub fence: Fence,
 }

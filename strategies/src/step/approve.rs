@@ -22,12 +22,6 @@ impl Approve {
     }
 }
 
-impl Default for Consequence {
-    fn default() -> Self {
-        Self::Pause
-    }
-}
-
 impl LeaveBehavior for Approve {
     fn progress(&self, seen: &StepSeen<'_>) -> Progress {
         if seen.approved {
