@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use strategies::{HumanDuration, Weight};
 
 use super::{Ack, Capabilities, Matching, Mirroring, Reach, RouterKind};
-use crate::{address::ListenAddress, size::ByteSize};
+use crate::written::{ByteSize, ListenAddress};
 
 /// The proxy that is built in.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]

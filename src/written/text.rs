@@ -90,7 +90,7 @@ impl InvalidText {
     #[must_use]
     pub fn nearest(&self) -> Option<String> {
         let Self::Unknown { written, allowed } = self else { return None };
-        let near = crate::spec::nearest(written, allowed.iter().copied())?;
+        let near = super::nearest(written, allowed.iter().copied())?;
         Some(format!("$({near})"))
     }
 }
