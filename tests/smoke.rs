@@ -9,3 +9,8 @@ fn smoke() {
         println!("{:#?}", serinus::spec::compile::compile(&read.documents, None).map(|it| it.plan.steps.len()));
     }
 }
+#[test]
+fn schema() {
+    let s = serinus::spec::schema::of(serinus::spec::Kind::Rollout);
+    println!("{}", serde_json::to_string_pretty(s).unwrap());
+}
