@@ -115,10 +115,15 @@ impl Store {
         Ok(value)
     }
 
-    fn transact<T>(&mut self, work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let limits = self.journal_limits;
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::write)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StoreError::write)?;
         let mut change = Change::new(&transaction, limits);
         let value = work(&mut change)?;
         transaction.commit().map_err(StoreError::write)?;
@@ -169,7 +174,9 @@ impl Store {
             }
             Err(error) => {
                 // Reading goes on if it can at all.
-                if let Ok(connection) = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+                if let Ok(connection) =
+                    Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+                {
                     self.connection = connection;
                 }
                 Err(error)
@@ -235,7 +242,8 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
         // Some answer with a row, some do not.
         connection.query_row(pragma, [], |_| Ok(())).or_else(ignore_no_row).map_err(failed)?;
     }
-    let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    let check: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if check != "ok" {
         return Err(OpenError::corrupt(path, check));
     }

@@ -99,7 +99,10 @@ impl Watch {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a process id"))?;
         let handle = pidfd_open(pid, PidfdFlags::empty())?;
-        #[expect(deprecated, reason = "its successor is unsafe for types that may change their file; OwnedFd cannot")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for types that may change their file; OwnedFd cannot"
+        )]
         let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
         Ok(Self { pid, handle })
     }

@@ -79,9 +79,10 @@ impl Lifecycle {
         match self.stage {
             Stage::Waiting { until } => Some(until),
             Stage::Stopping { kill_at, killed: false } => Some(kill_at),
-            Stage::Starting { .. } | Stage::Running { .. } | Stage::Stopping { killed: true, .. } | Stage::Ended => {
-                None
-            }
+            Stage::Starting { .. }
+            | Stage::Running { .. }
+            | Stage::Stopping { killed: true, .. }
+            | Stage::Ended => None,
         }
     }
 

@@ -157,7 +157,10 @@ mod tests {
             log.take(format!("line {n}\n").as_bytes());
         }
         let sizes = sizes(directory.path());
-        assert_eq!(sizes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a.log", "a.log.1", "a.log.2"]);
+        assert_eq!(
+            sizes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["a.log", "a.log.1", "a.log.2"]
+        );
         assert!(sizes.iter().all(|(_, size)| *size <= 4096), "{sizes:?}");
         let text = fs::read_to_string(directory.path().join("a.log")).unwrap();
         assert!(text.ends_with("line 4999\n"));

@@ -109,6 +109,9 @@ mod tests {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let mut ports = Ports::new(port..=port, 0);
-        assert_eq!(ports.of(&"a").unwrap_err().to_string(), format!("no free port between {port} and {port}"));
+        assert_eq!(
+            ports.of(&"a").unwrap_err().to_string(),
+            format!("no free port between {port} and {port}")
+        );
     }
 }

@@ -85,7 +85,9 @@ pub fn exec_shim() -> i32 {
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
 enum ShimError {
-    #[error("this hidden command is started by the supervisor only: its standard input brings no order ({0})")]
+    #[error(
+        "this hidden command is started by the supervisor only: its standard input brings no order ({0})"
+    )]
     NoOrder(String),
     #[error("the supervisor that ordered this process is gone")]
     Orphan,

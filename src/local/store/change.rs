@@ -62,8 +62,11 @@ impl<'a> Change<'a> {
         status: &S,
     ) -> Result<u64, StoreError> {
         let sql = "SELECT fence FROM status WHERE rollout = ?1";
-        let found: Option<u64> =
-            self.transaction.query_row(sql, [rollout], |row| row.get(0)).optional().map_err(StoreError::Read)?;
+        let found: Option<u64> = self
+            .transaction
+            .query_row(sql, [rollout], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::Read)?;
         let found = found.unwrap_or(0);
         if found != expected {
             return Err(StoreError::Fenced { rollout: rollout.to_owned(), expected, found });
@@ -94,7 +97,9 @@ impl<'a> Change<'a> {
         let last: Option<(u64, String, String)> =
             self.transaction.query_row(sql, [rollout], read).optional().map_err(StoreError::Read)?;
         let generation = match last {
-            Some((generation, before, read_as)) if before == written && read_as == parsed => return Ok(generation),
+            Some((generation, before, read_as)) if before == written && read_as == parsed => {
+                return Ok(generation);
+            }
             Some((generation, ..)) => generation + 1,
             None => 1,
         };
@@ -165,20 +170,23 @@ impl<'a> Change<'a> {
         let ends = read::ends(self.transaction)?;
         let sequence = ends.last + 1;
         let digest = journal::digest(ends.last_digest, sequence, record);
-        let sql = "INSERT INTO journal (sequence, rollout, at, kind, body, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql =
+            "INSERT INTO journal (sequence, rollout, at, kind, body, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let at = record.at.to_string();
         self.execute(sql, params![sequence, record.rollout, at, record.kind, record.body, digest.0])?;
         let bytes = ends.bytes + record.body.len() as u64;
-        self.execute("UPDATE journal_ends SET last = ?1, last_digest = ?2, bytes = ?3", params![
-            sequence, digest.0, bytes
-        ])?;
+        self.execute(
+            "UPDATE journal_ends SET last = ?1, last_digest = ?2, bytes = ?3",
+            params![sequence, digest.0, bytes],
+        )?;
         self.trim_journal(ends.before_first, sequence, bytes)?;
         Ok(sequence)
     }
 
     fn trim_journal(&mut self, mut before_first: u64, last: u64, mut bytes: u64) -> Result<(), StoreError> {
         let mut dropped: Option<Digest> = None;
-        while last - before_first > 1 && (last - before_first > self.limits.records.max(1) || bytes > self.limits.bytes)
+        while last - before_first > 1
+            && (last - before_first > self.limits.records.max(1) || bytes > self.limits.bytes)
         {
             let sql = "DELETE FROM journal WHERE sequence = ?1 RETURNING digest, length(CAST(body AS BLOB))";
             let read = |row: &rusqlite::Row<'_>| Ok((Digest(row.get(0)?), row.get::<_, u64>(1)?));

@@ -77,7 +77,9 @@ impl OpenError {
 
     pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::corrupt(path, source.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::corrupt(path, source.to_string())
+            }
             Some(ErrorCode::DatabaseBusy) => Self::InUse { path: path.to_owned(), pid: "?".to_owned() },
             Some(_) | None => Self::Sqlite { path: path.to_owned(), source },
         }

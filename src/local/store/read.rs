@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
-use super::error::StoreError;
 use super::Store;
+use super::error::StoreError;
 use crate::journal::{Chain, Digest, Record};
 
 /// The status of a rollout as it was saved.
@@ -116,8 +116,13 @@ impl Store {
             let rollout: String = row.get(0)?;
             let parsed: String = row.get(4)?;
             let (generation, at, text) = (row.get(1)?, time(row, 2)?, row.get(3)?);
-            Ok(payload("document", &rollout, &parsed)
-                .map(|parsed| Document { rollout, generation, at, text, parsed }))
+            Ok(payload("document", &rollout, &parsed).map(|parsed| Document {
+                rollout,
+                generation,
+                at,
+                text,
+                parsed,
+            }))
         })
     }
 
@@ -132,8 +137,13 @@ impl Store {
             let parsed: String = row.get(3)?;
             let (generation, at, text) = (row.get(0)?, time(row, 1)?, row.get(2)?);
             let rollout = rollout.to_owned();
-            Ok(payload("document", &rollout, &parsed)
-                .map(|parsed| Document { rollout, generation, at, text, parsed }))
+            Ok(payload("document", &rollout, &parsed).map(|parsed| Document {
+                rollout,
+                generation,
+                at,
+                text,
+                parsed,
+            }))
         })
     }
 
@@ -161,7 +171,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Payload`].
-    pub fn orders<O: DeserializeOwned>(&self, rollout: &str, state: OrderState) -> Result<Vec<Order<O>>, StoreError> {
+    pub fn orders<O: DeserializeOwned>(
+        &self,
+        rollout: &str,
+        state: OrderState,
+    ) -> Result<Vec<Order<O>>, StoreError> {
         let sql = "SELECT id, sequence, rollout, at, state, closed_at, body FROM orders
                    WHERE rollout = ?1 AND state = ?2 ORDER BY sequence";
         rows(self.connection(), sql, params![rollout, state.text()], order)
@@ -230,11 +244,13 @@ pub(super) fn check_journal(connection: &Connection, count: u64) -> Result<(), S
     let mut chain = Chain::after(ends.before_first, ends.before_first_digest);
     if start > ends.before_first {
         let sql = "SELECT digest FROM journal WHERE sequence = ?1";
-        let digest = connection.query_row(sql, [start], |row| row.get(0)).optional().map_err(StoreError::Read)?;
+        let digest =
+            connection.query_row(sql, [start], |row| row.get(0)).optional().map_err(StoreError::Read)?;
         let missing = crate::journal::Broken::Missing { expected: start, found: start + 1 };
         chain = Chain::after(start, Digest(digest.ok_or(missing)?));
     }
-    let sql = "SELECT sequence, rollout, at, kind, body, digest FROM journal WHERE sequence > ?1 ORDER BY sequence";
+    let sql =
+        "SELECT sequence, rollout, at, kind, body, digest FROM journal WHERE sequence > ?1 ORDER BY sequence";
     let mut statement = connection.prepare(sql).map_err(StoreError::Read)?;
     let mut records = statement.query([start]).map_err(StoreError::Read)?;
     while let Some(row) = records.next().map_err(StoreError::Read)? {

@@ -52,7 +52,9 @@ pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     {
         let connection = Connection::open(&fresh).map_err(|e| OpenError::sqlite(&fresh, e))?;
         let mut script = String::from("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL; BEGIN;");
-        script.push_str("CREATE TABLE schema (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL) STRICT;");
+        script.push_str(
+            "CREATE TABLE schema (one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL) STRICT;",
+        );
         script.push_str("INSERT INTO schema VALUES (1, 0);");
         script.push_str(&upgrade_from(0));
         script.push_str("COMMIT;");
@@ -80,7 +82,9 @@ pub(super) fn check(path: &Path, connection: &Connection) -> Result<(), OpenErro
         return Err(OpenError::Newer { path: path.to_owned(), found, known: FORMAT });
     }
     if found < FORMAT {
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", upgrade_from(found))).map_err(failed)?;
+        connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT;", upgrade_from(found)))
+            .map_err(failed)?;
     }
     Ok(())
 }

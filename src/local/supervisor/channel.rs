@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -52,7 +52,10 @@ pub enum ChannelError {
 #[must_use]
 pub fn split(stream: UnixStream) -> (Reader, Writer) {
     let stream = Arc::new(stream);
-    (Reader { stream: stream.clone(), buffer: Vec::new(), scanned: 0, files: VecDeque::new() }, Writer { stream })
+    (
+        Reader { stream: stream.clone(), buffer: Vec::new(), scanned: 0, files: VecDeque::new() },
+        Writer { stream },
+    )
 }
 
 /// The reading half. Cancel safe: what has arrived stays here.
@@ -131,8 +134,10 @@ impl Writer {
         let mut sent = 0;
         while sent < message.len() {
             let now = if sent == 0 { files } else { &[] };
-            sent +=
-                self.stream.async_io(Interest::WRITABLE, || send(self.stream.as_fd(), &message[sent..], now)).await?;
+            sent += self
+                .stream
+                .async_io(Interest::WRITABLE, || send(self.stream.as_fd(), &message[sent..], now))
+                .await?;
         }
         Ok(())
     }
@@ -163,7 +168,10 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], files: &[BorrowedFd<'_>]) -> i
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "more open files than one message can bring"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "more open files than one message can bring",
+        ));
     }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
@@ -185,7 +193,8 @@ pub async fn bind(path: &Path) -> io::Result<tokio::net::UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = with_short_path(path, |short| async move { tokio::net::UnixListener::bind(short) }).await?;
+    let listener =
+        with_short_path(path, |short| async move { tokio::net::UnixListener::bind(short) }).await?;
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(listener)
 }
@@ -215,7 +224,8 @@ pub fn admit(stream: &UnixStream) -> io::Result<u32> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     let own = rustix::process::geteuid();
     if peer.uid != own && !peer.uid.is_root() {
-        let text = format!("user {} may not command a supervisor of user {}", peer.uid.as_raw(), own.as_raw());
+        let text =
+            format!("user {} may not command a supervisor of user {}", peer.uid.as_raw(), own.as_raw());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     Ok(peer.pid.as_raw_nonzero().get().unsigned_abs())

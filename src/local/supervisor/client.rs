@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 use super::SOCKET;
 use super::channel::{self, ChannelError, Reader, Writer};
 use super::protocol::{
-    Answer, Boot, Call, Event, ListenerSeen, Message, Observation, PROTOCOL, ProcessId, ProcessSeen, Refusal, Reply,
-    Request,
+    Answer, Boot, Call, Event, ListenerSeen, Message, Observation, PROTOCOL, ProcessId, ProcessSeen, Refusal,
+    Reply, Request,
 };
 use crate::local::process::{ProcessSpec, StopSignal};
 
@@ -104,7 +104,8 @@ impl Client {
             .map_err(|source| ClientError::NoSupervisor { state: state.to_owned(), source })?;
         let (calls, inbox) = mpsc::channel(64);
         let (events, outbox) = mpsc::channel(EVENTS);
-        let link = Link { socket, subscribed, inbox, events, waiting: BTreeMap::new(), next_id: 0, owed: false };
+        let link =
+            Link { socket, subscribed, inbox, events, waiting: BTreeMap::new(), next_id: 0, owed: false };
         tokio::spawn(link.run(channel::split(stream)));
         Ok((Self { calls }, Events { events: outbox }))
     }
@@ -148,10 +149,10 @@ impl Client {
         epoch: u64,
         spec: ProcessSpec,
     ) -> Result<ProcessSeen, ClientError> {
-        match self.call(Request::EnsureProcess { process, epoch, spec }).await? {
-            Answer::Process(seen) => Ok(seen),
-            _ => Err(ClientError::Unexpected),
-        }
+        let Answer::Process(seen) = self.call(Request::EnsureProcess { process, epoch, spec }).await? else {
+            return Err(ClientError::Unexpected);
+        };
+        Ok(seen)
     }
 
     /// This process shall end; [`Event::ProcessGone`] says when it has. `None` takes signal and grace of its spec.
@@ -174,10 +175,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn observe(&self) -> Result<Observation, ClientError> {
-        match self.call(Request::Observe).await? {
-            Answer::Seen(seen) => Ok(seen),
-            _ => Err(ClientError::Unexpected),
-        }
+        let Answer::Seen(seen) = self.call(Request::Observe).await? else {
+            return Err(ClientError::Unexpected);
+        };
+        Ok(seen)
     }
 
     /// The last lines a process printed, oldest first.
@@ -185,10 +186,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn lines(&self, process: ProcessId, count: usize) -> Result<Vec<String>, ClientError> {
-        match self.call(Request::Lines { process, count }).await? {
-            Answer::Lines(lines) => Ok(lines),
-            _ => Err(ClientError::Unexpected),
-        }
+        let Answer::Lines(lines) = self.call(Request::Lines { process, count }).await? else {
+            return Err(ClientError::Unexpected);
+        };
+        Ok(lines)
     }
 
     /// Exactly these addresses shall be listened on; all or none of the change happens.
@@ -199,10 +200,10 @@ impl Client {
         &self,
         listeners: BTreeMap<String, std::net::SocketAddr>,
     ) -> Result<Vec<ListenerSeen>, ClientError> {
-        match self.call(Request::EnsureListeners { listeners }).await? {
-            Answer::Listeners(seen) => Ok(seen),
-            _ => Err(ClientError::Unexpected),
-        }
+        let Answer::Listeners(seen) = self.call(Request::EnsureListeners { listeners }).await? else {
+            return Err(ClientError::Unexpected);
+        };
+        Ok(seen)
     }
 
     /// Exactly so many workers shall serve.
@@ -252,10 +253,8 @@ impl Client {
     }
 
     async fn done(&self, request: Request) -> Result<(), ClientError> {
-        match self.call(request).await? {
-            Answer::Done => Ok(()),
-            _ => Err(ClientError::Unexpected),
-        }
+        let Answer::Done = self.call(request).await? else { return Err(ClientError::Unexpected) };
+        Ok(())
     }
 }
 
@@ -334,7 +333,9 @@ impl Link {
                 }
             }
             // One event too many for a subscriber that is slow: it will look at everything instead.
-            Ok(Message::Event { event }) => self.owed |= self.subscribed && self.events.try_send(event).is_err(),
+            Ok(Message::Event { event }) => {
+                self.owed |= self.subscribed && self.events.try_send(event).is_err()
+            }
             // An event of a later version; whoever needs it knows its name.
             Err(_) => {}
         }
@@ -406,7 +407,8 @@ impl WorkerLink {
             .map_err(|source| ClientError::NoSupervisor { state: state.to_owned(), source })?;
         let (reader, writer) = channel::split(stream);
         let mut link = Self { socket, worker, reader, writer, ready: false };
-        let boot = timeout(CALL_TIMEOUT, link.hello()).await.map_err(|_| ClientError::Timeout(CALL_TIMEOUT))??;
+        let boot =
+            timeout(CALL_TIMEOUT, link.hello()).await.map_err(|_| ClientError::Timeout(CALL_TIMEOUT))??;
         Ok((link, boot))
     }
 
@@ -461,7 +463,8 @@ impl WorkerLink {
         let Answer::Boot(Boot { control_socket, listeners, config }) = result? else {
             return Err(ClientError::Unexpected);
         };
-        let config = config.map(|text| BASE64.decode(text)).transpose().map_err(|_| ClientError::Unexpected)?;
+        let config =
+            config.map(|text| BASE64.decode(text)).transpose().map_err(|_| ClientError::Unexpected)?;
         Ok(WorkerBoot { control_socket, listeners: self.listening(listeners)?, config })
     }
 

@@ -69,16 +69,19 @@ pub(super) fn receive<S: DeserializeOwned>() -> Result<(S, Vec<OwnedFd>), String
     let mut byte = [0; 1];
     let (_, first) =
         channel::receive(stdin.as_fd(), &mut byte).map_err(|e| said("standard input brings nothing", &e))?;
-    let [text, stdin_was]: [OwnedFd; 2] = first.try_into().map_err(|_| "two files were expected".to_owned())?;
+    let [text, stdin_was]: [OwnedFd; 2] =
+        first.try_into().map_err(|_| "two files were expected".to_owned())?;
     let mut json = Vec::new();
     File::from(text).read_to_end(&mut json).map_err(|e| said("the state cannot be read", &e))?;
-    let envelope: Envelope<S> = serde_json::from_slice(&json).map_err(|e| said("the state is not readable", &e))?;
+    let envelope: Envelope<S> =
+        serde_json::from_slice(&json).map_err(|e| said("the state is not readable", &e))?;
     if envelope.format > FORMAT {
         return Err(format!("the state is of format {}, this version reads up to {FORMAT}", envelope.format));
     }
     let mut files = Vec::new();
     while files.len() < envelope.files {
-        let (read, some) = channel::receive(stdin.as_fd(), &mut byte).map_err(|e| said("files are missing", &e))?;
+        let (read, some) =
+            channel::receive(stdin.as_fd(), &mut byte).map_err(|e| said("files are missing", &e))?;
         if read == 0 {
             return Err(format!("{} files were announced, {} came", envelope.files, files.len()));
         }

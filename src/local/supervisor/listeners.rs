@@ -59,7 +59,8 @@ impl Listeners {
     }
 
     pub(super) fn seen(&self) -> Vec<ListenerSeen> {
-        let seen = |(name, bound): (&String, &Bound)| ListenerSeen { name: name.clone(), address: bound.address };
+        let seen =
+            |(name, bound): (&String, &Bound)| ListenerSeen { name: name.clone(), address: bound.address };
         self.bound.iter().map(seen).collect()
     }
 
@@ -81,7 +82,9 @@ fn bind_one(name: &str, address: SocketAddr) -> Result<Bound, Refusal> {
     });
     match bound {
         Ok((real, socket)) => Ok(Bound { asked: address, socket, address: real }),
-        Err(error) => Err(Refusal::Listen { name: name.to_owned(), address, reason: advise(&error, address) }),
+        Err(error) => {
+            Err(Refusal::Listen { name: name.to_owned(), address, reason: advise(&error, address) })
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 #[derive(Debug)]
 pub(super) enum FromPeers {
     Connected { connection: ConnectionId, pid: u32, outbox: mpsc::Sender<Outgoing> },
-    Said { connection: ConnectionId, call: Result<Call, String> },
+    Said { connection: ConnectionId, call: Result<Box<Call>, String> },
     Gone { connection: ConnectionId },
 }
 

@@ -149,7 +149,8 @@ impl House {
                     name: (*name).to_owned(),
                     value: parameters.get(parameter).cloned().unwrap_or_default(),
                 });
-                let given = process.spec.env.iter().map(|v| EnvVar { name: v.name.clone(), value: text(&v.value) });
+                let given =
+                    process.spec.env.iter().map(|v| EnvVar { name: v.name.clone(), value: text(&v.value) });
                 Some(Launch {
                     parent: own_pid(),
                     command: process.spec.command.iter().map(text).collect(),

@@ -17,9 +17,9 @@ use crate::local::supervisor::server::{ConnectionId, Outgoing};
 pub(super) const MAX_WORKERS: u32 = 64;
 
 impl House {
-    pub(super) async fn follow(&mut self, connection: ConnectionId, call: Result<Call, String>) {
+    pub(super) async fn follow(&mut self, connection: ConnectionId, call: Result<Box<Call>, String>) {
         let Call { id, request } = match call {
-            Ok(call) => call,
+            Ok(call) => *call,
             Err(error) => {
                 let result = Err(Refusal::NotUnderstood(error));
                 return self.answer(connection, Reply { id: 0, result });

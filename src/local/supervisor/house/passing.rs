@@ -106,7 +106,9 @@ impl PassedStage {
         match self {
             Self::WaitingFor(ms) => Stage::Waiting { until: now + super::ms(ms) },
             Self::RunningFor(ms) => Stage::Running { since: now.checked_sub(super::ms(ms)).unwrap_or(now) },
-            Self::Stopping { kill_in, killed } => Stage::Stopping { kill_at: now + super::ms(kill_in), killed },
+            Self::Stopping { kill_in, killed } => {
+                Stage::Stopping { kill_at: now + super::ms(kill_in), killed }
+            }
             Self::Ended => Stage::Ended,
         }
     }
@@ -147,7 +149,15 @@ impl House {
             let Process { kept, spec, epoch, port, leaving, then } = process;
             let (id, child) = (id.clone(), files.child(kept, now)?);
             let (spec, then) = (spec.clone(), then.clone());
-            processes.push(PassedProcess { id, child, spec, epoch: *epoch, port: *port, leaving: *leaving, then });
+            processes.push(PassedProcess {
+                id,
+                child,
+                spec,
+                epoch: *epoch,
+                port: *port,
+                leaving: *leaving,
+                then,
+            });
         }
         let mut workers = Vec::new();
         for (number, worker) in &self.workers {
@@ -179,7 +189,10 @@ impl House {
     }
 
     /// The supervisor that `passed` describes, and the second half of its upgrade.
-    pub(in crate::local::supervisor) fn resume(passed: Passed, files: Vec<OwnedFd>) -> Result<Self, SupervisorError> {
+    pub(in crate::local::supervisor) fn resume(
+        passed: Passed,
+        files: Vec<OwnedFd>,
+    ) -> Result<Self, SupervisorError> {
         let mut files: Vec<Option<OwnedFd>> = files.into_iter().map(Some).collect();
         let mut file = |place: usize| {
             let missing = || SupervisorError::NoHandover(format!("file {place} is missing"));

@@ -39,7 +39,11 @@ impl Upgrade {
 }
 
 impl House {
-    pub(super) fn begin_upgrade(&mut self, executable: Option<PathBuf>, asked_by: Option<(ConnectionId, u64)>) {
+    pub(super) fn begin_upgrade(
+        &mut self,
+        executable: Option<PathBuf>,
+        asked_by: Option<(ConnectionId, u64)>,
+    ) {
         let executable = executable.unwrap_or_else(|| self.settings.executable.clone());
         let refusal = if self.ending != Ending::No {
             Some(Refusal::ShuttingDown)
@@ -60,7 +64,8 @@ impl House {
         self.upgrade_error = None;
         tracing::info!(executable = %executable.display(), "upgrading");
         // One worker at least, even where none is wanted: it proves that the program works.
-        let fresh = (0..self.settings.workers.max(1)).map(|_| self.add_worker(self.generation + 1, now)).collect();
+        let fresh =
+            (0..self.settings.workers.max(1)).map(|_| self.add_worker(self.generation + 1, now)).collect();
         let deadline = now + super::ms(self.settings.ready_ms);
         self.upgrade = Some(Upgrade { executable, fresh, deadline, asked_by });
     }

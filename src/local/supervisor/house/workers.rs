@@ -51,7 +51,8 @@ impl House {
         worker.kept.since = clock::now();
         let act = worker.kept.life.stop(super::ms(within), now);
         if let Some(connection) = worker.connection
-            && let Ok(line) = serde_json::to_vec(&Message::Event { event: Event::Drain { within_ms: within } })
+            && let Ok(line) =
+                serde_json::to_vec(&Message::Event { event: Event::Drain { within_ms: within } })
         {
             self.say(connection, Outgoing { line, files: Vec::new(), sent: None });
         }
