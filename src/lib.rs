@@ -1,4 +1,6 @@
 //! Progressive delivery for any workload behind any router.
 
 pub mod clock;
+pub mod failpoint;
+pub mod journal;
 pub mod local;
