@@ -8,6 +8,7 @@
 pub mod absolute;
 pub mod dispersion;
 pub mod divergence;
+pub mod fixed;
 pub mod gauge;
 pub mod hypergeometric;
 pub mod increment;
@@ -17,3 +18,4 @@ pub mod planner;
 pub mod prior;
 pub mod ratio;
 pub mod sample_ratio;
+pub mod sequence;
