@@ -12,6 +12,7 @@ pub mod fixed;
 pub mod gauge;
 pub mod hypergeometric;
 pub mod increment;
+pub mod kayenta;
 pub mod log;
 pub mod mixture;
 pub mod planner;

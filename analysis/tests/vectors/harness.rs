@@ -88,11 +88,13 @@ impl Case {
     }
 }
 
-fn number(value: &Value) -> Option<f64> {
+/// A number, also one that JSON has no word for.
+pub(crate) fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.parse().ok()).or_else(|| value.as_bool().map(f64::from))
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+/// A list of them.
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     let one = |it: &Value| number(it).unwrap_or_else(|| panic!("{it} is not a number"));
     value.as_array().map_or_else(|| vec![one(value)], |all| all.iter().map(one).collect())
 }
