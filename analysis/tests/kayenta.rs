@@ -22,10 +22,13 @@ use serde_json::Value;
 
 use harness::{Outcome, Test, number, numbers};
 
+/// How one vector is checked.
+type CheckVector = fn(&Value) -> Outcome;
+
 fn main() -> ExitCode {
     let file: Value =
         serde_json::from_str(include_str!("vectors/kayenta.json")).expect("kayenta.json is JSON");
-    let families: [(&str, fn(&Value) -> Outcome); 9] = [
+    let families: [(&str, CheckVector); 9] = [
         ("classifier", classifier),
         ("mann_whitney", mann_whitney),
         ("wilcoxon_diff", wilcoxon_diff),
