@@ -147,7 +147,7 @@ impl Judge for Sequential {
     fn tables(&self, setting: &Setting) -> Tables {
         let psi0 = self.roll_back.worse_than.times();
         let margin = self.promote.not_worse_than.times();
-        let errors = Prior::errors();
+        let errors = Prior::errors_of_any_size();
         let good = Prior::promotion(margin);
         let better = Prior::promotion(1.0);
         Tables {
