@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "tests")]
 
 mod control;
+mod failure;
+mod http2;
 mod rig;
 mod routing;
+mod smuggling;
+mod streaming;

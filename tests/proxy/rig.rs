@@ -278,13 +278,21 @@ impl Http1 {
     }
 }
 
-/// Sends bytes on a connection of their own and reads until the other side closes.
+/// Closes what rests, or sends half of something, after a moment.
+pub fn impatient(mut config: ListenerConfig) -> ListenerConfig {
+    config.timeouts.header_read_ms = 300;
+    config.timeouts.client_idle_ms = 300;
+    config.timeouts.stream_idle_ms = 300;
+    config
+}
+
+/// Sends bytes on a connection of their own and reads until the other side closes,
+/// which needs a worker that is impatient with idle connections ([`impatient`]).
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A server may refuse before everything is written.
     let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
