@@ -28,6 +28,25 @@ use serinus::local::proxy::{
 /// Longest time anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Name of every worker's thread.
+const WORKER: &str = "worker under test";
+
+/// Panics of workers. A panic in one of its tasks does not end a worker, so it would go unseen.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+fn count_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name() == Some(WORKER) {
+                PANICS.fetch_add(1, SeqCst);
+            }
+            before(info);
+        }));
+    });
+}
+
 /// A worker with one listener, `web`.
 pub struct Rig {
     pub address: SocketAddr,
@@ -52,7 +71,9 @@ impl Rig {
         let config = ProxyConfig { generation: 1, listeners: BTreeMap::from([("web".to_owned(), web)]) };
         let boot = WorkerBoot { worker, seed: 7, config: Some(config), drain_ms: Some(5_000) };
         let listeners = vec![("web".to_owned(), listener)];
-        let thread = std::thread::spawn(move || run_worker(boot, listeners, control));
+        count_panics();
+        let worker = std::thread::Builder::new().name(WORKER.to_owned());
+        let thread = worker.spawn(move || run_worker(boot, listeners, control)).unwrap();
         let control = WorkerClient::connect(&socket, PATIENCE).await.unwrap();
         Self { address, control, socket, generation: 1, thread: Some(thread), _dir: dir }
     }
@@ -96,10 +117,6 @@ impl Rig {
     pub fn ended(mut self) {
         self.thread.take().unwrap().join().unwrap().unwrap();
     }
-
-    pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
 }
 
 impl Drop for Rig {
@@ -111,6 +128,7 @@ impl Drop for Rig {
             && !std::thread::panicking()
         {
             thread.join().unwrap().unwrap();
+            assert_eq!(PANICS.load(SeqCst), 0, "a worker panicked");
         }
     }
 }
