@@ -2,4 +2,6 @@
 
 pub mod api;
 pub mod clock;
+pub mod failpoint;
+pub mod journal;
 pub mod local;
