@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod clock;
+pub mod engine;
 pub mod failpoint;
 pub mod journal;
 pub mod local;
+pub mod port;
