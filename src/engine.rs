@@ -135,7 +135,8 @@ pub async fn tick<O: Outside, K: Keep, A: Activities, C: Clock>(
     world.ran = ports.activities.outcomes();
     let at = ports.clock.now();
     let decided = settle(plan, &saved.status, &saved.orders, &world, at);
-    let inputs = record::Inputs { plan, status: &saved.status, orders: &saved.orders, world: &world, now: at };
+    let inputs =
+        record::Inputs { plan, status: &saved.status, orders: &saved.orders, world: &world, now: at };
     let record = recorder.record(&inputs, &decided);
     let done = act(ports, &saved, &decided, record.as_deref(), at).await;
     match &done {

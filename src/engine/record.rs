@@ -52,7 +52,9 @@ impl Inputs<'_> {
         let world = serde_json::to_value(self.world).unwrap_or(Value::Null);
         let mut parts: BTreeMap<String, Value> = match world {
             Value::Object(fields) => fields.into_iter().collect(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => BTreeMap::new(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                BTreeMap::new()
+            }
         };
         let mut add = |name: &str, value: Result<Value, serde_json::Error>| {
             parts.insert(name.to_owned(), value.unwrap_or(Value::Null));
@@ -197,7 +199,8 @@ impl Replayer {
 
     fn put_together(&self, record: &DecisionRecord) -> Result<Replayed, serde_json::Error> {
         let part = |name: &str| self.parts.get(name).cloned().unwrap_or(Value::Null);
-        let world = self.parts.iter().filter(|(name, _)| !["plan", "status", "orders"].contains(&name.as_str()));
+        let world =
+            self.parts.iter().filter(|(name, _)| !["plan", "status", "orders"].contains(&name.as_str()));
         let world = world.map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(Replayed {
             plan: serde_json::from_value(part("plan"))?,

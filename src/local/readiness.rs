@@ -4,12 +4,7 @@
 //! that a start is not made slow by the looking; afterwards as often as the document says. A process that was started
 //! anew counts as not ready until it has answered again.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -164,27 +159,23 @@ async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
     let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
     let broken = |error: hyper::Error| format!("no answer to GET {path}: {error}");
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
+        hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
     let request = http::Request::get(path)
         .header(http::header::HOST, address.to_string())
         .header(http::header::USER_AGENT, "serinus-readiness")
         .header(http::header::CONNECTION, "close")
         .body(Empty::new())
         .map_err(|error| format!("cannot ask {path}: {error}"))?;
-    // The connection is polled beside the request, and dropped with it: the body is nobody's concern.
-    let answer = tokio::select! {
-        answer = sender.send_request(request) => answer.map_err(broken)?,
-        ended = connection => return Err(format!("no answer to GET {path}: {}", why(ended))),
-    };
+    // It ends when the answer, or the question given up, is dropped; the body is nobody's concern.
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();
     match status.is_success() || status.is_redirection() {
         true => Ok(()),
         false => Err(format!("GET {path} answered {status}")),
     }
-}
-
-fn why(ended: Result<(), hyper::Error>) -> String {
-    ended.err().map_or_else(|| "the connection was closed".to_owned(), |error| error.to_string())
 }
 
 #[cfg(test)]

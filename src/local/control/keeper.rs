@@ -131,7 +131,10 @@ fn work(mut store: Store, mut inbox: mpsc::Receiver<Job>, tell: &watch::Sender<H
                 }
                 Err(mpsc::error::TryRecvError::Empty) => {
                     if let Err(error) = store.reopen() {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the store cannot be opened again");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the store cannot be opened again"
+                        );
                         wait = (wait * 2).min(REOPEN_MOST);
                     }
                     next_try = after(&store, wait);

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::Store;
 use super::change::{Change, text};
 use super::error::StoreError;
 use super::read::{payload, rows, time};
-use super::Store;
 
 /// An intent as it was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,8 @@ impl Store {
     pub fn objects<B: DeserializeOwned>(&self, rollout: &str) -> Result<Vec<Object<B>>, StoreError> {
         let sql = "SELECT name, fence, at, body FROM object WHERE rollout = ?1 ORDER BY name";
         rows(self.connection(), sql, params![rollout], |row| {
-            let (name, fence, at, body): (String, _, _, String) = (row.get(0)?, row.get(1)?, time(row, 2)?, row.get(3)?);
+            let (name, fence, at, body): (String, _, _, String) =
+                (row.get(0)?, row.get(1)?, time(row, 2)?, row.get(3)?);
             Ok(payload("object", &name, &body).map(|body| Object { name, fence, at, body }))
         })
     }
@@ -89,7 +90,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::open(directory.path()).unwrap();
         let at = Timestamp::UNIX_EPOCH;
-        let save = |store: &mut Store, expected| store.commit(|it| it.save_object("shop", "arm", expected, at, &1));
+        let save =
+            |store: &mut Store, expected| store.commit(|it| it.save_object("shop", "arm", expected, at, &1));
         let first = save(&mut store, 0).unwrap();
         assert!(matches!(save(&mut store, 0), Err(StoreError::Overtaken { .. })));
         store.commit(|it| it.remove_object("shop", "arm", first)).unwrap();

@@ -314,7 +314,11 @@ fn parse_time(text: &str, column: usize) -> rusqlite::Result<Timestamp> {
     text.parse().map_err(bad)
 }
 
-pub(super) fn payload<T: DeserializeOwned>(what: &'static str, of: &str, json: &str) -> Result<T, StoreError> {
+pub(super) fn payload<T: DeserializeOwned>(
+    what: &'static str,
+    of: &str,
+    json: &str,
+) -> Result<T, StoreError> {
     serde_json::from_str(json).map_err(|source| StoreError::Payload { what, of: of.to_owned(), source })
 }
 
