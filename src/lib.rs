@@ -1,4 +1,11 @@
 //! Progressive delivery for any workload behind any router.
 
+pub mod address;
+pub mod cli;
 pub mod clock;
 pub mod local;
+pub mod router;
+pub mod size;
+pub mod spec;
+pub mod text;
+pub mod workload;
