@@ -3,6 +3,8 @@
 pub mod address;
 pub mod cli;
 pub mod clock;
+pub mod failpoint;
+pub mod journal;
 pub mod local;
 pub mod router;
 pub mod size;
