@@ -1,6 +1,7 @@
 //! Progressive delivery for any workload behind any router.
 
 pub mod address;
+pub mod analyses;
 pub mod cli;
 pub mod clock;
 pub mod failpoint;
