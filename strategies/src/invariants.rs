@@ -25,7 +25,7 @@ pub use self::{
     exposure::{Exposure, exposure, needed, settled},
     rest::{check_decision, is_good},
     save::check_save,
-    serving::check_serving,
+    serving::{check_serving, serves},
     write::{after, check_write},
 };
 

@@ -63,18 +63,26 @@ pub fn exposure(plan: &Plan, world: &World, arm: &Arm, now: Timestamp) -> Exposu
     exposure_of(plan, world, arm, Of::Possible(now))
 }
 
-/// What can come to `arm`: per entry everything is followed from the top, and the worst entry counts.
+/// What can come to `arm`: the worst entry counts.
 pub(super) fn exposure_of(plan: &Plan, world: &World, arm: &Arm, of: Of) -> Exposure {
+    by_entry(plan, world, of)
+        .into_iter()
+        .filter_map(|mut met| met.remove(arm))
+        .fold(Exposure::default(), Exposure::worst)
+}
+
+/// What every arm meets, per entry: everything is followed from the top.
+pub(super) fn by_entry(plan: &Plan, world: &World, of: Of) -> Vec<BTreeMap<Arm, Exposure>> {
     match &plan.steering {
         Steering::Ratio => {
-            let there = world.arm(arm).get().is_some_and(|it| it.desired > 0);
-            Exposure { balanced: there, ..Exposure::default() }
+            let there = world.arms.iter().filter(|(_, it)| it.get().is_some_and(|it| it.desired > 0));
+            let met = Exposure { balanced: true, ..Exposure::default() };
+            vec![there.map(|(arm, _)| (arm.clone(), met.clone())).collect()]
         }
         Steering::Routes(routes) => {
             let entry = |kind: &RouteKind| matches!(kind, RouteKind::Weighted { .. } | RouteKind::Direct);
             let entries = routes.iter().filter(|(_, it)| entry(&it.kind));
-            let meets = |(id, _): (&RouteId, _)| flow(plan, world, id, of, 0).remove(arm).unwrap_or_default();
-            entries.map(meets).fold(Exposure::default(), Exposure::worst)
+            entries.map(|(id, _)| flow(plan, world, id, of, 0)).collect()
         }
     }
 }

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{
-        ALL, Exposure, Of, authorised, canary, exposure_of, has_ready, loose, needed, settled, stable, total,
+        ALL, Exposure, Of, authorised, by_entry, canary, exposure_of, has_ready, loose, needed, settled,
+        stable, total,
     },
 };
 use crate::{
@@ -23,7 +24,8 @@ pub fn check_write(
     now: Timestamp,
 ) -> Vec<Violation> {
     let after = after(plan, status, world, write);
-    let judge = Judge { plan, status, world, after: &after, write, now };
+    let (was, becomes) = (by_entry(plan, world, Of::Asked), by_entry(plan, &after, Of::Asked));
+    let judge = Judge { plan, status, world, after: &after, was, becomes, write, now };
     let mut found = Findings(vec![]);
     judge.fence(&mut found);
     judge.form(&mut found);
@@ -137,6 +139,9 @@ struct Judge<'a> {
     status: &'a Status,
     world: &'a World,
     after: &'a World,
+    /// What every arm is asked to get, per entry, before and after.
+    was: Vec<BTreeMap<Arm, Exposure>>,
+    becomes: Vec<BTreeMap<Arm, Exposure>>,
     write: &'a Write,
     now: Timestamp,
 }
@@ -209,25 +214,31 @@ impl Judge<'_> {
         }
     }
 
-    fn met(&self, world: &World, arm: &Arm) -> Exposure {
-        exposure_of(self.plan, world, arm, Of::Asked)
+    /// Before and after of `arm`, per entry.
+    fn changes<'b>(&'b self, arm: &'b Arm) -> impl Iterator<Item = (Exposure, Exposure)> + 'b {
+        let of = |met: &BTreeMap<Arm, Exposure>| met.get(arm).cloned().unwrap_or_default();
+        self.was.iter().zip(&self.becomes).map(move |(was, becomes)| (of(was), of(becomes)))
     }
 
     /// S1, S2, S6: of an arm whose traffic rises.
     fn rise(&self, found: &mut Findings, arm: &Arm) {
-        let (before, after) = (self.met(self.world, arm), self.met(self.after, arm));
-        self.authority(found, arm, &before, &after);
-        let balanced = after.balanced && !before.balanced && !self.is_stable(arm) && !self.is_first(arm);
-        let rises = Exposure { balanced: false, ..after.clone() }.exceeds(&before);
-        if self.plan.steering == Steering::Ratio || !(rises || balanced) {
-            return;
+        for (before, after) in self.changes(arm) {
+            self.authority(found, arm, &before, &after);
+            let balanced = after.balanced && !before.balanced && !self.is_stable(arm) && !self.is_first(arm);
+            let rises = Exposure { balanced: false, ..after.clone() }.exceeds(&before);
+            if self.plan.steering != Steering::Ratio && (rises || balanced) {
+                self.carried(found, arm, &after);
+            }
         }
+    }
+
+    fn carried(&self, found: &mut Findings, arm: &Arm, after: &Exposure) {
         let seen = self.world.arm(arm).get();
         let stamped = seen.is_some_and(|it| it.epoch == Some(self.status.epoch));
         found.require(stamped, "S2", || {
             format!("{arm} gets {after:?} without the stamp of {:?}: {seen:?}", self.status.epoch)
         });
-        let needed = needed(self.plan, self.total(), &after);
+        let needed = needed(self.plan, self.total(), after);
         let enough = has_ready(self.world, arm, needed) || (self.is_stable(arm) && self.may_overload(arm));
         found.require(enough, "S2", || format!("{arm} gets {after:?}, needs {needed} ready, has {seen:?}"));
     }
@@ -278,8 +289,8 @@ impl Judge<'_> {
             return nobody;
         }
         let carries = |arm: &&Arm| {
-            let met = self.met(self.world, arm);
-            has_ready(self.world, arm, needed(self.plan, self.total(), &met))
+            let needs = self.changes(arm).map(|(before, _)| needed(self.plan, self.total(), &before));
+            has_ready(self.world, arm, needs.max().unwrap_or(0))
         };
         let age = self.now.duration_since(self.status.since).unsigned_abs();
         let overdue =
