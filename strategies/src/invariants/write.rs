@@ -198,7 +198,7 @@ impl Judge<'_> {
         found.require(!over, "S7", || format!("{change:?} over an existing object"));
     }
 
-    /// S12, of splits: weights sum to all requests, and destinations are of the plan or exist.
+    /// S12, of splits: weights sum to all requests, and destinations are of the plan.
     fn form(&self, found: &mut Findings) {
         let Change::Split(route, split) = &self.write.change else { return };
         if let Share::Fixed(weights) = &split.share {
@@ -207,10 +207,10 @@ impl Judge<'_> {
         }
         for dest in split.dests() {
             let known = match &dest {
-                Dest::Arm(arm) => self.world.arm(arm).get().is_some() || split.weight_of(&dest).ppm() == 0,
+                Dest::Arm(_) => true,
                 Dest::Route(id) => self.plan.routes().any(|(it, _)| it == id),
             };
-            found.require(known, "S2", || format!("{route} is sent to {dest:?}, which is not there"));
+            found.require(known, "S12", || format!("{route} is sent to {dest:?}, which is not of the plan"));
         }
     }
 
@@ -282,7 +282,7 @@ impl Judge<'_> {
     /// has taken too long; never without one ready replica while another arm has some.
     fn may_overload(&self, home: &Arm) -> bool {
         let losing =
-            |arm: &&Arm| *arm != home && self.met(self.world, arm).exceeds(&self.met(self.after, arm));
+            |arm: &&Arm| *arm != home && self.changes(arm).any(|(before, after)| before.exceeds(&after));
         let losers: Vec<&Arm> = self.world.arms.keys().filter(losing).collect();
         let nobody = losers.iter().all(|it| !has_ready(self.world, it, 1));
         if !has_ready(self.world, home, 1) {
@@ -292,10 +292,13 @@ impl Judge<'_> {
             let needs = self.changes(arm).map(|(before, _)| needed(self.plan, self.total(), &before));
             has_ready(self.world, arm, needs.max().unwrap_or(0))
         };
+        nobody || self.is_overdue() || !losers.iter().all(carries)
+    }
+
+    /// Whether the abort has taken so long that it may overload stable.
+    fn is_overdue(&self) -> bool {
         let age = self.now.duration_since(self.status.since).unsigned_abs();
-        let overdue =
-            matches!(self.status.phase, Phase::Aborting { .. }) && age >= self.plan.deadlines.abort.0;
-        nobody || overdue || !losers.iter().all(carries)
+        matches!(self.status.phase, Phase::Aborting { .. }) && age >= self.plan.deadlines.abort.0
     }
 
     /// S3 and S11: of an arm whose replicas are lowered or retired.
@@ -337,7 +340,9 @@ impl Judge<'_> {
             counts.map(|it| if let Ready::Replicas(ready) = it { u64::from(ready) } else { 0 }).sum()
         };
         let (before, after) = (ready(self.world), ready(self.after));
-        if !one_pool || after >= before {
+        let overdue =
+            self.is_overdue() && stable(self.status).is_some_and(|it| has_ready(self.world, &it, 1));
+        if !one_pool || after >= before || overdue {
             return;
         }
         let total = u64::from(self.total());

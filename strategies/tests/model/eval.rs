@@ -183,6 +183,9 @@ impl Model {
     /// What a decision breaks when it arrives.
     pub fn check_landing(&self, st: &St, flight: Flight) -> Vec<Violation> {
         let Flight::Write { change, epoch, .. } = flight else { return vec![] };
+        if !self.accepts(st, flight) {
+            return vec![];
+        }
         let mut found = vec![];
         let object = match self.object(change) {
             super::state::Object::Arm(at) => {

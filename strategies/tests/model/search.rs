@@ -235,11 +235,8 @@ fn expand(
         };
         let Some(next) = model.step(&st, act, &seen, &truth) else { continue };
         if let Some(violation) = landing.into_iter().next() {
-            // A write that is refused because of its version does no harm.
-            if moved(&st, &next) {
-                found.failures.push((slot, Some(act), violation));
-                return;
-            }
+            found.failures.push((slot, Some(act), violation));
+            return;
         }
         found.transitions += 1;
         let packed = next.pack();
@@ -251,14 +248,6 @@ fn expand(
             found.edges.push((slot, to));
         }
     }
-}
-
-/// Whether anything but the decision on its way has changed.
-pub fn moved(before: &St, after: &St) -> bool {
-    let still = |st: &St| {
-        (st.arms.map(|it| (it.exists, it.desired, it.epoch)), st.routes.map(|it| (it.asked, it.epoch)))
-    };
-    still(before) != still(after)
 }
 
 /// The acts that lead through these states.

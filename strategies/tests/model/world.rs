@@ -467,32 +467,36 @@ impl Model {
         OwnerSt::Free
     }
 
-    /// Lets a decision take effect, if the object is still what it was decided on.
+    /// Whether the object is still what the decision was made on.
+    pub fn accepts(&self, st: &St, flight: Flight) -> bool {
+        let fresh = match flight {
+            Flight::None => false,
+            Flight::Save { base, .. } => base == st.ro.version,
+            Flight::Write { change, fence, .. } => match self.object(change) {
+                Object::Arm(at) => {
+                    let arm = &st.arms[usize::from(at)];
+                    if arm.exists { arm.version == fence } else { fence == ABSENT }
+                }
+                Object::Route(at) => {
+                    let route = &st.routes[usize::from(at)];
+                    if route.exists { route.version == fence } else { fence == ABSENT }
+                }
+                Object::Owner => st.owner.version == fence,
+                Object::Ro => false,
+            },
+        };
+        fresh || (self.config.blind && flight != Flight::None)
+    }
+
+    /// Lets a decision take effect, if it is accepted.
     fn land(&self, next: &mut St, flight: Flight) {
+        if !self.accepts(next, flight) {
+            return;
+        }
         match flight {
             Flight::None => {}
-            Flight::Save { ro, base } => {
-                if base == next.ro.version || self.config.blind {
-                    self.save(next, ro);
-                }
-            }
-            Flight::Write { change, fence, epoch } => {
-                let accepted = match self.object(change) {
-                    Object::Arm(at) => {
-                        let arm = &next.arms[usize::from(at)];
-                        if arm.exists { arm.version == fence } else { fence == ABSENT }
-                    }
-                    Object::Route(at) => {
-                        let route = &next.routes[usize::from(at)];
-                        if route.exists { route.version == fence } else { fence == ABSENT }
-                    }
-                    Object::Owner => next.owner.version == fence,
-                    Object::Ro => false,
-                };
-                if accepted || self.config.blind {
-                    self.write(next, change, epoch);
-                }
-            }
+            Flight::Save { ro, .. } => self.save(next, ro),
+            Flight::Write { change, epoch, .. } => self.write(next, change, epoch),
         }
     }
 
