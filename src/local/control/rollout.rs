@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use self::keep::StatusKeep;
+pub(super) use self::keep::shown;
 use super::{document::Understood, traffic::Traffic};
 use crate::{
     analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, planned_length},
@@ -192,14 +193,14 @@ impl Rollout {
         })
     }
 
-    /// Works until nothing of the rollout is left, or nobody holds it any more.
-    pub async fn run(mut self) {
+    /// Works until nothing of the rollout is left, or nobody holds it any more; answers whether the former.
+    pub async fn run(mut self) -> bool {
         let mut news = self.machine.fleet.news();
         let mut streaks = self.machine.fleet.streaks();
         loop {
             self.work().await;
             if self.status.phase == Phase::Left && self.dissolve().await {
-                return;
+                return true;
             }
             let until = self.until();
             let woken = tokio::select! {
@@ -214,7 +215,7 @@ impl Rollout {
                 () = sleep(until.unwrap_or(Duration::from_hours(1))) => Woken::ByTime,
             };
             match woken {
-                Woken::ByMessage(None) => return,
+                Woken::ByMessage(None) => return false,
                 Woken::ByMessage(Some(message)) => self.take(message).await,
                 Woken::ByStreak => self.poll(true).await,
                 Woken::ByTime | Woken::ByNews => {}
