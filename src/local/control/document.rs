@@ -22,7 +22,7 @@ use crate::{
 /// What is kept beside the text of a document.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Kept {
+pub(super) struct Kept {
     /// What the file is called in messages.
     pub path: String,
     /// What relative paths in it are relative to.
@@ -39,7 +39,7 @@ pub struct Kept {
 
 /// A document that was understood.
 #[derive(Clone, Debug)]
-pub struct Understood {
+pub(super) struct Understood {
     /// The rollout's name.
     pub name: Name,
     /// What the machine runs.
@@ -57,7 +57,7 @@ pub struct Understood {
 impl Understood {
     /// What the document asks for, once it is known which revision that is.
     #[must_use]
-    pub fn asked(&self, kept: &Kept) -> Asked {
+    pub(super) fn asked(&self, kept: &Kept) -> Asked {
         let upstreams = match &self.workload {
             Workload::Process(_) => BTreeMap::new(),
             Workload::Upstream(it) => it
@@ -85,7 +85,7 @@ impl Understood {
 
 /// Everything to say about a file, for callers.
 #[must_use]
-pub fn findings(read: &Read) -> Vec<Finding> {
+pub(super) fn findings(read: &Read) -> Vec<Finding> {
     let one = |it: &spec::Diagnostic| {
         let place = read.source.position(it.span.start);
         let report = Report { source: &read.source, diagnostics: std::slice::from_ref(it) };
@@ -105,7 +105,7 @@ pub fn findings(read: &Read) -> Vec<Finding> {
 ///
 /// # Errors
 /// When it is for a cluster, or asks for something that this machine has not.
-pub fn understand(
+pub(super) fn understand(
     documents: &[Placed],
     name: &str,
     base: &std::path::Path,
