@@ -22,7 +22,7 @@ use crate::{
 /// What is kept beside the text of a document.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Kept {
+pub(super) struct Kept {
     /// What the file is called in messages.
     pub path: String,
     /// What relative paths in it are relative to.
@@ -39,7 +39,7 @@ pub struct Kept {
 
 /// A document that was understood.
 #[derive(Clone, Debug)]
-pub struct Understood {
+pub(super) struct Understood {
     /// The rollout's name.
     pub name: Name,
     /// What the machine runs.
@@ -57,7 +57,7 @@ pub struct Understood {
 impl Understood {
     /// What the document asks for, once it is known which revision that is.
     #[must_use]
-    pub fn asked(&self, kept: &Kept) -> Asked {
+    pub(super) fn asked(&self, kept: &Kept) -> Asked {
         let upstreams = match &self.workload {
             Workload::Process(_) => BTreeMap::new(),
             Workload::Upstream(it) => it
@@ -85,7 +85,7 @@ impl Understood {
 
 /// Everything to say about a file, for callers.
 #[must_use]
-pub fn findings(read: &Read) -> Vec<Finding> {
+pub(super) fn findings(read: &Read) -> Vec<Finding> {
     let one = |it: &spec::Diagnostic| {
         let place = read.source.position(it.span.start);
         let report = Report { source: &read.source, diagnostics: std::slice::from_ref(it) };
@@ -101,11 +101,16 @@ pub fn findings(read: &Read) -> Vec<Finding> {
     read.diagnostics.iter().map(one).collect()
 }
 
-/// What a Rollout of a file means on this machine.
+/// What a Rollout of a file means on this machine. `check`: whether the files it names must be there now.
 ///
 /// # Errors
 /// When it is for a cluster, or asks for something that this machine has not.
-pub fn understand(documents: &[Placed], name: &str, base: &std::path::Path) -> Result<Understood, Refusal> {
+pub(super) fn understand(
+    documents: &[Placed],
+    name: &str,
+    base: &std::path::Path,
+    check: bool,
+) -> Result<Understood, Refusal> {
     let compiled =
         spec::compile::compile(documents, Some(name)).map_err(|it| Refusal::Invalid(it.to_string()))?;
     let Compiled { name, namespace: _, replicas, plan, analyses, runtime } = compiled;
@@ -116,8 +121,8 @@ pub fn understand(documents: &[Placed], name: &str, base: &std::path::Path) -> R
     };
     for listen in &mut proxy.listen {
         if let Some(tls) = &mut listen.tls {
-            tls.certificate = readable(base, &tls.certificate)?;
-            tls.key = readable(base, &tls.key)?;
+            tls.certificate = absolute(base, &tls.certificate, check)?;
+            tls.key = absolute(base, &tls.key, check)?;
         }
     }
     let definitions = analyses.iter().map(|(name, it)| Ok((name.clone(), definition(name, it)?)));
@@ -131,11 +136,13 @@ pub fn understand(documents: &[Placed], name: &str, base: &std::path::Path) -> R
     })
 }
 
-/// A file as an absolute path, if it can be opened: a worker that could not would serve nothing new for anybody.
-fn readable(base: &std::path::Path, path: &str) -> Result<String, Refusal> {
+/// A file as an absolute path. Checked when it is applied: a worker that could not open it would take nothing new.
+fn absolute(base: &std::path::Path, path: &str, check: bool) -> Result<String, Refusal> {
     let path = base.join(path);
-    std::fs::File::open(&path)
-        .map_err(|error| Refusal::Invalid(format!("cannot open {}: {error}", path.display())))?;
+    if check {
+        let cannot = |error| Refusal::Invalid(format!("cannot open {}: {error}", path.display()));
+        std::fs::File::open(&path).map_err(cannot)?;
+    }
     Ok(path.to_string_lossy().into_owned())
 }
 

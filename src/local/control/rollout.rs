@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use self::keep::StatusKeep;
+pub(super) use self::keep::shown;
 use super::{document::Understood, traffic::Traffic};
 use crate::{
     analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, planned_length},
@@ -42,7 +43,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// What a rollout is told.
-pub enum Message {
+pub(super) enum Message {
     /// Its document was applied again.
     Document(Box<(Understood, Asked)>),
     /// Where users reach it.
@@ -57,7 +58,7 @@ pub enum Message {
 
 /// What became of an order.
 #[derive(Clone, Debug)]
-pub struct Answered {
+pub(super) struct Answered {
     /// Whether it took effect.
     pub accepted: bool,
     /// Where the rollout stands now.
@@ -66,7 +67,7 @@ pub struct Answered {
 
 /// What others hold of a rollout at work.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(super) struct Told {
     /// How it stands, published at every change.
     pub view: watch::Sender<Option<Arc<RolloutView>>>,
     /// What was decided, as it was recorded.
@@ -80,7 +81,7 @@ impl Default for Told {
 }
 
 /// The analyses as the engine sees them.
-pub struct Judging(Analyses);
+pub(super) struct Judging(Analyses);
 
 impl Activities for Judging {
     fn reconcile(&mut self, run: &[strategies::Activity], now: Timestamp) {
@@ -97,7 +98,7 @@ impl Activities for Judging {
 }
 
 /// What a rollout begins with.
-pub struct Begin {
+pub(super) struct Begin {
     /// Its document.
     pub understood: Understood,
     /// What that asks for.
@@ -111,7 +112,7 @@ pub struct Begin {
 }
 
 /// One rollout at work.
-pub struct Rollout {
+pub(super) struct Rollout {
     name: Name,
     machine: Machine,
     plan: Plan,
@@ -151,7 +152,7 @@ impl Rollout {
     ///
     /// # Errors
     /// When store, supervisor or proxy cannot be reached; to be tried again.
-    pub async fn open(
+    pub(super) async fn open(
         machine: Machine,
         begin: Begin,
         inbox: mpsc::Receiver<Message>,
@@ -192,14 +193,14 @@ impl Rollout {
         })
     }
 
-    /// Works until nothing of the rollout is left, or nobody holds it any more.
-    pub async fn run(mut self) {
+    /// Works until nothing of the rollout is left, or nobody holds it any more; answers whether the former.
+    pub(super) async fn run(mut self) -> bool {
         let mut news = self.machine.fleet.news();
         let mut streaks = self.machine.fleet.streaks();
         loop {
             self.work().await;
             if self.status.phase == Phase::Left && self.dissolve().await {
-                return;
+                return true;
             }
             let until = self.until();
             let woken = tokio::select! {
@@ -214,7 +215,7 @@ impl Rollout {
                 () = sleep(until.unwrap_or(Duration::from_hours(1))) => Woken::ByTime,
             };
             match woken {
-                Woken::ByMessage(None) => return,
+                Woken::ByMessage(None) => return false,
                 Woken::ByMessage(Some(message)) => self.take(message).await,
                 Woken::ByStreak => self.poll(true).await,
                 Woken::ByTime | Woken::ByNews => {}
@@ -439,7 +440,7 @@ fn pod(revision: &Revision, it: &Replica) -> PodHealth {
 
 /// The addresses of a rollout's sockets, in the order of its document.
 #[must_use]
-pub fn addresses(
+pub(super) fn addresses(
     name: &str,
     proxy: &crate::router::Proxy,
     listening: &BTreeMap<String, SocketAddr>,

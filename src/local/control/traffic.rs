@@ -25,7 +25,7 @@ const RUNS: usize = 128;
 /// What is remembered.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Traffic {
+pub(super) struct Traffic {
     /// The attempt that the sums are of.
     attempt: u32,
     /// Whether that attempt is under way.
@@ -57,7 +57,7 @@ struct Lately {
 
 impl Traffic {
     /// Takes a reading of every worker that answered, of the entries of this rollout.
-    pub fn take(&mut self, counted: &[Counted], is_own: impl Fn(&str) -> bool, at: Timestamp) {
+    pub(super) fn take(&mut self, counted: &[Counted], is_own: impl Fn(&str) -> bool, at: Timestamp) {
         let mut lately = Lately { at, seconds: 1.0, by: BTreeMap::new(), latency: BTreeMap::new() };
         if let Some(before) = self.recent.back() {
             lately.seconds = at.duration_since(before.at).as_secs_f64().max(0.001);
@@ -112,7 +112,7 @@ impl Traffic {
     }
 
     /// Begins the sums anew where an attempt begins or ends.
-    pub fn follow(&mut self, status: &Status) {
+    pub(super) fn follow(&mut self, status: &Status) {
         let running = status.phase.step().is_some()
             || matches!(status.phase, strategies::Phase::Aborting { .. } | strategies::Phase::Promoting);
         if (self.attempt, self.running) == (status.attempt, running) {
@@ -127,13 +127,13 @@ impl Traffic {
 
     /// What `traffic` was when the last attempt ended.
     #[must_use]
-    pub fn last(&self) -> &[TrafficView] {
+    pub(super) fn last(&self) -> &[TrafficView] {
         &self.last
     }
 
     /// Sums and rates of each revision, stable first.
     #[must_use]
-    pub fn now(&self, status: &Status) -> Vec<TrafficView> {
+    pub(super) fn now(&self, status: &Status) -> Vec<TrafficView> {
         self.views(None, status)
     }
 
@@ -194,7 +194,7 @@ impl Traffic {
 
     /// The last seconds, one by one.
     #[must_use]
-    pub fn recent(&self) -> Vec<Second> {
+    pub(super) fn recent(&self) -> Vec<Second> {
         self.recent.iter().map(|it| Second { at: it.at, by: it.by.clone() }).collect()
     }
 }
