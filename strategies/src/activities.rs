@@ -1,0 +1,65 @@
+use jiff::Timestamp;
+
+use crate::{
+    Activity, ActivityId, LeaveBehavior, Phase, Plan, Purpose, Samples, Status, StepSeen, Window,
+    status::Said,
+};
+
+/// What should be running now: the present step's analyses once its goal has been seen to hold, and the guards
+/// whose step has begun.
+pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: Samples) -> Vec<Activity> {
+    let Phase::Stepping { step } = status.phase else { return vec![] };
+    let guards = plan.guards.iter().filter(|guard| {
+        let from = plan.step_named(&guard.from).unwrap_or(0);
+        from < step || (from == step && status.held.is_some())
+    });
+    let guards = guards.map(|guard| Activity::Analysis {
+        id: guard_id(status, guard),
+        purpose: Purpose::Guard,
+        analyses: vec![guard.name.clone()],
+        samples,
+        min: crate::HumanDuration::default(),
+        max: None,
+    });
+    let own = step_seen(plan, status, step, now).map(|seen| plan.steps[step].leave.activities(&seen));
+    guards.chain(own.into_iter().flatten().map(|it| with_samples(it, samples))).collect()
+}
+
+/// The id of a guard's run. Its window spans steps, so its evidence does too.
+pub(crate) fn guard_id(status: &Status, guard: &crate::Guard) -> ActivityId {
+    ActivityId {
+        attempt: status.attempt,
+        revision: status.canary.clone().unwrap_or_else(|| "".into()),
+        window: Window::From(guard.from.clone()),
+        name: guard.name.clone(),
+        again: status.guards_again,
+    }
+}
+
+/// What the present step may look at; `None` before its goal was first seen to hold.
+pub(crate) fn step_seen<'a>(
+    plan: &'a Plan,
+    status: &'a Status,
+    step: usize,
+    now: Timestamp,
+) -> Option<StepSeen<'a>> {
+    Some(StepSeen {
+        attempt: status.attempt,
+        revision: status.canary.as_ref()?,
+        step: &plan.steps.get(step)?.name,
+        held: status.held?,
+        now,
+        verdicts: &status.verdicts,
+        again: status.again,
+        approved: status.said == Said::Approved,
+    })
+}
+
+fn with_samples(activity: Activity, now: Samples) -> Activity {
+    match activity {
+        Activity::Analysis { id, purpose, analyses, samples: _, min, max } => {
+            Activity::Analysis { id, purpose, analyses, samples: now, min, max }
+        }
+        other @ (Activity::Hook { .. } | Activity::Preflight { .. }) => other,
+    }
+}

@@ -1,0 +1,54 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Arm, Epoch, Fence, Revision, RouteId, Split, split::pairs};
+
+/// One write, specific enough that an adapter has nothing left to choose.
+///
+/// An adapter applies it with the fence that [`decide`](crate::decide) saw as its precondition and never
+/// reads the object again to make it fit: a write whose fence has passed is refused, and the world observed anew.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Write {
+    /// What changes.
+    pub change: Change,
+    /// The version of the object it was decided on.
+    pub fence: Fence,
+    /// The authority it is written under; the object is stamped with it.
+    pub epoch: Epoch,
+}
+
+/// What a write changes.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// Make this arm, with so many replicas. Stable and a baseline take the kept template.
+    Create(Arm, u32),
+    /// Ask for so many replicas: exactly the arms that one object carries. Of fewer, those that are not ready go
+    /// first.
+    Size(#[serde(with = "pairs")] BTreeMap<Arm, u32>),
+    /// Only stamp this arm with the epoch.
+    Claim(Arm),
+    /// Retire this arm altogether.
+    Remove(Arm),
+    /// Split this route so.
+    Split(RouteId, Split),
+    /// Give every field of this route that the engine changed its stored value again.
+    Restore(RouteId),
+    /// Ask the instance manager below for this.
+    Own(OwnerGoal),
+}
+
+/// What delivery asks of the instance manager below.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnerGoal {
+    /// Roll your own template out again; nothing of ours is left.
+    Free,
+    /// Heal and size stable, and take no new template up.
+    Held,
+    /// The same, and tell pipelines that this revision failed.
+    Refused(Revision),
+    /// Own this revision's replicas, and no others.
+    HandedTo(Revision),
+}

@@ -1,0 +1,309 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Orders, Phase, Plan, Progress, Repair, RouteId,
+    Samples, Seen, Status, Waiting, WaitingFor, World, Write,
+    activities::{activities, step_seen},
+    approach::{Approach, approach},
+    authority::{self, Look, keep_latest, open_orders, progress_ends},
+    status::Said,
+    target::target,
+};
+
+/// The outcome of one look at the world.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[must_use = "a decision does nothing until it is saved or executed"]
+pub struct Decision {
+    /// What to do now: one thing.
+    pub next: Next,
+    /// What should be running now; whatever else runs is stopped.
+    pub run: Vec<Activity>,
+    /// What the rollout waits for.
+    pub waiting: Vec<Waiting>,
+}
+
+/// What to do now. Two objects are two decisions.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Next {
+    /// Nothing.
+    Rest,
+    /// Save this, then observe again.
+    Save(Box<Status>),
+    /// Write this, then observe again.
+    Write(Box<Write>),
+}
+
+impl Decision {
+    /// When to decide again even if nothing is observed to change.
+    #[must_use]
+    pub fn wake(&self) -> Option<Timestamp> {
+        self.waiting.iter().filter_map(|it| it.until).min()
+    }
+}
+
+/// Decides what to do now.
+///
+/// # Guarantees
+///
+/// - Deterministic and total: equal arguments give equal decisions, and every argument gives one.
+/// - Quiet: where the world already is as wanted, it rests.
+/// - Final: a revision that was rolled back is never given more traffic until someone orders a retry.
+/// - One step forward at most per call.
+pub fn decide(plan: &Plan, status: &Status, orders: &Orders, world: &World, now: Timestamp) -> Decision {
+    let wanted = match &world.wanted {
+        Seen::Is(wanted) => wanted,
+        Seen::Unread => return idle(status, WaitingFor::Observation { of: "workload".into() }),
+        Seen::Absent => return idle(status, WaitingFor::Workload),
+    };
+    if status.phase == Phase::Left {
+        return Decision { next: Next::Rest, run: vec![], waiting: vec![] };
+    }
+    if plan.mode == Mode::Off && !wanted.leaving {
+        return idle(status, WaitingFor::ModeOff);
+    }
+    let look = Look { plan, status, orders, world, wanted, now };
+    if let Some(next) = authority::next(&look) {
+        return save(&look, next);
+    }
+    let Some(target) = target(plan, status, world, wanted) else {
+        return idle(status, WaitingFor::Workload);
+    };
+    let approach = approach(plan, status, world, now, &target);
+    match approach.arrived() {
+        true => arrived(&look),
+        false => under_way(&look, approach),
+    }
+}
+
+/// Nothing can be done until something is observed.
+fn idle(status: &Status, what: WaitingFor) -> Decision {
+    let waiting = Waiting { what, since: status.since, until: None };
+    Decision { next: Next::Rest, run: vec![], waiting: vec![waiting] }
+}
+
+/// Activities follow the status as it will be once saved.
+fn save(look: &Look<'_>, next: Status) -> Decision {
+    let run = activities(look.plan, &next, look.now, Samples::Withheld);
+    Decision { next: Next::Save(Box::new(next)), run, waiting: vec![] }
+}
+
+/// The world is not yet as the phase wants it.
+fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
+    let status = look.status;
+    let counts = counts_towards_progress(&approach);
+    if counts && status.waited.since.is_none() && is_timed(&status.phase) {
+        let mut next = status.clone();
+        next.waited.since = Some(look.now);
+        return save(look, next);
+    }
+    let mut waiting: Vec<Waiting> =
+        approach.waiting.into_iter().map(|(what, until)| under_way_waiting(look, what, until)).collect();
+    let next = match approach.write {
+        None => Next::Rest,
+        Some(write) => match contest(look, &write) {
+            Contest::None => before_write(look, write),
+            Contest::Repair(next) => Next::Save(next),
+            Contest::Contested(it) => {
+                waiting.push(it);
+                Next::Rest
+            }
+        },
+    };
+    if let Next::Save(next) = next {
+        return save(look, *next);
+    }
+    Decision { next, run: activities(look.plan, status, look.now, Samples::Withheld), waiting }
+}
+
+/// Every wait for the machine ends at the latest when its deadline passes.
+fn under_way_waiting(look: &Look<'_>, what: WaitingFor, until: Option<Timestamp>) -> Waiting {
+    let status = look.status;
+    let deadline = if let Phase::Aborting { .. } = status.phase {
+        status.since.checked_add(look.plan.deadlines.abort.0).ok()
+    } else {
+        let running = is_timed(&status.phase) && status.hold != Some(Hold::ProgressDeadline);
+        progress_ends(look.plan, status).filter(|_| running)
+    };
+    let until = [until, deadline.filter(|it| *it > look.now)].into_iter().flatten().min();
+    Waiting { what, since: status.waited.since.unwrap_or(status.since), until }
+}
+
+fn is_timed(phase: &Phase) -> bool {
+    phase.step().is_some()
+}
+
+fn counts_towards_progress(approach: &Approach) -> bool {
+    approach.write.is_some() || approach.waiting.keys().any(|it| *it != WaitingFor::UsersOwn)
+}
+
+/// What stable was wanted to have is remembered before it is lowered.
+fn before_write(look: &Look<'_>, write: Write) -> Next {
+    if let (Change::Size(sizes), Some(stable)) = (&write.change, &look.status.stable) {
+        let lowered = sizes.iter().any(|(arm, size)| arm.revision == *stable && *size < look.wanted.replicas);
+        if lowered && look.status.lowered.is_none() {
+            let mut next = look.status.clone();
+            next.lowered = Some(look.wanted.replicas);
+            return Next::Save(Box::new(next));
+        }
+    }
+    Next::Write(Box::new(write))
+}
+
+enum Contest {
+    None,
+    Repair(Box<Status>),
+    Contested(Waiting),
+}
+
+/// Once a goal was seen to hold, only somebody else can have moved a route away from it. That is repaired, and
+/// recorded first; after three repairs in ten minutes the engine stops fighting.
+fn contest(look: &Look<'_>, write: &Write) -> Contest {
+    let status = look.status;
+    let route = match &write.change {
+        Change::Split(route, _) | Change::Restore(route) => route,
+        Change::Create(..) | Change::Size(_) | Change::Claim(_) | Change::Remove(_) | Change::Own(_) => {
+            return Contest::None;
+        }
+    };
+    let recorded = status.repairs.last().is_some_and(|it| it.route == *route && it.fence == write.fence);
+    if status.held.is_none() || recorded || write.fence == Fence::Absent {
+        return Contest::None;
+    }
+    let lately = |it: &&Repair| {
+        it.route == *route && it.at.checked_add(CONTEST_WINDOW).is_ok_and(|end| look.now < end)
+    };
+    let repairs: Vec<&Repair> = status.repairs.iter().filter(lately).collect();
+    if let (Some(oldest), true) = (repairs.first(), repairs.len() >= CONTEST_REPAIRS) {
+        let until = oldest.at.checked_add(CONTEST_WINDOW).ok();
+        return Contest::Contested(Waiting { what: contested(look, route), since: oldest.at, until });
+    }
+    let mut next = status.clone();
+    next.repairs.push(Repair { route: route.clone(), fence: write.fence, at: look.now });
+    keep_latest(&mut next.repairs, Status::REPAIRS);
+    Contest::Repair(Box::new(next))
+}
+
+fn contested(look: &Look<'_>, route: &RouteId) -> WaitingFor {
+    let manager = look.world.route(route).get().and_then(|it| it.manager.clone());
+    WaitingFor::Contested { object: Name::from(route.as_str()), field: "split".into(), manager }
+}
+
+/// So many repairs of one field ...
+const CONTEST_REPAIRS: usize = 3;
+/// ... within so long are a fight, not a repair.
+const CONTEST_WINDOW: std::time::Duration = std::time::Duration::from_mins(10);
+
+/// The world is as the phase wants it.
+fn arrived(look: &Look<'_>) -> Decision {
+    let status = look.status;
+    if let Some(since) = status.waited.since {
+        let mut next = status.clone();
+        next.waited.since = None;
+        next.waited.before +=
+            std::time::Duration::try_from(look.now.duration_since(since)).unwrap_or_default();
+        next.held = next.held.or(Some(look.now));
+        return save(look, next);
+    }
+    if status.held.is_none() {
+        let mut next = status.clone();
+        next.held = Some(look.now);
+        return save(look, next);
+    }
+    match &status.phase {
+        Phase::Adopting => {
+            let mut next = status.enter(Phase::Idle, look.now);
+            next.stable = Some(look.wanted.revision.clone());
+            next.remember_stable(look.wanted.revision.clone(), look.now);
+            save(look, next)
+        }
+        Phase::Promoting => {
+            let mut next = status.enter(Phase::Idle, look.now);
+            next.canary = None;
+            save(look, next)
+        }
+        Phase::Leaving => save(look, status.enter(Phase::Left, look.now)),
+        Phase::Aborting { cause } => save(look, status.turned_back(cause, look.now)),
+        Phase::Idle | Phase::RolledBack { .. } | Phase::Left => at_home(look),
+        Phase::Stepping { step } => progress(look, *step),
+    }
+}
+
+fn at_home(look: &Look<'_>) -> Decision {
+    if look.status.lowered.is_some() {
+        let mut next = look.status.clone();
+        next.lowered = None;
+        return save(look, next);
+    }
+    let (status, wanted) = (look.status, &look.wanted.revision);
+    let what = match status.stable.as_ref() == Some(wanted) {
+        true => None,
+        false if status.is_refused(wanted) => Some(WaitingFor::AnotherRevision { refused: wanted.clone() }),
+        false => Some(WaitingFor::ModePaused),
+    };
+    let waiting = what.map(|what| Waiting { what, since: status.since, until: None });
+    Decision { next: Next::Rest, run: vec![], waiting: waiting.into_iter().collect() }
+}
+
+/// The step's goal holds: is the step over?
+fn progress(look: &Look<'_>, step: usize) -> Decision {
+    let (plan, status) = (look.plan, look.status);
+    let Some(seen) = step_seen(plan, status, step, look.now) else {
+        return save(
+            look,
+            status.abort(crate::Cause::Superseded { by: look.wanted.revision.clone() }, look.now),
+        );
+    };
+    let answer = match status.said {
+        Said::Promoted | Said::PromotedFully => Progress::Done,
+        Said::Nothing | Said::Approved => plan.steps[step].leave.progress(&seen),
+    };
+    match (answer, held_back(look)) {
+        (Progress::Failed(cause), _) => save(look, status.abort(cause, look.now)),
+        (Progress::Ended(id, verdict), hold) => match (look.consequence(&id, verdict), hold) {
+            (Some(next), _) => save(look, next),
+            (None, Some(waiting)) => rest(look, waiting),
+            (None, None) => rest(look, person(look, open_orders(&Hold::Verdict { id, verdict }))),
+        },
+        (Progress::Done | Progress::Waiting(..), Some(waiting)) => rest(look, waiting),
+        (Progress::Done, None) => save(look, forward(look, step)),
+        (Progress::Waiting(what, until), None) => rest(look, Waiting { what, since: seen.held, until }),
+    }
+}
+
+/// Why no step is taken even if the present one is over.
+fn held_back(look: &Look<'_>) -> Option<Waiting> {
+    match &look.status.hold {
+        Some(hold) => Some(person(look, open_orders(hold))),
+        None if look.plan.mode == Mode::Paused => {
+            Some(Waiting { what: WaitingFor::ModePaused, since: look.status.since, until: None })
+        }
+        None => None,
+    }
+}
+
+fn person(look: &Look<'_>, any_of: Vec<crate::Action>) -> Waiting {
+    let since = look.status.held.unwrap_or(look.status.since);
+    Waiting { what: WaitingFor::Order { any_of }, since, until: None }
+}
+
+fn rest(look: &Look<'_>, waiting: Waiting) -> Decision {
+    let run = activities(look.plan, look.status, look.now, Samples::Count);
+    Decision { next: Next::Rest, run, waiting: vec![waiting] }
+}
+
+/// One step forward, or the commit.
+fn forward(look: &Look<'_>, step: usize) -> Status {
+    let (plan, status) = (look.plan, look.status);
+    if step >= plan.last_step() {
+        return status.commit(look.now);
+    }
+    let mut next = status.enter(Phase::Stepping { step: step + 1 }, look.now);
+    if !plan.goal_at(step).within(&plan.goal_at(step + 1)) {
+        // A step back takes something away from the canary: nothing decided before may land after it.
+        next.epoch = status.epoch.next();
+    }
+    next
+}

@@ -1,0 +1,240 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Goal, HumanDuration, Name, RouteId, Step, Weight};
+
+/// A rollout with every default resolved and everything checked: what [`decide`](crate::decide) works on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Whether the engine acts at all.
+    pub mode: Mode,
+    /// What to do, in order. Every strategy compiles to this list; the last step asks for all traffic.
+    pub steps: Vec<Step>,
+    /// Analyses that must not fail while a canary gets traffic.
+    pub guards: Vec<Guard>,
+    /// What a verdict leads to.
+    pub on_verdict: OnVerdict,
+    /// How many replicas may be where.
+    pub capacity: Capacity,
+    /// How long things may take.
+    pub deadlines: Deadlines,
+    /// Going back to a recent stable revision skips the steps. `None`: it does not.
+    pub rollback_window: Option<RollbackWindow>,
+    /// How replicas are moved.
+    pub sizing: Sizing,
+    /// How traffic is moved.
+    pub steering: Steering,
+}
+
+/// Whether the engine acts.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Active,
+    /// It goes no step further and starts nothing new; it still turns back.
+    Paused,
+    /// It writes nothing at all: native updates pass. The break-glass.
+    Off,
+}
+
+/// An analysis that runs beside the steps.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Guard {
+    /// Its name in the document.
+    pub name: Name,
+    /// The step it begins with; its window spans all that follow.
+    pub from: Name,
+}
+
+/// What a verdict that is no pass leads to.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct OnVerdict {
+    /// An analysis failed. Default `rollBack`.
+    pub fail: Consequence,
+    /// An analysis ended without a conclusion. Default `pause`.
+    pub inconclusive: Consequence,
+    /// An analysis could not measure. Default `pause`: a metric outage never rolls a fleet back.
+    pub error: Consequence,
+}
+
+impl Default for OnVerdict {
+    fn default() -> Self {
+        Self { fail: Consequence::RollBack, inconclusive: Consequence::Pause, error: Consequence::Pause }
+    }
+}
+
+/// What happens then.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Consequence {
+    /// Everything back to stable.
+    RollBack,
+    /// Stay where we are until a person says how to go on.
+    #[default]
+    Pause,
+}
+
+/// How many replicas may be where.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// What happens to stable's replicas as the canary grows.
+    pub stable: StableCapacity,
+    /// Replicas above the wanted number, of both sides together, as a share of it.
+    pub surge: Weight,
+    /// Replicas that may be missing, as a share of the wanted number. It lowers what a share of traffic needs.
+    pub max_unavailable: Weight,
+    /// How long the canary's replicas stay after an abort, to be looked at.
+    pub keep_canary: HumanDuration,
+}
+
+/// What happens to stable's replicas as the canary grows.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StableCapacity {
+    /// They stay, so that turning back never waits for a start.
+    #[default]
+    Keep,
+    /// They follow the traffic down, once the data plane has settled.
+    Follow,
+    /// They make room first: for machines without a spare replica.
+    InPlace,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Deadlines {
+    /// Time one step may spend waiting for replicas, data plane or hand-over. Default 10 m.
+    pub progress: HumanDuration,
+    /// Time an abort may spread over while stable gets ready; then everything goes to stable at once. Default 2 m.
+    pub abort: HumanDuration,
+    /// What the progress deadline leads to. Default `rollBack`.
+    pub then: Consequence,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            progress: HumanDuration::from_mins(10),
+            abort: HumanDuration::from_mins(2),
+            then: Consequence::RollBack,
+        }
+    }
+}
+
+/// Which former stable revisions are trusted without being looked at again.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RollbackWindow {
+    /// So many revisions back at most, up to 16.
+    pub revisions: u32,
+    /// Promoted at most so long ago.
+    pub age: HumanDuration,
+}
+
+/// How replicas are moved.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Sizing {
+    /// Each arm has its own number.
+    PerArm,
+    /// One number moves both sides: a StatefulSet's partition.
+    Partition,
+    /// The platform scales with the traffic: Knative.
+    Elastic,
+    /// Somebody else runs the replicas.
+    Fixed,
+}
+
+/// How traffic is moved.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Steering {
+    /// By the routes listed.
+    Routes(BTreeMap<RouteId, RoutePlan>),
+    /// By the ratio of replicas behind one load balancer.
+    Ratio,
+}
+
+/// One route and how it is to be used.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutePlan {
+    /// Its part in the DAG.
+    pub kind: RouteKind,
+    /// How long the data plane may lag behind its own acknowledgement.
+    pub settle: HumanDuration,
+    /// Weights are multiples of this.
+    pub finest: Weight,
+    /// What it looks like when no rollout runs.
+    pub rest: RouteRest,
+}
+
+/// The part a route has in the DAG.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RouteKind {
+    /// Where requests come in and are divided by weight, match and mirror.
+    Weighted {
+        /// The route that leads to stable. `None`: the arm itself.
+        stable: Option<RouteId>,
+        /// The route that leads to the canary. `None`: the arm itself.
+        canary: Option<RouteId>,
+    },
+    /// Leads to stable: a `-stable` Service. Pinned to the revision while a rollout runs.
+    ToStable,
+    /// Leads to the canary: a `-canary` Service.
+    ToCanary,
+    /// Where requests come in beside the weighted entries: the user's own Service, pinned to stable while a
+    /// rollout runs.
+    Direct,
+}
+
+/// What a route looks like when no rollout runs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RouteRest {
+    /// It stays ours: everything to stable.
+    OnStable,
+    /// Unpinned: it serves every ready replica of the workload.
+    ByReady,
+    /// As its owner wrote it: everything to this route, which is not ours to weigh.
+    Through(RouteId),
+}
+
+impl Plan {
+    /// What should hold in step `index`: every earlier step applied in order. Beyond the last step, the last.
+    #[must_use]
+    pub fn goal_at(&self, index: usize) -> Goal {
+        self.steps.iter().take(index.saturating_add(1)).fold(Goal::home(), |goal, step| step.goal(&goal))
+    }
+
+    /// The routes; none where traffic follows the ratio of replicas.
+    pub fn routes(&self) -> impl Iterator<Item = (&RouteId, &RoutePlan)> {
+        match &self.steering {
+            Steering::Routes(routes) => Some(routes.iter()),
+            Steering::Ratio => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+
+    /// The step of that name.
+    #[must_use]
+    pub fn step_named(&self, name: &Name) -> Option<usize> {
+        self.steps.iter().position(|it| it.name == *name)
+    }
+
+    /// Index of the last step, which asks for all traffic.
+    #[must_use]
+    pub fn last_step(&self) -> usize {
+        self.steps.len().saturating_sub(1)
+    }
+}

@@ -1,0 +1,302 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ActivityId, Epoch, Fence, Name, Outcome, Revision, RouteId, Verdict, split::pairs};
+
+/// All that is remembered between two decisions. Everything else is observed. Bounded in size.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The revision that serves users; `None` until the first one does.
+    pub stable: Option<Revision>,
+    /// The revision on trial, or the one that was tried last and refused.
+    pub canary: Option<Revision>,
+    /// Which try this is; raised by each start and each retry, for ever.
+    pub attempt: u32,
+    /// Counts changes of authority.
+    pub epoch: Epoch,
+    /// Where the rollout stands.
+    pub phase: Phase,
+    /// Since when it stands there.
+    pub since: Timestamp,
+    /// When the present goal was first seen to hold.
+    pub held: Option<Timestamp>,
+    /// Time spent waiting for replicas, data plane or hand-over since the phase or step began.
+    pub waited: Waited,
+    /// Why no step is taken; `None`: steps are taken.
+    pub hold: Option<Hold>,
+    /// What people said about the present step.
+    pub said: Said,
+    /// Orders of this attempt that took effect; at most [`Status::ORDERS`].
+    pub accepted: Vec<Accepted>,
+    /// Verdicts of this attempt; at most [`Status::VERDICTS`].
+    #[serde(with = "pairs")]
+    pub verdicts: BTreeMap<ActivityId, Outcome>,
+    /// How often a person asked for the present step's analysis again.
+    pub again: u32,
+    /// How often a person asked for this attempt's guards again.
+    pub guards_again: u32,
+    /// Revisions that were rolled back, latest last; at most [`Status::REVISIONS`].
+    pub refused: Vec<Refused>,
+    /// Revisions that were stable, latest last, the present one included; at most [`Status::REVISIONS`].
+    pub recent: Vec<Recent>,
+    /// Foreign changes that were repaired lately; at most [`Status::REPAIRS`].
+    pub repairs: Vec<Repair>,
+    /// The wanted number of replicas while stable runs fewer; restored on the way back.
+    pub lowered: Option<u32>,
+    /// How the last attempt ended.
+    pub last: Option<Ended>,
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    /// There is no stable revision yet: the first one is being brought up, or taken over as it is.
+    Adopting,
+    /// Stable is what is wanted.
+    Idle,
+    /// Working on this step of the plan.
+    Stepping {
+        /// Index into the plan.
+        step: usize,
+    },
+    /// The canary has been committed as stable; routes, replicas and owner follow.
+    Promoting,
+    /// Turning back.
+    Aborting {
+        /// Why.
+        cause: Cause,
+    },
+    /// Turned back. Final for this revision, until someone orders a retry.
+    RolledBack {
+        /// Why.
+        cause: Cause,
+    },
+    /// The Rollout is being deleted: routes and workload are given back.
+    Leaving,
+    /// Nothing of ours is left.
+    Left,
+}
+
+/// Time that counts towards the progress deadline.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waited {
+    /// Spent in waits that are over.
+    pub before: Duration,
+    /// Since when the present wait runs.
+    pub since: Option<Timestamp>,
+}
+
+/// Why no step is taken.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Hold {
+    /// A person ordered it.
+    Ordered {
+        /// Who.
+        by: Name,
+    },
+    /// This activity ended so.
+    Verdict {
+        /// Which.
+        id: ActivityId,
+        /// How.
+        verdict: Verdict,
+    },
+    /// The progress deadline passed and the plan says to pause then.
+    ProgressDeadline,
+}
+
+/// What people said about the present step.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Said {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Yes, where the step asks.
+    Approved,
+    /// End it as soon as its goal holds.
+    Promoted,
+    /// End it and everything after it as soon as the goal holds.
+    PromotedFully,
+}
+
+/// An order that took effect.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// Its id.
+    pub id: Name,
+    /// What was ordered.
+    pub action: crate::Action,
+    /// By whom.
+    pub by: Name,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Whether it let the rollout pass a gate that had not passed: an override.
+    pub overrode: bool,
+}
+
+/// A revision that was rolled back.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// Which.
+    pub revision: Revision,
+    /// Why.
+    pub cause: Cause,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A revision that was stable.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recent {
+    /// Which.
+    pub revision: Revision,
+    /// When it was promoted.
+    pub at: Timestamp,
+}
+
+/// A foreign change that is, or was, set right.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repair {
+    /// Of which route.
+    pub route: RouteId,
+    /// The version that the foreign change made.
+    pub fence: Fence,
+    /// When it was seen.
+    pub at: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// The revision that was tried.
+    pub revision: Revision,
+    /// Which try.
+    pub attempt: u32,
+    /// How it ended.
+    pub end: End,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum End {
+    /// It is stable now.
+    Promoted,
+    /// It was turned back.
+    RolledBack(Cause),
+    /// Another revision took its place before it was over, or stable was wanted again.
+    Superseded {
+        /// By which.
+        by: Revision,
+    },
+}
+
+/// Why a rollout turns back.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// A person or a pipeline ordered it.
+    Aborted {
+        /// Who.
+        by: Name,
+        /// In their words.
+        reason: Option<Name>,
+    },
+    /// An analysis did not pass.
+    Analysis {
+        /// Which.
+        id: ActivityId,
+        /// How it ended.
+        verdict: Verdict,
+        /// One sentence with the numbers.
+        because: Option<Name>,
+    },
+    /// Waiting for replicas, data plane or hand-over took longer than the plan allows.
+    ProgressDeadline,
+    /// Nobody approved in time.
+    NotApproved {
+        /// Which step.
+        step: Name,
+    },
+    /// Another revision is wanted.
+    Superseded {
+        /// Which.
+        by: Revision,
+    },
+    /// The Rollout is being deleted.
+    Leaving,
+}
+
+impl Phase {
+    /// The step it works on, while it works on one.
+    #[must_use]
+    pub fn step(&self) -> Option<usize> {
+        match self {
+            Self::Stepping { step } => Some(*step),
+            Self::Adopting
+            | Self::Idle
+            | Self::Promoting
+            | Self::Aborting { .. }
+            | Self::RolledBack { .. }
+            | Self::Leaving
+            | Self::Left => None,
+        }
+    }
+}
+
+impl Status {
+    /// Largest number of orders remembered per attempt.
+    pub const ORDERS: usize = 32;
+    /// Largest number of verdicts remembered per attempt.
+    pub const VERDICTS: usize = 256;
+    /// Largest number of refused, and of recent, revisions remembered.
+    pub const REVISIONS: usize = 16;
+    /// Largest number of repairs remembered.
+    pub const REPAIRS: usize = 8;
+
+    /// A rollout that has not begun.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            stable: None,
+            canary: None,
+            attempt: 0,
+            epoch: Epoch(1),
+            phase: Phase::Adopting,
+            since: now,
+            held: None,
+            waited: Waited::default(),
+            hold: None,
+            said: Said::Nothing,
+            accepted: vec![],
+            verdicts: BTreeMap::new(),
+            again: 0,
+            guards_again: 0,
+            refused: vec![],
+            recent: vec![],
+            repairs: vec![],
+            lowered: None,
+            last: None,
+        }
+    }
+
+    /// Whether this revision was rolled back and not retried.
+    #[must_use]
+    pub fn is_refused(&self, revision: &Revision) -> bool {
+        self.refused.iter().any(|it| it.revision == *revision)
+    }
+}

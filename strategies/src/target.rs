@@ -1,0 +1,304 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Arm, ArmSeen, Dest, Goal, Matched, OwnerGoal, Phase, Plan, Revision, RouteId, RouteKind, RoutePlan,
+    RouteRest, Scaler, Seen, Sizing, Split, StableCapacity, Status, Steering, Wanted, Weight, World,
+};
+
+/// What the present phase wants the world to be, whatever it is now. [`approach`](crate::approach) finds the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Replicas that carry all the traffic.
+    pub total: u32,
+    /// The arm that serves stable.
+    pub stable: Option<Arm>,
+    /// The arm on trial, while one is.
+    pub canary: Option<Arm>,
+    /// How many replicas each arm should have. Arms that are neither here nor in `kept` go.
+    pub sizes: BTreeMap<Arm, u32>,
+    /// Arms that stay as they are.
+    pub kept: BTreeSet<Arm>,
+    /// What each route should ask for.
+    pub routes: BTreeMap<RouteId, Aim>,
+    /// What the instance manager below should do; `None`: whatever it does.
+    pub owner: Option<OwnerGoal>,
+}
+
+/// What a route should ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Aim {
+    /// This, stamped with the present epoch.
+    Split(Split),
+    /// This, which is what it looks like when no rollout runs; no stamp.
+    Rest(Split),
+}
+
+/// The destination that stands for stable in a route of this kind.
+pub(crate) fn dest_of_stable(kind: &RouteKind, stable: &Revision) -> Dest {
+    match kind {
+        RouteKind::Weighted { stable: Some(route), .. } => Dest::Route(route.clone()),
+        RouteKind::Weighted { stable: None, .. }
+        | RouteKind::ToStable
+        | RouteKind::ToCanary
+        | RouteKind::Direct => Dest::Arm(Arm::main(stable.clone())),
+    }
+}
+
+/// What the present phase wants; `None` where nothing is to be done at all.
+#[must_use]
+pub fn target(plan: &Plan, status: &Status, world: &World, wanted: &Wanted) -> Option<Target> {
+    let build = Build { plan, status, world, wanted };
+    match &status.phase {
+        Phase::Adopting => Some(build.adopting()),
+        Phase::Idle => Some(build.home(build.idle_owner())),
+        Phase::Stepping { step } => Some(build.stepping(*step)),
+        Phase::Promoting => Some(build.promoting()),
+        Phase::Aborting { .. } => Some(build.aborting()),
+        Phase::RolledBack { .. } => {
+            let refused = status.canary.clone().map(OwnerGoal::Refused);
+            Some(build.home(build.has_owner().then_some(refused).flatten()))
+        }
+        Phase::Leaving => Some(build.home(build.has_owner().then_some(OwnerGoal::Free))),
+        Phase::Left => None,
+    }
+}
+
+struct Build<'a> {
+    plan: &'a Plan,
+    status: &'a Status,
+    world: &'a World,
+    wanted: &'a Wanted,
+}
+
+impl Build<'_> {
+    fn stable(&self) -> Option<Arm> {
+        self.status.stable.clone().map(Arm::main)
+    }
+
+    fn canary(&self) -> Option<Arm> {
+        let on_trial = |it: &&Revision| Some(*it) != self.status.stable.as_ref();
+        self.status.canary.as_ref().filter(on_trial).cloned().map(Arm::main)
+    }
+
+    fn has_owner(&self) -> bool {
+        self.world.owner.get().is_some()
+    }
+
+    /// The engine sizes stable where nobody else does, or where stable makes room.
+    fn sizes_stable(&self) -> bool {
+        !self.has_owner() || self.plan.capacity.stable != StableCapacity::Keep
+    }
+
+    fn idle_owner(&self) -> Option<OwnerGoal> {
+        (self.has_owner() && self.wanted_is_stable()).then_some(OwnerGoal::Free)
+    }
+
+    fn wanted_is_stable(&self) -> bool {
+        self.status.stable.as_ref() == Some(&self.wanted.revision)
+    }
+
+    fn empty(&self) -> Target {
+        Target {
+            total: self.wanted.replicas,
+            stable: self.stable(),
+            canary: None,
+            sizes: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            routes: BTreeMap::new(),
+            owner: None,
+        }
+    }
+
+    /// The first revision: bring it up, or wait until whoever rolls it out natively is done.
+    fn adopting(&self) -> Target {
+        let first = Arm::main(self.wanted.revision.clone());
+        let mut target = self.empty();
+        if self.has_owner() {
+            target.kept = self.world.arms.keys().cloned().chain([first.clone()]).collect();
+        } else {
+            match self.plan.sizing {
+                Sizing::PerArm | Sizing::Partition => {
+                    target.sizes.insert(first.clone(), self.wanted.replicas);
+                }
+                Sizing::Elastic | Sizing::Fixed => {
+                    target.kept.insert(first.clone());
+                }
+            }
+            for (id, route) in self.plan.routes() {
+                let split = Split::all_to(match &route.kind {
+                    RouteKind::Weighted { stable: Some(below), .. } => Dest::Route(below.clone()),
+                    RouteKind::Weighted { stable: None, .. }
+                    | RouteKind::ToStable
+                    | RouteKind::ToCanary
+                    | RouteKind::Direct => Dest::Arm(first.clone()),
+                });
+                target.routes.insert(id.clone(), Aim::Split(split));
+            }
+        }
+        target.stable = Some(first);
+        target
+    }
+
+    fn stepping(&self, step: usize) -> Target {
+        let goal = self.plan.goal_at(step);
+        let mut target = self.empty();
+        target.canary = self.canary();
+        target.owner = self.has_owner().then_some(OwnerGoal::Held);
+        self.size_both(&mut target, &goal);
+        for (id, route) in self.plan.routes() {
+            target.routes.insert(id.clone(), Aim::Split(self.lower(&goal, route)));
+        }
+        target
+    }
+
+    fn size_both(&self, target: &mut Target, goal: &Goal) {
+        let (Some(stable), Some(canary)) = (target.stable.clone(), target.canary.clone()) else { return };
+        if matches!(self.plan.sizing, Sizing::Elastic | Sizing::Fixed) {
+            target.kept.extend([stable, canary]);
+            return;
+        }
+        let total = self.wanted.replicas;
+        let on_canary = self.canary_replicas(goal, &canary);
+        let on_stable = match (&self.plan.steering, self.plan.capacity.stable) {
+            // One load balancer serves both sides alike, so the replicas are the split.
+            (Steering::Ratio, _) | (_, StableCapacity::InPlace) => total.saturating_sub(on_canary),
+            (Steering::Routes(_), StableCapacity::Keep) => total,
+            (Steering::Routes(_), StableCapacity::Follow) => goal.weight.complement().replicas_of(total),
+        };
+        target.sizes.insert(canary, on_canary);
+        match self.sizes_stable() || self.plan.steering == Steering::Ratio {
+            true => drop(target.sizes.insert(stable, on_stable)),
+            false => drop(target.kept.insert(stable)),
+        }
+    }
+
+    fn canary_replicas(&self, goal: &Goal, canary: &Arm) -> u32 {
+        let wished = goal.canary_replicas(self.wanted.replicas);
+        let wished = match self.plan.sizing {
+            Sizing::Partition => wished.min(self.wanted.replicas),
+            Sizing::PerArm | Sizing::Elastic | Sizing::Fixed => wished,
+        };
+        // An autoscaler that counts canary pods would be fed by a canary that follows it.
+        match (self.wanted.scaler, self.world.arm(canary), self.status.held) {
+            (Some(Scaler::CanaryToo), Seen::Is(seen), Some(_)) => seen.desired,
+            _ => wished,
+        }
+    }
+
+    /// All traffic is on the new stable already; now everything that names stable follows, then the old goes.
+    fn promoting(&self) -> Target {
+        let mut target = self.home_sizes();
+        for (id, route) in self.plan.routes() {
+            target.routes.insert(id.clone(), Aim::Split(self.lower(&Goal::home(), route)));
+        }
+        if self.has_owner()
+            && let Some(stable) = &self.status.stable
+        {
+            target.owner = Some(OwnerGoal::HandedTo(stable.clone()));
+            // What it owned before is its own to scale down.
+            target.kept.extend(self.world.arms.keys().cloned());
+        }
+        target
+    }
+
+    fn aborting(&self) -> Target {
+        let mut target = self.home_sizes();
+        target.canary = self.canary();
+        // Its replicas serve until the traffic has left them, and go in the phase after this one.
+        target.kept.extend(self.world.arms.keys().cloned());
+        if self.plan.steering == Steering::Ratio {
+            self.size_both(&mut target, &Goal::home());
+        }
+        target.owner = self.has_owner().then_some(OwnerGoal::Held);
+        for (id, route) in self.plan.routes() {
+            target.routes.insert(id.clone(), Aim::Split(self.homeward(id, route)));
+        }
+        target
+    }
+
+    /// The split of an abort: everything to stable, while `-canary` keeps pointing where it points.
+    fn homeward(&self, id: &RouteId, route: &RoutePlan) -> Split {
+        match (&route.kind, self.world.route(id)) {
+            (RouteKind::ToCanary, Seen::Is(seen)) => seen.asked.clone(),
+            _ => self.lower(&Goal::home(), route),
+        }
+    }
+
+    /// No rollout runs: routes rest once no other arm is left.
+    fn home(&self, owner: Option<OwnerGoal>) -> Target {
+        let mut target = self.home_sizes();
+        target.owner = owner;
+        target.canary = self.canary().filter(|_| matches!(self.status.phase, Phase::RolledBack { .. }));
+        let other = |arm: &Arm| Some(arm) != target.stable.as_ref();
+        let alone = !self.world.arms.iter().any(|(arm, seen)| other(arm) && is_there(seen));
+        for (id, route) in self.plan.routes() {
+            if self.status.stable.is_none() {
+                continue;
+            }
+            let aim = match (&route.rest, alone) {
+                (RouteRest::OnStable, _) => Aim::Rest(self.lower(&Goal::home(), route)),
+                (RouteRest::ByReady | RouteRest::Through(_), true) => {
+                    Aim::Rest(crate::predict::rest_of(self.plan, self.status, self.world, id))
+                }
+                (RouteRest::ByReady | RouteRest::Through(_), false) => Aim::Split(self.homeward(id, route)),
+            };
+            target.routes.insert(id.clone(), aim);
+        }
+        target
+    }
+
+    fn home_sizes(&self) -> Target {
+        let mut target = self.empty();
+        let Some(stable) = target.stable.clone() else { return target };
+        let sized = match self.plan.sizing {
+            Sizing::PerArm | Sizing::Partition => self.sizes_stable(),
+            Sizing::Elastic | Sizing::Fixed => false,
+        };
+        match sized {
+            true => drop(target.sizes.insert(stable, self.wanted.replicas)),
+            false => drop(target.kept.insert(stable)),
+        }
+        target
+    }
+
+    /// A goal in terms of stable and canary, as one route writes it.
+    fn lower(&self, goal: &Goal, route: &RoutePlan) -> Split {
+        let Some(stable) = self.status.stable.clone() else { return Split::fixed(BTreeMap::new()) };
+        let to_stable = dest_of_stable(&route.kind, &stable);
+        let Some(canary) = self.canary() else { return Split::all_to(to_stable) };
+        match &route.kind {
+            RouteKind::ToStable | RouteKind::Direct => Split::all_to(to_stable),
+            RouteKind::ToCanary => Split::all_to(Dest::Arm(canary)),
+            RouteKind::Weighted { canary: through, .. } => {
+                let to_canary = through.clone().map_or(Dest::Arm(canary), Dest::Route);
+                weighted(goal, to_stable, to_canary)
+            }
+        }
+    }
+}
+
+/// Whether an arm exists, or may exist.
+pub(crate) fn is_there(seen: &Seen<ArmSeen>) -> bool {
+    match seen {
+        Seen::Absent => false,
+        Seen::Unread | Seen::Is(_) => true,
+    }
+}
+
+/// The split of a weighted entry.
+fn weighted(goal: &Goal, to_stable: Dest, to_canary: Dest) -> Split {
+    let weights = [(to_stable, goal.weight.complement()), (to_canary.clone(), goal.weight)];
+    let matched = |(id, any_of): (&crate::Name, &Vec<crate::RequestMatch>)| Matched {
+        id: id.clone(),
+        any_of: any_of.clone(),
+        to: to_canary.clone(),
+    };
+    let mut split = Split::fixed(weights.into());
+    split.matches = goal.matches.iter().map(matched).collect();
+    if goal.mirror != Weight::ZERO {
+        split.mirrors.insert(to_canary.clone(), goal.mirror);
+    }
+    // Without a canary to stay with there is nobody to stick to.
+    split.sticky = goal.sticky.clone().filter(|_| goal.reaches_canary() && goal.weight != Weight::FULL);
+    split
+}

@@ -1,0 +1,254 @@
+//! Whole rollouts in a world that obeys at once.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use strategies::{
+    Acknowledged, Action, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision, Dest, End, Fence, Goal,
+    Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready, Revision,
+    RouteKind, RoutePlan, RouteRest, RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step,
+    Verdict, Wanted, Weight, Window, World, Write, decide,
+    step::{Bake, Until},
+};
+
+const REPLICAS: u32 = 4;
+
+fn step(name: &str, percent: u32, leave: Leave) -> Step {
+    let weight = Some(Weight::from_percent(percent));
+    Step { name: name.into(), weight, matches: vec![], mirror: None, sticky: None, scale: None, leave }
+}
+
+fn plan() -> Plan {
+    let until = || {
+        let (min, max) = (HumanDuration::from_mins(1), HumanDuration::from_mins(30));
+        Leave::Until(Until { analyses: vec!["golden".into()], min, max })
+    };
+    let route = RoutePlan {
+        kind: RouteKind::Weighted { stable: None, canary: None },
+        settle: HumanDuration::default(),
+        finest: Weight::from_ppm(1),
+        rest: RouteRest::OnStable,
+    };
+    Plan {
+        mode: Mode::Active,
+        steps: vec![
+            step("ten", 10, until()),
+            step("half", 50, until()),
+            step("full", 100, Leave::Bake(Bake { length: HumanDuration::from_mins(5) })),
+        ],
+        guards: vec![Guard { name: "golden".into(), from: "ten".into() }],
+        on_verdict: OnVerdict::default(),
+        capacity: Capacity {
+            stable: StableCapacity::Keep,
+            surge: Weight::FULL,
+            max_unavailable: Weight::ZERO,
+            keep_canary: HumanDuration::from_secs(30),
+        },
+        deadlines: Deadlines::default(),
+        rollback_window: None,
+        sizing: Sizing::PerArm,
+        steering: Steering::Routes([("web".into(), route)].into()),
+    }
+}
+
+/// A world that does at once what it is told, and a status that is saved.
+struct Kind {
+    plan: Plan,
+    status: Status,
+    orders: Orders,
+    world: World,
+    now: Timestamp,
+    writes: Vec<Write>,
+}
+
+impl Kind {
+    fn new(plan: Plan) -> Self {
+        let now = Timestamp::UNIX_EPOCH;
+        let routes = plan.routes().map(|(id, _)| (id.clone(), Seen::Absent)).collect();
+        let wanted = Wanted { revision: "v1".into(), replicas: REPLICAS, scaler: None, leaving: false };
+        let world = World {
+            wanted: Seen::Is(wanted),
+            arms: BTreeMap::new(),
+            routes,
+            owner: Seen::Absent,
+            ran: BTreeMap::new(),
+        };
+        Self { plan, status: Status::new(now), orders: Orders::default(), world, now, writes: vec![] }
+    }
+
+    fn decide(&self) -> Decision {
+        decide(&self.plan, &self.status, &self.orders, &self.world, self.now)
+    }
+
+    fn want(&mut self, revision: &str) {
+        if let Seen::Is(wanted) = &mut self.world.wanted {
+            wanted.revision = revision.into();
+        }
+    }
+
+    fn order(&mut self, action: Action) {
+        self.orders.0.push(Order {
+            id: format!("order-{}", self.orders.0.len()).into(),
+            action,
+            revision: self.status.canary.clone().unwrap(),
+            attempt: self.status.attempt,
+            step: None,
+            by: "someone".into(),
+            reason: None,
+            not_after: None,
+        });
+    }
+
+    /// Lets it run until it rests; every gate answers `verdict`, and so does every guard unless it is a pass.
+    fn settle(&mut self, verdict: Verdict) {
+        for _ in 0..500 {
+            let decision = self.decide();
+            match decision.next {
+                Next::Save(next) => {
+                    assert_ne!(self.status, *next, "a save changes something");
+                    self.status = *next;
+                }
+                Next::Write(write) => self.obey(*write),
+                Next::Rest => {
+                    let before = self.world.ran.len();
+                    for activity in &decision.run {
+                        let is_guard = matches!(activity.id().window, Window::From(_));
+                        if !(is_guard && verdict == Verdict::Pass) {
+                            let outcome = Outcome { verdict, because: None };
+                            self.world.ran.entry(activity.id().clone()).or_insert(outcome);
+                        }
+                    }
+                    let wake = decision.wake().filter(|at| *at > self.now);
+                    match (self.world.ran.len() > before, wake) {
+                        (true, _) => {}
+                        (false, Some(at)) => self.now = at,
+                        (false, None) => return,
+                    }
+                }
+            }
+        }
+        panic!("never rests: {:?}", self.status);
+    }
+
+    fn obey(&mut self, write: Write) {
+        let at = Fence::At(self.writes.len() as u64 + 1);
+        let mut size = |arm: &Arm, replicas: u32| {
+            let ready = Some(Ready::Replicas(replicas));
+            let seen = ArmSeen { desired: replicas, ready, epoch: Some(write.epoch), fence: at };
+            self.world.arms.insert(arm.clone(), Seen::Is(seen));
+        };
+        match &write.change {
+            Change::Create(arm, replicas) => size(arm, *replicas),
+            Change::Size(sizes) => sizes.iter().for_each(|(arm, replicas)| size(arm, *replicas)),
+            Change::Claim(arm) => {
+                if let Some(Seen::Is(seen)) = self.world.arms.get_mut(arm) {
+                    (seen.epoch, seen.fence) = (Some(write.epoch), at);
+                }
+            }
+            Change::Remove(arm) => drop(self.world.arms.remove(arm)),
+            Change::Split(route, split) => {
+                let acknowledged = Some(Acknowledged { split: split.clone(), since: self.now });
+                let (asked, epoch) = (split.clone(), Some(write.epoch));
+                let seen = RouteSeen { asked, epoch, acknowledged, manager: None, fence: at };
+                self.world.routes.insert(route.clone(), Seen::Is(seen));
+            }
+            Change::Restore(_) | Change::Own(_) => panic!("nothing to restore and nobody to hand over to"),
+        }
+        self.writes.push(write);
+    }
+
+    fn weight_of(&self, revision: &str) -> Weight {
+        let arm = Dest::Arm(Arm::main(revision.into()));
+        self.world.route(&"web".into()).get().map_or(Weight::ZERO, |it| it.asked.weight_of(&arm))
+    }
+
+    /// Every weight that was asked for `revision`, in percent.
+    fn weights_asked(&self, revision: &str) -> Vec<u32> {
+        let arm = Dest::Arm(Arm::main(revision.into()));
+        let split = |it: &Write| match &it.change {
+            Change::Split(_, split) => Some(split.weight_of(&arm).ppm() / 10_000),
+            _ => None,
+        };
+        self.writes.iter().filter_map(split).collect()
+    }
+
+    fn revisions(&self) -> Vec<Revision> {
+        self.world.arms.keys().map(|it| it.revision.clone()).collect()
+    }
+}
+
+fn with_stable() -> Kind {
+    let mut kind = Kind::new(plan());
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.status.phase, Phase::Idle);
+    assert_eq!(kind.weight_of("v1"), Weight::FULL);
+    kind
+}
+
+#[test]
+fn the_first_revision_is_brought_up_before_it_gets_traffic() {
+    let kind = with_stable();
+    assert_eq!(kind.status.stable, Some("v1".into()));
+    assert!(matches!(kind.writes[0].change, Change::Create(..)));
+    assert!(matches!(kind.decide().next, Next::Rest), "quiet afterwards");
+}
+
+#[test]
+fn a_good_canary_takes_every_step_and_becomes_stable() {
+    let mut kind = with_stable();
+    kind.want("v2");
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.status.phase, Phase::Idle);
+    assert_eq!(kind.status.stable, Some("v2".into()));
+    assert_eq!(kind.revisions(), ["v2".into()]);
+    assert_eq!(kind.weight_of("v2"), Weight::FULL);
+    assert_eq!(kind.status.last.as_ref().map(|it| &it.end), Some(&End::Promoted));
+    assert_eq!(kind.weights_asked("v2"), [0, 10, 50, 100, 100]);
+}
+
+#[test]
+fn a_bad_canary_is_turned_back_and_stays_refused() {
+    let mut kind = with_stable();
+    kind.want("v2");
+    kind.settle(Verdict::Fail);
+    assert!(matches!(&kind.status.phase, Phase::RolledBack { cause: Cause::Analysis { .. } }));
+    assert_eq!(kind.weight_of("v1"), Weight::FULL);
+    assert_eq!(kind.revisions(), ["v1".into()]);
+    let writes = kind.writes.len();
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.writes.len(), writes, "refused until retried");
+    kind.order(Action::Retry);
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.status.stable, Some("v2".into()));
+}
+
+#[test]
+fn an_inconclusive_gate_waits_for_a_person() {
+    let mut kind = with_stable();
+    kind.want("v2");
+    kind.settle(Verdict::Inconclusive);
+    assert!(matches!(kind.status.phase, Phase::Stepping { step: 0 }));
+    assert_eq!(kind.weight_of("v2"), Weight::from_percent(10));
+    kind.order(Action::PromoteFull);
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.status.stable, Some("v2".into()));
+}
+
+#[test]
+fn another_revision_goes_over_stable() {
+    let mut kind = with_stable();
+    kind.want("v2");
+    kind.settle(Verdict::Inconclusive);
+    kind.want("v3");
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.status.stable, Some("v3".into()));
+    assert_eq!(kind.revisions(), ["v3".into()]);
+    assert!(!kind.status.is_refused(&"v2".into()));
+}
+
+#[test]
+fn the_goal_of_a_step_sums_up_those_before_it() {
+    assert_eq!(plan().goal_at(1), Goal { weight: Weight::from_percent(50), ..Goal::home() });
+}
