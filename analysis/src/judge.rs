@@ -133,6 +133,11 @@ macro_rules! judges {
             /// The names of all judges, as written in a document.
             pub const NAMES: &[&str] = &[$($name,)*];
 
+            /// Its name, as written in a document.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$Kind(_) => $name,)* }
+            }
+
             /// What the configuration says that cannot be meant.
             pub fn check(&self) -> Vec<Problem> {
                 match self { $(Self::$Kind(it) => it.check(),)* }

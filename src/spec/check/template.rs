@@ -76,11 +76,7 @@ fn is_query(provider: &Provider) -> bool {
 }
 
 fn judge(judge: &AnyJudge, way: &[Key], check: &mut Check<'_>) {
-    let name = match judge {
-        AnyJudge::Sequential(_) => "sequential",
-        AnyJudge::Threshold(_) => "threshold",
-        AnyJudge::Pods(_) => "pods",
-    };
+    let name = judge.name();
     for problem in judge.check() {
         let way: Vec<Key> = way
             .iter()
