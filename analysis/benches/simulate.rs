@@ -27,11 +27,14 @@ const RATES: [(f64, f64); 8] = [
     (5000.0, 0.01),
 ];
 
+/// A table: its name on the command line, its runs per cell, and what makes it.
+type Table = (&'static str, u64, fn(u64));
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let divide = arguments.iter().filter_map(|it| it.parse::<u64>().ok()).next().unwrap_or(1);
     let words: Vec<&String> = arguments.iter().filter(|it| it.parse::<u64>().is_err()).collect();
-    let tables: [(&str, u64, fn(u64)); 9] = [
+    let tables: [Table; 9] = [
         ("equal", 2000, equal_canaries),
         ("information", 400, information),
         ("damage", 400, damage),
