@@ -27,7 +27,7 @@ fn main() {
     measure("errors, 500 requests, 0.1 % bad (Poisson form)", counts(0.001));
     measure("errors, 500 requests, 1 % bad (exact form for promotion)", counts(0.01));
     measure("errors, 500 requests, 20 % bad (exact form)", counts(0.2));
-    measure("latency, 500 requests, 11 buckets", |i| {
+    measure("latency, 3,500 requests, 11 buckets", |i| {
         let arm = |by: u64| (0..=11).map(|k| by * (20 + 30 * k + (i + k) % 5)).collect::<Vec<u64>>();
         Measured::Histogram(Histogram { bounds: BOUNDS.to_vec(), canary: arm(1), baseline: arm(9) })
     });
