@@ -3,5 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "tests")]
 
 mod control;
+mod draining;
+mod failure;
+mod http2;
+mod nonsense;
+mod process;
 mod rig;
 mod routing;
+mod smuggling;
+mod streaming;
+mod tls;
