@@ -1,5 +1,6 @@
 //! Measures what the judges promise, on synthetic traffic, and prints the tables of `docs/statistics.md`:
-//! `cargo bench -p analysis --bench simulate`. With a number behind `--`, runs per cell are divided by it.
+//! `cargo bench -p analysis --bench simulate`. With a number behind `--`, runs per cell are divided by it; with words,
+//! only those tables are made: `-- 10 equal damage`.
 
 #![allow(clippy::expect_used, reason = "a command that fails loudly")]
 
@@ -26,18 +27,29 @@ const RATES: [(f64, f64); 8] = [
     (5000.0, 0.01),
 ];
 
+/// A table: its name on the command line, its runs per cell, and what makes it.
+type Table = (&'static str, u64, fn(u64));
+
 fn main() {
-    let divide = std::env::args().filter_map(|it| it.parse::<u64>().ok()).next().unwrap_or(1);
-    let runs = |full: u64| (full / divide).max(20);
-    equal_canaries(runs(2000));
-    information(runs(400));
-    damage(runs(400));
-    late_onset(runs(400));
-    promotion(runs(400));
-    latency(runs(600), runs(150));
-    dispersion(runs(600));
-    side_by_side(runs(200));
-    planner_against_simulation(runs(200));
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    let divide = arguments.iter().filter_map(|it| it.parse::<u64>().ok()).next().unwrap_or(1);
+    let words: Vec<&String> = arguments.iter().filter(|it| it.parse::<u64>().is_err()).collect();
+    let tables: [Table; 9] = [
+        ("equal", 2000, equal_canaries),
+        ("information", 400, information),
+        ("damage", 400, damage),
+        ("late", 400, late_onset),
+        ("promotion", 400, promotion),
+        ("latency", 600, latency),
+        ("dispersion", 2000, dispersion),
+        ("side", 200, side_by_side),
+        ("planner", 200, planner_against_simulation),
+    ];
+    for (name, full, table) in tables {
+        if words.is_empty() || words.iter().any(|it| *it == name) {
+            table((full / divide).max(20));
+        }
+    }
 }
 
 fn percent(share: f64) -> String {
@@ -77,13 +89,13 @@ fn equal_canaries(runs: u64) {
 
 fn information(runs: u64) {
     println!("\n## Information at roll back / Wald's bound (clean traffic, 10 %, α = 1 %; {runs} runs)\n");
-    println!(
-        "| cell | factor | worseThan | Wald time | median time / Wald | information / bound | rolled back |"
-    );
-    println!("|---|---|---|---|---|---|---|");
     for worse_than in ["1x", "1.1x"] {
         let judge = sequential(worse_than, 0.01);
         let mut ratios = Vec::new();
+        println!(
+            "| cell | factor | worseThan | Wald time | median time / Wald | information / bound | rolled back |"
+        );
+        println!("|---|---|---|---|---|---|---|");
         for (per_s, rate) in RATES {
             for psi in [1.5, 2.0, 5.0, 10.0] {
                 let cell = Cell::new(per_s, rate).psi(psi);
@@ -159,7 +171,8 @@ fn promotion(runs: u64) {
     println!("\nLargest share allowed at the margin: {}", percent(allowed(0.05, runs)));
 }
 
-fn latency(equal_runs: u64, runs: u64) {
+fn latency(equal_runs: u64) {
+    let runs = equal_runs / 4;
     println!("\n## Latency (Prometheus' default buckets, drift on, 10 %, α = 1 %)\n");
     println!("| traffic | equal canaries rolled back ({equal_runs} runs) | all +25 % | p99 alone +100 % |");
     println!("|---|---|---|---|");
