@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "tests")]
 
 mod control;
+mod demo;
 mod draining;
 mod failure;
 mod http2;

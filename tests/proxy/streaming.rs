@@ -114,7 +114,7 @@ async fn a_websocket_passes_and_outlives_a_change_of_the_split() {
     let mut rig = Rig::start(split(stable, canary, 0)).await;
     let url = format!("ws://{}/chat", rig.address);
     let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
-    let mut ask = async |socket: &mut tokio_tungstenite::WebSocketStream<_>, text: &str| {
+    let ask = async |socket: &mut tokio_tungstenite::WebSocketStream<_>, text: &str| {
         socket.send(Message::text(text)).await.unwrap();
         tokio::time::timeout(PATIENCE, socket.next())
             .await
