@@ -1,8 +1,14 @@
 //! Progressive delivery for any workload behind any router.
 
+pub mod analyses;
+pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod engine;
+pub mod failpoint;
+pub mod journal;
 pub mod local;
+pub mod port;
 pub mod router;
 pub mod spec;
 pub mod workload;

@@ -30,8 +30,8 @@ pub use self::{
     compile::{Compiled, CompiledAnalysis, CompiledMetric, Runtime},
     diagnostic::{Code, Diagnostic, Record, Report, Severity},
     kind::{
-        AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, ClusterMetricSource, Document, Kind, MetricSource,
-        Rollout, RolloutOrder,
+        AnalysisRun, AnalysisTemplate, ClusterAnalysisTemplate, ClusterMetricSource, Document, Kind,
+        MetricSource, Rollout, RolloutOrder,
     },
     meta::{ApiVersion, Metadata},
     metric_source::{Basic, ClientTls, Credentials, MetricSourceSpec, SecretKey, SecretRef, SourceLimits},
@@ -111,7 +111,8 @@ pub fn read(name: &str, bytes: &[u8]) -> Read {
         diagnostics.push(wrong.help(format!("documents begin with `apiVersion: {API_VERSION}`")));
     }
     diagnostics.extend(check::all(&documents, &source, complete));
-    diagnostics.sort_by(|a, b| (a.span.start, a.span.end, &a.message).cmp(&(b.span.start, b.span.end, &b.message)));
+    diagnostics
+        .sort_by(|a, b| (a.span.start, a.span.end, &a.message).cmp(&(b.span.start, b.span.end, &b.message)));
     diagnostics.dedup();
     Read { source, documents, foreign, diagnostics }
 }
@@ -124,11 +125,13 @@ enum Known {
 
 fn kind_of(root: &Node, source: &Source) -> Known {
     let Value::Record(_) = &root.value else {
-        let wrong = Diagnostic::error(Code::WrongType, source.first_line(&root.span), "a document is a record");
+        let wrong =
+            Diagnostic::error(Code::WrongType, source.first_line(&root.span), "a document is a record");
         let help = format!("begin with `apiVersion: {API_VERSION}` and `kind: Rollout`");
         return Known::Unclear(vec![wrong.help(help)]);
     };
-    let text = |key: &str| root.field(key).and_then(|it| it.value.text().map(|text| (text, it.value.span.clone())));
+    let text =
+        |key: &str| root.field(key).and_then(|it| it.value.text().map(|text| (text, it.value.span.clone())));
     let head = || source.first_line(&root.span);
     let kinds = || list_of(Kind::ALL.iter().map(|it| it.name()), "and");
     match (text("apiVersion"), text("kind")) {
@@ -137,19 +140,23 @@ fn kind_of(root: &Node, source: &Source) -> Known {
             None => Known::Unclear(vec![unknown(name, span, Kind::ALL.iter().map(|it| it.name()), &kinds())]),
         },
         (Some((version, span)), _) if version != API_VERSION && nearest(version, [API_VERSION]).is_some() => {
-            let wrong = Diagnostic::error(Code::UnknownKind, span, format!("there is no version `{version}`"));
+            let wrong =
+                Diagnostic::error(Code::UnknownKind, span, format!("there is no version `{version}`"));
             Known::Unclear(vec![wrong.label(format!("write `{API_VERSION}`"))])
         }
         (Some((version, span)), Some(_)) if version.starts_with("serinus.dev/") => {
-            let wrong = Diagnostic::error(Code::UnknownKind, span, format!("there is no version `{version}`"));
+            let wrong =
+                Diagnostic::error(Code::UnknownKind, span, format!("there is no version `{version}`"));
             Known::Unclear(vec![wrong.label(format!("write `{API_VERSION}`"))])
         }
         (Some(_), Some((kind, _))) => {
-            let name = root.field("metadata").and_then(|it| it.value.field("name")).and_then(|it| it.value.text());
+            let name =
+                root.field("metadata").and_then(|it| it.value.field("name")).and_then(|it| it.value.text());
             Known::Foreign(Foreign { kind: kind.to_owned(), name: name.map(str::to_owned) })
         }
         (version, kind) => {
-            let missing = [("apiVersion", version.is_none(), API_VERSION), ("kind", kind.is_none(), "Rollout")];
+            let missing =
+                [("apiVersion", version.is_none(), API_VERSION), ("kind", kind.is_none(), "Rollout")];
             let wrong = missing.into_iter().filter(|(_, missing, _)| *missing).map(|(key, _, value)| {
                 let message = format!("`{key}` is missing in this document");
                 let span = root.field(key).map_or_else(head, |it| it.key_span.clone());

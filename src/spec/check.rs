@@ -48,10 +48,8 @@ impl Check<'_> {
                 Key::Field(name) => {
                     let Some(entry) = node.field(name) else { return self.source.first_line(&span) };
                     node = &entry.value;
-                    let single = !matches!(
-                        node.value,
-                        super::yaml::Value::List(_) | super::yaml::Value::Record(_)
-                    );
+                    let single =
+                        !matches!(node.value, super::yaml::Value::List(_) | super::yaml::Value::Record(_));
                     span = if single { node.span.clone() } else { entry.key_span.clone() };
                 }
                 Key::Index(index) => {

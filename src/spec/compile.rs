@@ -7,14 +7,13 @@ use analysis::{
     judge::{Needs, Pods},
 };
 use strategies::{
-    Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Sizing, StableCapacity,
-    Steering, Weight,
+    Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Sizing,
+    StableCapacity, Steering, Weight,
     recipe::{Argument, Context, Steps, TemplateKind},
 };
 
 use super::{
-    CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec,
-    golden,
+    CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec, golden,
     provider::{Provider, SourceKind},
     rollout::Direct,
     template::AnalysisTemplateSpec,
@@ -139,9 +138,14 @@ impl<'a> Library<'a> {
     }
 
     /// Every template of that kind in the file.
-    pub fn templates(&self, wanted: TemplateKind) -> impl Iterator<Item = (&'a Name, &'a AnalysisTemplateSpec)> {
+    pub fn templates(
+        &self,
+        wanted: TemplateKind,
+    ) -> impl Iterator<Item = (&'a Name, &'a AnalysisTemplateSpec)> {
         self.0.iter().filter_map(move |it| match (&it.document, wanted) {
-            (Document::AnalysisTemplate(it), TemplateKind::AnalysisTemplate) => Some((&it.metadata.name, &it.spec)),
+            (Document::AnalysisTemplate(it), TemplateKind::AnalysisTemplate) => {
+                Some((&it.metadata.name, &it.spec))
+            }
             (Document::ClusterAnalysisTemplate(it), TemplateKind::ClusterAnalysisTemplate) => {
                 Some((&it.metadata.name, &it.spec))
             }
@@ -153,7 +157,9 @@ impl<'a> Library<'a> {
     pub fn sources(&self, wanted: SourceKind) -> impl Iterator<Item = (&'a Name, &'a MetricSourceSpec)> {
         self.0.iter().filter_map(move |it| match (&it.document, wanted) {
             (Document::MetricSource(it), SourceKind::MetricSource) => Some((&it.metadata.name, &it.spec)),
-            (Document::ClusterMetricSource(it), SourceKind::ClusterMetricSource) => Some((&it.metadata.name, &it.spec)),
+            (Document::ClusterMetricSource(it), SourceKind::ClusterMetricSource) => {
+                Some((&it.metadata.name, &it.spec))
+            }
             _ => None,
         })
     }
@@ -204,11 +210,14 @@ pub fn compile(documents: &[Placed], name: Option<&str>) -> Result<Compiled, Com
     let held_names = || library.rollouts().map(|it| it.metadata.name.to_string()).collect();
     let rollout = match name {
         Some(name) => library.rollouts().find(|it| it.metadata.name.as_str() == name),
-        None if 1 < library.rollouts().count() => return Err(CompileError::WhichRollout { held_names: held_names() }),
+        None if 1 < library.rollouts().count() => {
+            return Err(CompileError::WhichRollout { held_names: held_names() });
+        }
         None => library.rollouts().next(),
     };
     let wanted = || name.unwrap_or("(any)").to_owned();
-    let rollout = rollout.ok_or_else(|| CompileError::NoSuchRollout { wanted: wanted(), held_names: held_names() })?;
+    let rollout =
+        rollout.ok_or_else(|| CompileError::NoSuchRollout { wanted: wanted(), held_names: held_names() })?;
     one(rollout, library).ok_or_else(|| CompileError::Mistakes(rollout.metadata.name.to_string()))
 }
 
@@ -238,7 +247,8 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
         Runtime::Standalone { workload, .. } => Some(workload.kind().replicas()),
         Runtime::Cluster { .. } => None,
     });
-    let fill = Filling { rollout: &rollout.metadata.name, namespace: rollout.metadata.namespace.as_ref(), library };
+    let fill =
+        Filling { rollout: &rollout.metadata.name, namespace: rollout.metadata.namespace.as_ref(), library };
     let plan = Plan {
         mode: spec.mode,
         guards: guards(spec, &steps)?,
@@ -317,14 +327,21 @@ fn steering(spec: &RolloutSpec, runtime: &Runtime) -> Steering {
         let settle = |default: HumanDuration| entry.settle.unwrap_or(default);
         for (_, router) in entry.routers() {
             let can = router.can();
-            let plan = |kind| RoutePlan { kind, settle: settle(can.settle), finest: can.finest, rest: RouteRest::OnStable };
+            let plan = |kind| RoutePlan {
+                kind,
+                settle: settle(can.settle),
+                finest: can.finest,
+                rest: RouteRest::OnStable,
+            };
             match runtime {
                 Runtime::Standalone { .. } => {
                     let kind = RouteKind::Weighted { stable: None, canary: None };
                     routes.insert(RouteId::from(PROXY_ROUTE), plan(kind));
                 }
                 Runtime::Cluster { .. } => {
-                    let side = |name: &Option<String>| name.as_ref().map(|it| RouteId::from(format!("Service/{it}")));
+                    let side = |name: &Option<String>| {
+                        name.as_ref().map(|it| RouteId::from(format!("Service/{it}")))
+                    };
                     let (stable, canary) = service_names(spec);
                     let names = entry.gateway_api.iter().flat_map(|it| &it.routes).map(|it| it.name.clone());
                     for name in names {
@@ -349,17 +366,22 @@ fn service_names(spec: &RolloutSpec) -> (Option<String>, Option<String>) {
 }
 
 fn service_routes(spec: &RolloutSpec) -> Vec<(RouteId, RoutePlan)> {
-    let plan = |kind, rest| RoutePlan { kind, settle: HumanDuration::from_secs(1), finest: Weight::FULL, rest };
+    let plan =
+        |kind, rest| RoutePlan { kind, settle: HumanDuration::from_secs(1), finest: Weight::FULL, rest };
     let mut routes = Vec::new();
     for it in &spec.services {
         let named = |given: &Option<super::ServiceName>, side: &str| {
-            let name = given.as_ref().map_or_else(|| format!("{}-{side}", it.name), |given| given.name.to_string());
+            let name =
+                given.as_ref().map_or_else(|| format!("{}-{side}", it.name), |given| given.name.to_string());
             RouteId::from(format!("Service/{name}"))
         };
         routes.push((named(&it.stable, "stable"), plan(RouteKind::ToStable, RouteRest::ByReady)));
         routes.push((named(&it.canary, "canary"), plan(RouteKind::ToCanary, RouteRest::OnStable)));
         if it.direct.is_none_or(|it| it == Direct::Stable) {
-            routes.push((RouteId::from(format!("Service/{}", it.name)), plan(RouteKind::Direct, RouteRest::ByReady)));
+            routes.push((
+                RouteId::from(format!("Service/{}", it.name)),
+                plan(RouteKind::Direct, RouteRest::ByReady),
+            ));
         }
     }
     routes
@@ -371,7 +393,11 @@ struct Filling<'a> {
     library: Library<'a>,
 }
 
-fn analyses(spec: &RolloutSpec, steps: &Steps, fill: &Filling<'_>) -> Option<BTreeMap<Name, CompiledAnalysis>> {
+fn analyses(
+    spec: &RolloutSpec,
+    steps: &Steps,
+    fill: &Filling<'_>,
+) -> Option<BTreeMap<Name, CompiledAnalysis>> {
     let pods = CompiledMetric {
         name: PODS.into(),
         every: HumanDuration::from_secs(1),
@@ -412,13 +438,17 @@ impl Filling<'_> {
                 given.or(spec.value.as_ref()).map(|value| (spec.name.as_str(), self.value(value)))
             })
             .collect();
-        Some(CompiledAnalysis { metrics: template.metrics.iter().map(|it| self.metric(it, &values)).collect() })
+        Some(CompiledAnalysis {
+            metrics: template.metrics.iter().map(|it| self.metric(it, &values)).collect(),
+        })
     }
 
     fn known(&self, it: &Parameter) -> Option<String> {
         match it {
             Parameter::Rollout => Some(self.rollout.to_string()),
-            Parameter::Namespace => Some(self.namespace.map_or_else(|| "default".to_owned(), Name::to_string)),
+            Parameter::Namespace => {
+                Some(self.namespace.map_or_else(|| "default".to_owned(), Name::to_string))
+            }
             Parameter::Argument(_)
             | Parameter::Side(..)
             | Parameter::Weight
@@ -477,7 +507,8 @@ pub(super) fn by_ratio(spec: &RolloutSpec) -> bool {
 pub fn peak_replicas(plan: &Plan, replicas: u32) -> u32 {
     match plan.sizing {
         Sizing::PerArm => {
-            let canary = (0..plan.steps.len()).map(|it| plan.goal_at(it).canary_replicas(replicas)).max().unwrap_or(0);
+            let canary =
+                (0..plan.steps.len()).map(|it| plan.goal_at(it).canary_replicas(replicas)).max().unwrap_or(0);
             match plan.capacity.stable {
                 StableCapacity::Keep => replicas.saturating_add(canary),
                 StableCapacity::Follow | StableCapacity::InPlace => {

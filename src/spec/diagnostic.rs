@@ -230,7 +230,10 @@ impl Report<'_> {
             clamp(span.start)..clamp(span.end)
         };
         let main = AnnotationKind::Primary.span(shifted(&it.span)).label(it.label.as_deref());
-        let others = it.related.iter().map(|(span, why)| AnnotationKind::Context.span(shifted(span)).label(why.as_str()));
+        let others = it
+            .related
+            .iter()
+            .map(|(span, why)| AnnotationKind::Context.span(shifted(span)).label(why.as_str()));
         let snippet = Snippet::source(self.source.slice(&window))
             .path(self.source.name())
             .line_start(first + 1)
@@ -245,7 +248,8 @@ impl Report<'_> {
     /// The lines that are shown, and the index of the first: rendering must not walk a large file each time.
     fn window(&self, it: &Diagnostic) -> (Range<usize>, usize) {
         let spans = std::iter::once(&it.span).chain(it.related.iter().map(|(span, _)| span));
-        let (start, end) = spans.fold((usize::MAX, 0), |(start, end), it| (start.min(it.start), end.max(it.end)));
+        let (start, end) =
+            spans.fold((usize::MAX, 0), |(start, end), it| (start.min(it.start), end.max(it.end)));
         let first = self.source.line_of(start);
         (self.source.lines(first, self.source.line_of(end)), first)
     }

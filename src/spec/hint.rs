@@ -5,8 +5,12 @@ pub(super) fn reserved(key: &str) -> Option<&'static str> {
     Some(match key {
         "group" => "several services released together are not supported yet: write one Rollout for each",
         "strategyRef" => "strategies cannot be shared between Rollouts yet: write the strategy out",
-        "experiment" => "steps that compare more than two versions are not supported yet: use `analyze` or `abTest`",
-        "plugin" => "steps cannot run programs of your own yet: use `approve` and let a pipeline give the answer",
+        "experiment" => {
+            "steps that compare more than two versions are not supported yet: use `analyze` or `abTest`"
+        }
+        "plugin" => {
+            "steps cannot run programs of your own yet: use `approve` and let a pipeline give the answer"
+        }
         "hooks" => "nothing outside is called yet: use `approve` and let a pipeline give the answer",
         _ => return None,
     })
@@ -30,7 +34,9 @@ pub(super) fn elsewhere(key: &str) -> Option<&'static str> {
         "failureLimit" | "count" | "consecutiveErrorLimit" => "it belongs below `judge: { threshold: … }`",
         "maxSurge" => "write `capacity: { surge: 100% }`",
         "maxUnavailable" => "write `capacity: { maxUnavailable: 25% }`",
-        "autoPromotionEnabled" | "autoPromotionSeconds" => "write `promote: { auto: {} }`, `{ manual: {} }` or `{ after: 10m }`",
+        "autoPromotionEnabled" | "autoPromotionSeconds" => {
+            "write `promote: { auto: {} }`, `{ manual: {} }` or `{ after: 10m }`"
+        }
         "prePromotionAnalysis" => "write `before: [ { analyze: … } ]`",
         "postPromotionAnalysis" => "write `after: [ { analyze: … } ]`",
         "previewService" => "write `preview: { service: … }`",

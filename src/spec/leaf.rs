@@ -11,7 +11,9 @@ use analysis::{
 use strategies::{HumanDuration, Weight, recipe::Factor};
 
 use super::{diagnostic::Code, order::Moment};
-use crate::written::{Address, ArgumentText, ByteSize, InvalidText, ListenAddress, MetricText, ProcessText, list_of};
+use crate::written::{
+    Address, ArgumentText, ByteSize, InvalidText, ListenAddress, MetricText, ProcessText, list_of,
+};
 
 /// One kind of field.
 pub(super) struct Leaf {
@@ -104,7 +106,8 @@ fn condition(text: &str) -> Vec<Wrong> {
 fn duration(text: &str) -> Vec<Wrong> {
     let mut wrong = parsed::<HumanDuration>(text);
     // The commonest slip: ten minutes written as ten months.
-    let minutes = text.strip_suffix('M').filter(|it| it.bytes().all(|it| it.is_ascii_digit()) && !it.is_empty());
+    let minutes =
+        text.strip_suffix('M').filter(|it| it.bytes().all(|it| it.is_ascii_digit()) && !it.is_empty());
     if let (Some(first), Some(minutes)) = (wrong.first_mut(), minutes) {
         first.label = Some(format!("did you mean `{minutes}m`?"));
         first.help.push("`M` would be months, which are not accepted; minutes are `m`".into());

@@ -38,7 +38,8 @@ pub fn of_all() -> Value {
 }
 
 fn generate(kind: Kind) -> Value {
-    let settings = SchemaSettings::draft2020_12().for_deserialize().with_transform(RecursiveTransform(tidied));
+    let settings =
+        SchemaSettings::draft2020_12().for_deserialize().with_transform(RecursiveTransform(tidied));
     let mut schema = kind.schema_from(settings.into_generator());
     schema.insert("$id".into(), format!("https://serinus.dev/schemas/v1alpha1/{}.json", kind.name()).into());
     schema.to_value()

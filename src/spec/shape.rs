@@ -63,7 +63,9 @@ impl<'a> Walk<'a> {
     fn value(&mut self, schema: &'a Json, node: &Node, place: Option<Place<'_>>) {
         let (target, name) = self.resolve(schema);
         let anything = target.as_object().is_none_or(|it| {
-            ["type", "$ref", "oneOf", "anyOf", "enum", "const", "properties"].iter().all(|word| !it.contains_key(*word))
+            ["type", "$ref", "oneOf", "anyOf", "enum", "const", "properties"]
+                .iter()
+                .all(|word| !it.contains_key(*word))
         });
         if anything {
             return;
@@ -102,9 +104,13 @@ impl<'a> Walk<'a> {
             ("object", Some(Place { key, .. })) if !needed.is_empty() => {
                 format!("write {} below `{key}`, or leave it out", list_of(needed.iter().copied(), "and"))
             }
-            ("object", Some(Place { key, .. })) => format!("write `{key}: {{}}` for the defaults, or leave it out"),
+            ("object", Some(Place { key, .. })) => {
+                format!("write `{key}: {{}}` for the defaults, or leave it out")
+            }
             ("array", Some(Place { key, .. })) => format!("write `{key}: []` for none, or leave it out"),
-            (_, Some(Place { key, .. })) => format!("write {} behind `{key}:`, or leave it out", spoken(wanted)),
+            (_, Some(Place { key, .. })) => {
+                format!("write {} behind `{key}:`, or leave it out", spoken(wanted))
+            }
             (_, None) => format!("write {}", spoken(wanted)),
         };
         self.found.push(Diagnostic::error(Code::NoValue, span, message).help(help));
@@ -122,10 +128,14 @@ impl<'a> Walk<'a> {
         let span = self.head(node);
         let written = self.source.slice(&span);
         let help = match (wanted, &node.value) {
-            ("string", Value::Bool(_) | Value::Number(_)) => Some(format!("put it in quotes: `\"{written}\"`")),
+            ("string", Value::Bool(_) | Value::Number(_)) => {
+                Some(format!("put it in quotes: `\"{written}\"`"))
+            }
             ("array", Value::Text(..)) if !written.contains('\n') => Some(format!("write `[ {written} ]`")),
             ("array", Value::Record(_)) => Some("begin each entry with `- `".to_owned()),
-            ("integer" | "number", Value::Text(_, Quoting::Quoted)) => Some("write it without quotes".to_owned()),
+            ("integer" | "number", Value::Text(_, Quoting::Quoted)) => {
+                Some("write it without quotes".to_owned())
+            }
             _ => None,
         };
         let message = format!("{} is needed here, this is {given}", spoken(wanted));
@@ -213,13 +223,24 @@ impl<'a> Walk<'a> {
                 let help = format!("write `{word}: {{}}` for the defaults");
                 self.found.push(Diagnostic::error(Code::WrongType, self.head(node), message).help(help));
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(..) | Value::List(_) | Value::Record(_) => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Text(..)
+            | Value::List(_)
+            | Value::Record(_) => {
                 self.wrong_type(if choices.words.is_empty() { "object" } else { "string" }, node);
             }
         }
     }
 
-    fn exactly_one(&mut self, choices: &Choices<'_>, node: &Node, known: &[(&str, Range<usize>)], empty: bool) {
+    fn exactly_one(
+        &mut self,
+        choices: &Choices<'_>,
+        node: &Node,
+        known: &[(&str, Range<usize>)],
+        empty: bool,
+    ) {
         let all = || list_of(choices.records.iter().map(|(key, _)| *key), "or");
         match known {
             [] if empty => {
@@ -279,7 +300,8 @@ impl<'a> Walk<'a> {
             let fields = branch.get("properties").and_then(Json::as_object).into_iter().flatten();
             choices.records.extend(fields.map(|(key, schema)| (key.as_str(), schema)));
         }
-        let of_choice = |key: &str| choices.records.iter().find(|(it, _)| *it == key).map(|(_, schema)| *schema);
+        let of_choice =
+            |key: &str| choices.records.iter().find(|(it, _)| *it == key).map(|(_, schema)| *schema);
         let more = target.get("additionalProperties").or_else(|| target.get("unevaluatedProperties"));
         let mut chosen = Vec::new();
         for entry in entries {
@@ -305,12 +327,15 @@ impl<'a> Walk<'a> {
     }
 
     fn missing(&mut self, target: &Json, node: &Node) {
-        for key in target.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
+        for key in
+            target.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str)
+        {
             if node.field(key).is_some() {
                 continue;
             }
             let schema = target.get("properties").and_then(|it| it.get(key));
-            let wrong = Diagnostic::error(Code::MissingField, self.head(node), format!("`{key}` is missing here"));
+            let wrong =
+                Diagnostic::error(Code::MissingField, self.head(node), format!("`{key}` is missing here"));
             self.found.push(match schema.and_then(first_sentence) {
                 Some(sentence) => wrong.help(format!("`{key}`: {sentence}")),
                 None => wrong,
@@ -324,7 +349,8 @@ impl<'a> Walk<'a> {
             self.found.push(Diagnostic::error(Code::Reserved, span.clone(), message).help(sentence));
             return;
         }
-        let mut wrong = Diagnostic::error(Code::UnknownField, span.clone(), format!("there is no field `{key}` here"));
+        let mut wrong =
+            Diagnostic::error(Code::UnknownField, span.clone(), format!("there is no field `{key}` here"));
         // What stands there already can hardly be meant again.
         if let Some(near) = nearest(key, known.iter().copied().filter(|it| !given.contains(it))) {
             wrong = wrong.label(format!("did you mean `{near}`?"));
@@ -338,7 +364,8 @@ impl<'a> Walk<'a> {
     }
 
     fn list(&mut self, target: &'a Json, node: &Node, items: &[Node]) {
-        let bound = |word: &str| target.get(word).and_then(Json::as_u64).and_then(|it| usize::try_from(it).ok());
+        let bound =
+            |word: &str| target.get(word).and_then(Json::as_u64).and_then(|it| usize::try_from(it).ok());
         if bound("minItems").is_some_and(|least| items.len() < least) {
             let message = "at least one entry is needed here";
             self.found.push(Diagnostic::error(Code::BadValue, self.head(node), message));
@@ -358,7 +385,8 @@ impl<'a> Walk<'a> {
         self.boolean_elsewhere(node, text, quoting);
         // A constraint may stand beside a reference as well as behind it.
         for rules in [schema, target] {
-            let bound = |word: &str| rules.get(word).and_then(Json::as_u64).and_then(|it| usize::try_from(it).ok());
+            let bound =
+                |word: &str| rules.get(word).and_then(Json::as_u64).and_then(|it| usize::try_from(it).ok());
             if bound("minLength").is_some_and(|least| text.chars().count() < least) {
                 let message = "there must be some text here";
                 self.found.push(Diagnostic::error(Code::BadValue, self.head(node), message));
@@ -397,9 +425,8 @@ impl<'a> Walk<'a> {
             return self.wrong_type("integer", node);
         }
         let given = number.as_f64().unwrap_or(f64::NAN);
-        let bound = |word: &str| {
-            [schema, target].iter().find_map(|rules| rules.get(word)).and_then(Json::as_f64)
-        };
+        let bound =
+            |word: &str| [schema, target].iter().find_map(|rules| rules.get(word)).and_then(Json::as_f64);
         let (least, most) = (bound("minimum"), bound("maximum"));
         if least.is_none_or(|it| it <= given) && most.is_none_or(|it| given <= it) {
             return;

@@ -3,7 +3,9 @@
 /// The nearest of `names` to what was written, if one is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = |text: &str| text.chars().filter(|it| *it != '-' && *it != '_').flat_map(char::to_lowercase).collect();
+    let folded = |text: &str| {
+        text.chars().filter(|it| *it != '-' && *it != '_').flat_map(char::to_lowercase).collect()
+    };
     let wanted: String = folded(written);
     let near = |name: &&str| {
         let name: String = folded(name);

@@ -99,7 +99,9 @@ impl fmt::Display for InvalidText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unclosed => write!(f, "`$(` is never closed"),
-            Self::Unknown { written, .. } => write!(f, "`$({written})` is no parameter that can be used here"),
+            Self::Unknown { written, .. } => {
+                write!(f, "`$({written})` is no parameter that can be used here")
+            }
         }
     }
 }

@@ -76,7 +76,8 @@ fn arguments(
     way: &[Key],
     check: &mut Check<'_>,
 ) {
-    let place = |index: usize, field| [way, &[Key::Field("args"), Key::Index(index), Key::Field(field)]].concat();
+    let place =
+        |index: usize, field| [way, &[Key::Field("args"), Key::Index(index), Key::Field(field)]].concat();
     for (index, arg) in args.iter().enumerate() {
         if args.iter().take(index).any(|it| it.name == arg.name) {
             let span = check.at(&place(index, "name"));

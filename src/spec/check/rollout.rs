@@ -62,9 +62,7 @@ fn workload(spec: &RolloutSpec, check: &mut Check<'_>) {
 }
 
 fn process(process: &Process, check: &mut Check<'_>) {
-    let way = |more: &[Key]| {
-        [&[SPEC, Key::Field("workload"), Key::Field("process")], more].concat()
-    };
+    let way = |more: &[Key]| [&[SPEC, Key::Field("workload"), Key::Field("process")], more].concat();
     let readiness = &process.readiness;
     if readiness.http.is_some() && readiness.tcp.is_some() {
         let way = way(&[Key::Field("readiness"), Key::Field("tcp")]);
@@ -73,7 +71,12 @@ fn process(process: &Process, check: &mut Check<'_>) {
     for (key, time) in [("every", readiness.every), ("timeout", readiness.timeout)] {
         if time == HumanDuration::default() {
             let way = way(&[Key::Field("readiness"), Key::Field(key)]);
-            check.error(Code::BadValue, &way, "no time passes here", "write a time above zero, for example `500ms`");
+            check.error(
+                Code::BadValue,
+                &way,
+                "no time passes here",
+                "write a time above zero, for example `500ms`",
+            );
         }
     }
     if process.restart.max < process.restart.first {
@@ -83,7 +86,12 @@ fn process(process: &Process, check: &mut Check<'_>) {
     }
     if process.logs.size.bytes() < 4096 {
         let way = way(&[Key::Field("logs"), Key::Field("size")]);
-        check.error(Code::BadValue, &way, format!("{} is too small", process.logs.size), "write at least `4KiB`");
+        check.error(
+            Code::BadValue,
+            &way,
+            format!("{} is too small", process.logs.size),
+            "write at least `4KiB`",
+        );
     }
     if process.command.first().is_some_and(|it| it.as_str().trim().is_empty()) {
         let way = way(&[Key::Field("command"), Key::Index(0)]);
@@ -100,9 +108,7 @@ fn process(process: &Process, check: &mut Check<'_>) {
 }
 
 fn upstream(upstream: &Upstream, spec: &RolloutSpec, check: &mut Check<'_>) {
-    let way = |more: &[Key]| {
-        [&[SPEC, Key::Field("workload"), Key::Field("upstream")], more].concat()
-    };
+    let way = |more: &[Key]| [&[SPEC, Key::Field("workload"), Key::Field("upstream")], more].concat();
     let known: Vec<&str> = upstream.releases.iter().map(|it| it.revision.as_str()).collect();
     if !known.contains(&upstream.current.as_str()) {
         let span = check.at(&way(&[Key::Field("current")]));
@@ -133,7 +139,12 @@ fn upstream(upstream: &Upstream, spec: &RolloutSpec, check: &mut Check<'_>) {
     }
     if spec.replicas.is_some() {
         let help = "leave `replicas` out: every address is one";
-        check.error(Code::Mismatch, &[SPEC, Key::Field("replicas")], "someone else runs these replicas", help);
+        check.error(
+            Code::Mismatch,
+            &[SPEC, Key::Field("replicas")],
+            "someone else runs these replicas",
+            help,
+        );
     }
 }
 
@@ -156,9 +167,17 @@ fn traffic(spec: &RolloutSpec, check: &mut Check<'_>) {
                 let reach = router.reach();
                 let fits = if machine { reach == Reach::Machine } else { reach == Reach::Cluster };
                 if !fits && (machine || spec.workload_ref.is_some()) {
-                    let (here, there) = if machine { ("on this machine", "a cluster") } else { ("in a cluster", "one machine") };
+                    let (here, there) = if machine {
+                        ("on this machine", "a cluster")
+                    } else {
+                        ("in a cluster", "one machine")
+                    };
                     let message = format!("`{key}` moves traffic of {there}, and this workload runs {here}");
-                    let help = if machine { "use `proxy`" } else { "use `gatewayApi`, or no `traffic` for the ratio of replicas" };
+                    let help = if machine {
+                        "use `proxy`"
+                    } else {
+                        "use `gatewayApi`, or no `traffic` for the ratio of replicas"
+                    };
                     check.error(Code::Mismatch, &[&way[..], &[Key::Field(key)]].concat(), message, help);
                 }
             }
@@ -210,7 +229,12 @@ fn guards(spec: &RolloutSpec, elsewhere: Elsewhere, check: &mut Check<'_>) {
         let name_way = [&way[..], &[Key::Field("name")]].concat();
         if guard.name.as_str() == PODS {
             let help = "choose another name";
-            check.error(Code::DuplicateName, &name_way, "`pods` is the name of the guard that is always on", help);
+            check.error(
+                Code::DuplicateName,
+                &name_way,
+                "`pods` is the name of the guard that is always on",
+                help,
+            );
         }
         if guards.iter().take(index).any(|it| it.name == guard.name) {
             let message = format!("there already is an analysis `{}`", guard.name);
@@ -236,7 +260,10 @@ fn capacity(spec: &RolloutSpec, check: &mut Check<'_>) {
     let way = |field| [SPEC, Key::Field("capacity"), Key::Field(field)];
     match capacity.stable {
         StableCapacity::Keep if capacity.surge != Weight::FULL => {
-            let message = format!("stable keeps its replicas, and {} more are not enough for a whole canary", capacity.surge);
+            let message = format!(
+                "stable keeps its replicas, and {} more are not enough for a whole canary",
+                capacity.surge
+            );
             let help = "write `surge: 100%`, or `stable: follow`";
             check.error(Code::Capacity, &way("surge"), message, help);
         }
@@ -275,7 +302,12 @@ fn times(spec: &RolloutSpec, check: &mut Check<'_>) {
     for (key, time) in [("progress", spec.deadlines.progress), ("abort", spec.deadlines.abort)] {
         if time == HumanDuration::default() {
             let way = [SPEC, Key::Field("deadlines"), Key::Field(key)];
-            check.error(Code::BadValue, &way, "no time passes here", "write a time above zero, for example `10m`");
+            check.error(
+                Code::BadValue,
+                &way,
+                "no time passes here",
+                "write a time above zero, for example `10m`",
+            );
         }
     }
     if let Some(window) = &spec.rollback_window
@@ -283,7 +315,12 @@ fn times(spec: &RolloutSpec, check: &mut Check<'_>) {
     {
         let way = [SPEC, Key::Field("rollbackWindow"), Key::Field("revisions")];
         let message = format!("{} revisions are out of bounds", window.revisions);
-        check.error(Code::BadValue, &way, message, "write a number from 1 to 16, or leave `rollbackWindow` out");
+        check.error(
+            Code::BadValue,
+            &way,
+            message,
+            "write a number from 1 to 16, or leave `rollbackWindow` out",
+        );
     }
 }
 
@@ -298,11 +335,8 @@ fn nothing_gates(rollout: &Rollout, check: &mut Check<'_>) {
         "name what is measured in `analyses`"
     };
     let way = [SPEC, Key::Field("strategy")];
-    let wrong = Diagnostic::error(
-        Code::NothingGates,
-        check.at(&way),
-        "nothing here could stop a bad version",
-    );
+    let wrong =
+        Diagnostic::error(Code::NothingGates, check.at(&way), "nothing here could stop a bad version");
     let second = "or let a step wait for evidence or for a person: `until`, `analyze` or `approve`";
     check.found.push(wrong.label("every step only waits for time").help(first).help(second));
 }

@@ -58,7 +58,8 @@ fn starts(spec: &RolloutSpec, steps: &Steps, check: &mut Check<'_>) {
         if known.contains(&from.as_str()) || !steps.mistakes.is_empty() {
             continue;
         }
-        let span = check.at(&[Key::Field("spec"), Key::Field("analyses"), Key::Index(index), Key::Field("from")]);
+        let span =
+            check.at(&[Key::Field("spec"), Key::Field("analyses"), Key::Index(index), Key::Field("from")]);
         let mut wrong = Diagnostic::error(Code::NotFound, span, format!("there is no step `{from}`"));
         if let Some(near) = nearest(from.as_str(), known.iter().copied()) {
             wrong = wrong.label(format!("did you mean `{near}`?"));
@@ -76,7 +77,8 @@ fn matches(step: &Step, origin: &[Key], strategy: &Strategy, check: &mut Check<'
                 let help = "say what it looks at: `headers`, `cookies`, `query` or `path`";
                 check.error(Code::BadValue, &way, "this would match every request", help);
             }
-            for (key, fields) in [("headers", &one.headers), ("cookies", &one.cookies), ("query", &one.query)] {
+            for (key, fields) in [("headers", &one.headers), ("cookies", &one.cookies), ("query", &one.query)]
+            {
                 for (field_index, field) in fields.iter().enumerate() {
                     let way = [&way[..], &[Key::Field(key), Key::Index(field_index)]].concat();
                     pattern(&field.value, &way, check);
@@ -163,16 +165,27 @@ fn asked(
         let wrong = Diagnostic::error(Code::NotExpressible, span, message);
         check.found.push(wrong.label(label));
     };
-    if let Some((weight, (below, above))) = step.weight.and_then(|it| can.refuses_weight(it).map(|near| (it, near))) {
-        let message = format!("{router} cannot express {weight}: its weights are multiples of {}", can.finest);
-        refuse(&[Key::Field("weight")], message, format!("use {below} or {above}, or a router with finer weights"));
+    if let Some((weight, (below, above))) =
+        step.weight.and_then(|it| can.refuses_weight(it).map(|near| (it, near)))
+    {
+        let message =
+            format!("{router} cannot express {weight}: its weights are multiples of {}", can.finest);
+        refuse(
+            &[Key::Field("weight")],
+            message,
+            format!("use {below} or {above}, or a router with finer weights"),
+        );
     }
     if let Some(share) = step.mirror.filter(|it| !can.can_mirror(*it)) {
         let label = match can.mirror {
             Mirroring::No => "use a router that can mirror",
             Mirroring::All | Mirroring::Share => "use 0% or 100%",
         };
-        refuse(&[Key::Field("mirror")], format!("{router} cannot copy {share} of the requests"), label.into());
+        refuse(
+            &[Key::Field("mirror")],
+            format!("{router} cannot copy {share} of the requests"),
+            label.into(),
+        );
     }
     if step.sticky.is_some() && !can.sticky {
         let message = format!("{router} cannot keep clients where they were first sent");

@@ -32,7 +32,8 @@ fn names(spec: &AnalysisTemplateSpec, check: &mut Check<'_>) {
     for (list, names) in lists {
         for (index, name) in names.iter().enumerate() {
             if names.iter().take(index).any(|it| it == name) {
-                let span = check.at(&[Key::Field("spec"), Key::Field(list), Key::Index(index), Key::Field("name")]);
+                let span =
+                    check.at(&[Key::Field("spec"), Key::Field(list), Key::Index(index), Key::Field("name")]);
                 let message = format!("there already is a `{name}` in `{list}`");
                 check.found.push(Diagnostic::error(Code::DuplicateName, span, message));
             }
@@ -43,7 +44,12 @@ fn names(spec: &AnalysisTemplateSpec, check: &mut Check<'_>) {
 fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut Check<'_>) {
     if metric.every == Some(HumanDuration::default()) {
         let way = [way, &[Key::Field("every")]].concat();
-        check.error(Code::BadValue, &way, "no time passes here", "write a time above zero, for example `10s`");
+        check.error(
+            Code::BadValue,
+            &way,
+            "no time passes here",
+            "write a time above zero, for example `10s`",
+        );
     }
     judge(&metric.judge, way, check);
     if let AnyJudge::Pods(_) = &metric.judge {
@@ -55,11 +61,17 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
         (AnyJudge::Threshold(_), Yields::Buckets) => {
             let way = [way, &[Key::Field("judge")]].concat();
             let help = "judge it by `sequential: {}`, or ask for one number with `query`";
-            check.error(Code::Mismatch, &way, "a threshold looks at one number, this metric yields buckets", help);
+            check.error(
+                Code::Mismatch,
+                &way,
+                "a threshold looks at one number, this metric yields buckets",
+                help,
+            );
         }
         (AnyJudge::Sequential(_), Yields::Value) if is_query(&metric.provider) => {
             let way = [way, &[Key::Field("judge")]].concat();
-            let help = "give `bad` and `total`, `histogram` or `value` as selectors, or judge it by `threshold`";
+            let help =
+                "give `bad` and `total`, `histogram` or `value` as selectors, or judge it by `threshold`";
             let message = "a sequential test compares stable and canary, and `query` yields one number";
             check.error(Code::Mismatch, &way, message, help);
         }
@@ -76,16 +88,11 @@ fn is_query(provider: &Provider) -> bool {
 }
 
 fn judge(judge: &AnyJudge, way: &[Key], check: &mut Check<'_>) {
-    let name = match judge {
-        AnyJudge::Sequential(_) => "sequential",
-        AnyJudge::Threshold(_) => "threshold",
-        AnyJudge::Pods(_) => "pods",
-    };
     for problem in judge.check() {
         let way: Vec<Key> = way
             .iter()
             .copied()
-            .chain([Key::Field("judge"), Key::Field(name)])
+            .chain([Key::Field("judge"), Key::Field(judge.name())])
             .chain(problem.path.iter().copied().map(Key::Field))
             .collect();
         let span = check.at(&way);
@@ -105,14 +112,20 @@ fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
     match (&it.source_ref, &it.address) {
         (Some(_), Some(_)) => {
             let way = [way, &[Key::Field("address")]].concat();
-            check.error(Code::NotOneOf, &way, "`sourceRef` and `address` exclude each other", "remove one of them");
+            check.error(
+                Code::NotOneOf,
+                &way,
+                "`sourceRef` and `address` exclude each other",
+                "remove one of them",
+            );
         }
         (None, None) => {
             let help = "write `sourceRef: { kind: ClusterMetricSource, name: … }`, or `address: http://…` in standalone mode";
             check.error(Code::MissingField, way, "it is not said who is asked", help);
         }
         (Some(wanted), None) => {
-            let names: Vec<&str> = check.library.sources(wanted.kind).map(|(name, _)| name.as_str()).collect();
+            let names: Vec<&str> =
+                check.library.sources(wanted.kind).map(|(name, _)| name.as_str()).collect();
             if names.contains(&wanted.name.as_str()) || !check.complete {
                 return;
             }
@@ -135,7 +148,9 @@ fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
 fn parameters(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut Check<'_>) {
     let known: Vec<&str> = spec.args.iter().map(|it| it.name.as_str()).collect();
     for (key, text) in metric.provider.texts() {
-        let way = [way, &[Key::Field("provider"), Key::Field(provider_key(&metric.provider)), Key::Field(key)]].concat();
+        let way =
+            [way, &[Key::Field("provider"), Key::Field(provider_key(&metric.provider)), Key::Field(key)]]
+                .concat();
         for parameter in text.parameters() {
             let Parameter::Argument(name) = parameter else { continue };
             if known.contains(&name.as_str()) {
