@@ -2,6 +2,7 @@
 
 pub mod load;
 pub mod process;
+pub mod counted;
 pub mod proxy;
 pub mod revision;
 pub mod sample;
