@@ -156,7 +156,8 @@ impl Analyses {
             let Activity::Analysis { id, purpose, analyses, samples, min, max } = activity else { continue };
             self.of_this_attempt(id, now);
             if !self.runs.contains_key(id) {
-                let beside_guard = *purpose != Purpose::Guard && analyses.iter().all(|it| guarded.contains(&it));
+                let beside_guard =
+                    *purpose != Purpose::Guard && analyses.iter().all(|it| guarded.contains(&it));
                 let window = self.window(*purpose, *min, *max, !beside_guard);
                 match self.start(id, *purpose, analyses, window, now) {
                     Ok(running) => drop(self.runs.insert(id.clone(), running)),
@@ -230,7 +231,13 @@ impl Analyses {
         next.or_else(|| if self.arms.reaches_canary() { None } else { self.calibration.wake() })
     }
 
-    fn window(&self, purpose: Purpose, min: HumanDuration, max: Option<HumanDuration>, may_fail: bool) -> Window {
+    fn window(
+        &self,
+        purpose: Purpose,
+        min: HumanDuration,
+        max: Option<HumanDuration>,
+        may_fail: bool,
+    ) -> Window {
         match purpose {
             Purpose::Guard => Window::Guard { planned: self.planned },
             Purpose::Gate | Purpose::Evidence => {
@@ -267,7 +274,9 @@ impl Analyses {
         for analysis in analyses {
             let definition = self.definitions.get(analysis);
             let definition = definition.ok_or_else(|| {
-                format!("there is no analysis `{analysis}` in the document: apply it again with one of that name")
+                format!(
+                    "there is no analysis `{analysis}` in the document: apply it again with one of that name"
+                )
             })?;
             for metric in &definition.metrics {
                 let name = match analyses.len() {
@@ -293,8 +302,12 @@ impl Analyses {
     }
 
     fn forget_some(&mut self) {
-        let mut unlisted: Vec<(Timestamp, ActivityId)> =
-            self.runs.iter().filter(|(_, it)| !it.listed).map(|(id, it)| (it.run.began(), id.clone())).collect();
+        let mut unlisted: Vec<(Timestamp, ActivityId)> = self
+            .runs
+            .iter()
+            .filter(|(_, it)| !it.listed)
+            .map(|(id, it)| (it.run.began(), id.clone()))
+            .collect();
         unlisted.sort();
         let surplus = unlisted.len().saturating_sub(UNLISTED_KEPT);
         for (_, id) in unlisted.drain(..surplus) {

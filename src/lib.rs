@@ -1,14 +1,15 @@
 //! Progressive delivery for any workload behind any router.
 
-pub mod address;
 pub mod analyses;
+pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod engine;
 pub mod failpoint;
 pub mod journal;
 pub mod local;
+pub mod port;
 pub mod router;
-pub mod size;
 pub mod spec;
-pub mod text;
 pub mod workload;
+pub mod written;

@@ -131,7 +131,8 @@ impl Capabilities {
     pub fn refuses_weight(&self, weight: Weight) -> Option<(Weight, Weight)> {
         let step = self.finest.ppm().max(1);
         let below = weight.ppm() / step * step;
-        (below != weight.ppm()).then(|| (Weight::from_ppm(below), Weight::from_ppm(below.saturating_add(step))))
+        (below != weight.ppm())
+            .then(|| (Weight::from_ppm(below), Weight::from_ppm(below.saturating_add(step))))
     }
 
     /// Why this condition cannot be set: what the router cannot look at.

@@ -13,7 +13,8 @@ mod upstream;
 
 pub use self::{
     process::{
-        EnvVar, HttpProbe, Limits, LogKeeping, Process, Readiness, Restart, RestartWhen, Signal, Stop, TcpProbe,
+        EnvVar, HttpProbe, Limits, LogKeeping, Process, Readiness, Restart, RestartWhen, Signal, Stop,
+        TcpProbe,
     },
     reference::WorkloadRef,
     upstream::{Release, Upstream},

@@ -102,7 +102,9 @@ impl Population {
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Weight => "requests drawn by weight, compared with stable's that were drawn in the same way",
+            Self::Weight => {
+                "requests drawn by weight, compared with stable's that were drawn in the same way"
+            }
             Self::WeightAlone => "all requests go to the canary: there is nothing left to compare it with",
             Self::Match => {
                 "only requests claimed by a match reach the canary: another population than stable's, so they are \

@@ -58,7 +58,8 @@ impl Calibration {
                 sum.bad += tally.failed;
             }
         }
-        let present: BTreeSet<Name> = as_series.iter().flat_map(|it| &it.series).map(|it| it.entry.clone()).collect();
+        let present: BTreeSet<Name> =
+            as_series.iter().flat_map(|it| &it.series).map(|it| it.entry.clone()).collect();
         match &mut self.open {
             // Nobody answered, which says nothing about replicas.
             _ if counted.is_empty() => return,

@@ -64,7 +64,8 @@ impl Ledger {
             }
         }
         let before = self.read.replace(now);
-        let intervals = latest.into_iter().filter_map(|(key, it)| self.interval(key, it, before, now)).collect();
+        let intervals =
+            latest.into_iter().filter_map(|(key, it)| self.interval(key, it, before, now)).collect();
         self.last.retain(|_, it| now.duration_since(it.at) < FORGOTTEN_AFTER);
         intervals
     }
@@ -215,7 +216,10 @@ mod tests {
     #[test]
     fn a_restarted_counter_counts_from_zero() {
         check(&[&[counted("w0", "a", 50, 1000)], &[counted("w0", "b", 1, 7)]], 7);
-        check(&[&[counted("w0", "a", 50, 1000)], &[counted("w0", "a", 51, 1010), counted("w0", "b", 1, 7)]], 17);
+        check(
+            &[&[counted("w0", "a", 50, 1000)], &[counted("w0", "a", 51, 1010), counted("w0", "b", 1, 7)]],
+            17,
+        );
     }
 
     #[test]

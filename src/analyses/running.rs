@@ -154,7 +154,8 @@ impl Running {
         let Some(since) = self.sampling.counts_since else { return ends };
         // Nothing counts before a first reading from which on it does.
         let Some(fed) = fed.filter(|it| since <= *it) else { return Some(now) };
-        let shortest = self.run.spec().metrics.iter().map(|it| it.every.0).min().unwrap_or(Duration::from_secs(1));
+        let shortest =
+            self.run.spec().metrics.iter().map(|it| it.every.0).min().unwrap_or(Duration::from_secs(1));
         let least = fed.checked_add(shortest).unwrap_or(Timestamp::MAX);
         // What is overdue could not be measured at the last feed: it is tried again a while later.
         let next = self.run.wake(now).filter(|it| fed < *it).unwrap_or(least);

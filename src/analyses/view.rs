@@ -109,10 +109,16 @@ fn notes(running: &Running, history: Duration) -> Vec<String> {
         ));
     }
     if !sampling.unseen.is_zero() {
-        notes.push(format!("nobody looked for {:.0} s in which samples would have counted", sampling.unseen.as_secs_f64()));
+        notes.push(format!(
+            "nobody looked for {:.0} s in which samples would have counted",
+            sampling.unseen.as_secs_f64()
+        ));
     }
     if !history.is_zero() {
-        notes.push(format!("dispersion was measured on stable's replicas for {:.0} min", history.as_secs_f64() / 60.0));
+        notes.push(format!(
+            "dispersion was measured on stable's replicas for {:.0} min",
+            history.as_secs_f64() / 60.0
+        ));
     }
     notes
 }

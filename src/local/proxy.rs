@@ -48,6 +48,9 @@ use tokio::signal::unix::{SignalKind, signal};
 pub use wire::{BadStreak, Health, MAX_MESSAGE, Order, Reply, WireError};
 pub use worker::WorkerBoot;
 
+/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
+const ACCEPT_QUEUE: i32 = 4096;
+
 /// A worker could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -107,6 +110,9 @@ async fn work(
     let mut accepting = tokio::task::JoinSet::new();
     for (name, socket) in listeners {
         socket.set_nonblocking(true).map_err(setup("a listening socket"))?;
+        // The standard library listens with a short queue. Beyond it a client waits a second for its next try.
+        rustix::net::listen(&socket, ACCEPT_QUEUE)
+            .map_err(|error| setup("a listening socket")(error.into()))?;
         let socket = tokio::net::TcpListener::from_std(socket).map_err(setup("a listening socket"))?;
         if let Some(listener) = worker.listener(&name) {
             accepting.spawn_local(accept::run(Rc::clone(&worker), Rc::clone(listener), socket));

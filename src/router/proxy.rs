@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use strategies::{HumanDuration, Weight};
 
 use super::{Ack, Capabilities, Matching, Mirroring, Reach, RouterKind};
-use crate::{address::ListenAddress, size::ByteSize};
+use crate::written::{ByteSize, ListenAddress};
 
 /// The proxy that is built in.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -130,7 +130,14 @@ impl RouterKind for Proxy {
     fn can(&self) -> Capabilities {
         Capabilities {
             finest: Weight::from_ppm(1),
-            matches: Matching { headers: true, cookies: true, query: true, path: true, prefix: true, regex: true },
+            matches: Matching {
+                headers: true,
+                cookies: true,
+                query: true,
+                path: true,
+                prefix: true,
+                regex: true,
+            },
             mirror: Mirroring::Share,
             sticky: true,
             // A worker answers once it serves by the new split, so nothing lags behind.

@@ -1,3 +1,5 @@
+//! What is said about a file: for people as text with the place underlined, for programs as records.
+
 use std::{fmt, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -228,7 +230,10 @@ impl Report<'_> {
             clamp(span.start)..clamp(span.end)
         };
         let main = AnnotationKind::Primary.span(shifted(&it.span)).label(it.label.as_deref());
-        let others = it.related.iter().map(|(span, why)| AnnotationKind::Context.span(shifted(span)).label(why.as_str()));
+        let others = it
+            .related
+            .iter()
+            .map(|(span, why)| AnnotationKind::Context.span(shifted(span)).label(why.as_str()));
         let snippet = Snippet::source(self.source.slice(&window))
             .path(self.source.name())
             .line_start(first + 1)
@@ -243,7 +248,8 @@ impl Report<'_> {
     /// The lines that are shown, and the index of the first: rendering must not walk a large file each time.
     fn window(&self, it: &Diagnostic) -> (Range<usize>, usize) {
         let spans = std::iter::once(&it.span).chain(it.related.iter().map(|(span, _)| span));
-        let (start, end) = spans.fold((usize::MAX, 0), |(start, end), it| (start.min(it.start), end.max(it.end)));
+        let (start, end) =
+            spans.fold((usize::MAX, 0), |(start, end), it| (start.min(it.start), end.max(it.end)));
         let first = self.source.line_of(start);
         (self.source.lines(first, self.source.line_of(end)), first)
     }
@@ -268,32 +274,5 @@ impl Report<'_> {
             label: it.label.clone(),
             help: (!it.help.is_empty()).then(|| it.help.join("\n")),
         }
-    }
-}
-
-/// The nearest of `names` to what was written, if one is near enough to be meant.
-#[must_use]
-pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = |text: &str| text.chars().filter(|it| *it != '-' && *it != '_').flat_map(char::to_lowercase).collect();
-    let wanted: String = folded(written);
-    let near = |name: &&str| {
-        let name: String = folded(name);
-        let distance = strsim::damerau_levenshtein(&wanted, &name);
-        (distance <= 1 + wanted.chars().count() / 4).then_some(distance)
-    };
-    // A very long text is near to nothing, and comparing it would take long.
-    if 64 < wanted.len() {
-        return None;
-    }
-    names.into_iter().filter_map(|it| near(&it).map(|distance| (distance, it))).min().map(|(_, it)| it)
-}
-
-/// `a`, `b` and `c`.
-#[must_use]
-pub fn list_of<'a>(names: impl IntoIterator<Item = &'a str>, last: &str) -> String {
-    let ticked: Vec<String> = names.into_iter().map(|it| format!("`{it}`")).collect();
-    match ticked.split_last() {
-        Some((end, rest)) if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),
-        _ => ticked.concat(),
     }
 }

@@ -14,7 +14,7 @@ pub enum ApiVersion {
 }
 
 /// What a document is called, and what a cluster adds to it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// Its name.

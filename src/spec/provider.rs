@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::HumanDuration;
 
-use crate::text::MetricText;
+use crate::written::MetricText;
 
 mod prometheus;
 mod proxy;

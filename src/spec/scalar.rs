@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn words_mean_what_yaml_1_2_says() {
-        for text in ["5%", "10m", "0x", "1e", "-", "+", ".", "1.2.3", "12e", "v1", "127.0.0.1:80", "no", "0b1"] {
+        for text in
+            ["5%", "10m", "0x", "1e", "-", "+", ".", "1.2.3", "12e", "v1", "127.0.0.1:80", "no", "0b1"]
+        {
             assert_eq!(plain(text), Some(Value::Text(text.into(), Quoting::Plain)), "{text}");
         }
         for text in ["0", "-1", "+7", "1.5", ".5", "1e3", "0x1F", "0o17", "18446744073709551616"] {

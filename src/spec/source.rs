@@ -62,7 +62,8 @@ impl Source {
         // What follows on the same line is shown as far as it can be.
         let rest = bytes.get(valid..).unwrap_or_default();
         let line = rest.split(|it| *it == b'\n').next().unwrap_or_default();
-        let shown: String = String::from_utf8_lossy(line.get(..line.len().min(80)).unwrap_or_default()).into_owned();
+        let shown: String =
+            String::from_utf8_lossy(line.get(..line.len().min(80)).unwrap_or_default()).into_owned();
         let width = shown.chars().next().map_or(0, char::len_utf8);
         let source = Self::of_text(name, text + &shown);
         let wrong = Diagnostic::error(Code::NotUtf8, end..end + width, "this file is not UTF-8")

@@ -1,8 +1,9 @@
+use analysis::AnyJudge;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::{HumanDuration, Name};
 
-use super::{judge::Judge, provider::Provider};
+use super::provider::Provider;
 
 /// What is measured, and how it is judged.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -39,14 +40,21 @@ pub struct Metric {
     /// How often it is measured. Default 10s, and 1s where it costs nothing: the built-in proxy's own counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<HumanDuration>,
-    /// Nothing is measured before this. Default 0s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initial_delay: Option<HumanDuration>,
+    /// Its part in the combined evidence, against the other metrics'. Default 1.
+    #[serde(default = "Metric::one")]
+    #[schemars(range(min = 0.001, max = 1000))]
+    pub weight: f64,
     /// Measured and shown, and never counted. Default false.
     #[serde(default)]
     pub dry_run: bool,
     /// How it is judged.
-    pub judge: Judge,
+    pub judge: AnyJudge,
     /// Where it comes from.
     pub provider: Provider,
+}
+
+impl Metric {
+    fn one() -> f64 {
+        1.0
+    }
 }

@@ -191,8 +191,11 @@ impl<'a> Reader<'a> {
     /// Takes one event up; `false`: no more may be read.
     fn take(&mut self, event: Event<'_>, span: &Span) -> bool {
         let at = span.byte_range().unwrap_or(0..0);
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "a foreign list that may grow; all nodes are named"
+        )]
         match event {
-            Event::StreamStart | Event::StreamEnd | Event::Anchor(..) => {}
             Event::DocumentStart(..) => self.begin(),
             Event::DocumentEnd => self.end(),
             Event::Scalar(text, style, anchor, tag) => {
@@ -222,6 +225,7 @@ impl<'a> Reader<'a> {
                 self.wrong(Diagnostic::error(Code::NotFound, at.clone(), message));
                 self.add(Node { span: at, value: Value::Null }, 0);
             }
+            _ => {}
         }
         self.nodes <= MOST_NODES
     }
@@ -245,7 +249,11 @@ impl<'a> Reader<'a> {
         let text = self.source.text();
         let at = marker.byte_offset().unwrap_or(text.len()).min(text.len());
         let at = (0..=at).rev().find(|it| text.is_char_boundary(*it)).unwrap_or_default();
-        let width = text.get(at..).and_then(|it| it.chars().next()).filter(|it| *it != '\n').map_or(0, char::len_utf8);
+        let width = text
+            .get(at..)
+            .and_then(|it| it.chars().next())
+            .filter(|it| *it != '\n')
+            .map_or(0, char::len_utf8);
         let said = error.kind().to_string();
         let wrong = Diagnostic::error(Code::Yaml, at..at + width, format!("this is no YAML: {said}"));
         self.diagnostics.push(match advice(error.kind()) {
@@ -258,7 +266,10 @@ impl<'a> Reader<'a> {
     fn tagged(&mut self, span: &Span, tag: &str) {
         let at = span.tag_span().and_then(|it| it.byte_range()).or(span.byte_range()).unwrap_or(0..0);
         let message = format!("YAML tags such as `{tag}` are not supported");
-        self.wrong(Diagnostic::error(Code::YamlFeature, at, message).help("remove the tag and write the value itself"));
+        self.wrong(
+            Diagnostic::error(Code::YamlFeature, at, message)
+                .help("remove the tag and write the value itself"),
+        );
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, at: &Range<usize>) -> Value {
@@ -281,7 +292,11 @@ impl<'a> Reader<'a> {
                 self.add(node, 0);
             }
             None => {
-                self.wrong(Diagnostic::error(Code::YamlFeature, at.clone(), "this alias stands inside what it names"));
+                self.wrong(Diagnostic::error(
+                    Code::YamlFeature,
+                    at.clone(),
+                    "this alias stands inside what it names",
+                ));
                 self.add(Node { span: at, value: Value::Null }, 0);
             }
         }
@@ -355,7 +370,9 @@ impl<'a> Reader<'a> {
                 (text.clone(), Some(wrong.help("write the fields out")))
             }
             Value::Text(text, _) => (text.clone(), None),
-            Value::Null | Value::Bool(_) | Value::Number(_) => (self.source.slice(&node.span).to_owned(), None),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {
+                (self.source.slice(&node.span).to_owned(), None)
+            }
             Value::List(_) | Value::Record(_) => {
                 let span = self.source.first_line(&node.span);
                 let wrong = Diagnostic::error(Code::YamlFeature, span, "the name of a field must be text");
@@ -375,11 +392,15 @@ fn size(node: &Node) -> usize {
 
 fn advice(kind: &granit_parser::ErrorKind) -> Option<&'static str> {
     use granit_parser::ErrorKind as Kind;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign list of a hundred; most speak for themselves")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign list of a hundred; most speak for themselves"
+    )]
     match kind {
-        Kind::TabNotAllowed | Kind::TabInBlockIndentation | Kind::TabInIndentation | Kind::TabAtBlockScalarStart => {
-            Some("indent with spaces; YAML allows no tabs")
-        }
+        Kind::TabNotAllowed
+        | Kind::TabInBlockIndentation
+        | Kind::TabInIndentation
+        | Kind::TabAtBlockScalarStart => Some("indent with spaces; YAML allows no tabs"),
         Kind::UnclosedQuotedScalar => Some("close the quote"),
         Kind::RecursionLimitExceeded => Some("values may be nested 48 deep; nothing here needs more than 15"),
         Kind::InvalidIndentation | Kind::MappingValueNotAllowed | Kind::ExpectedBlockMappingKey => {

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use strategies::{HumanDuration, Sizing};
 
 use super::WorkloadKind;
-use crate::{size::ByteSize, text::ProcessText};
+use crate::written::{ByteSize, ProcessText};
 
 /// Processes of one program.
 ///

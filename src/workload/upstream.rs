@@ -28,7 +28,7 @@ pub struct Release {
     pub revision: Name,
     /// Where it listens, as `host:port`; every one is a replica.
     #[schemars(length(min = 1, max = 1000))]
-    pub addresses: Vec<crate::address::Address>,
+    pub addresses: Vec<crate::written::Address>,
 }
 
 impl WorkloadKind for Upstream {

@@ -8,13 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serinus::analyses::{
-    Analyses, ArmsNow, Counted, Definition, Feed, MetricDefinition, PODS, PodHealth, Reads, Replica, Routed, Series,
-    planned_length,
+    Analyses, ArmsNow, Counted, Definition, Feed, MetricDefinition, PODS, PodHealth, Reads, Replica, Routed,
+    Series, planned_length,
 };
 use strategies::{
-    Acknowledged, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, Fence, Guard, HumanDuration, Leave, Mode, Name,
-    Next, OnVerdict, Orders, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen, Seen, Sizing,
-    StableCapacity, Status, Steering, Step, Wanted, Weight, World, Write, decide,
+    Acknowledged, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, Fence, Guard, HumanDuration, Leave, Mode,
+    Name, Next, OnVerdict, Orders, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen, Seen,
+    Sizing, StableCapacity, Status, Steering, Step, Wanted, Weight, World, Write, decide,
     recipe::{Context, Strategy},
     step::{AtOnce, Until},
 };
@@ -26,8 +26,8 @@ const STREAK_WITHIN_S: f64 = 0.5;
 
 /// Upper bounds of latency buckets, in seconds.
 pub const BOUNDS: [f64; 28] = [
-    0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035, 0.05, 0.075, 0.1, 0.15,
-    0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0,
+    0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035, 0.05, 0.075,
+    0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
 /// How the service and its users behave.
@@ -72,7 +72,8 @@ impl Ended {
 pub fn default_canary() -> (Plan, BTreeMap<Name, Definition>) {
     let golden: Name = "golden".into();
     let steps = Strategy::default().steps(Context { analyses: std::slice::from_ref(&golden) }).steps;
-    let definitions = BTreeMap::from([(golden.clone(), Definition::golden()), (PODS.into(), Definition::pods())]);
+    let definitions =
+        BTreeMap::from([(golden.clone(), Definition::golden()), (PODS.into(), Definition::pods())]);
     (plan(steps, &[golden, PODS.into()]), definitions)
 }
 
@@ -187,7 +188,8 @@ impl Service {
     /// Stores and takes up the analyses after every feed.
     pub fn taken_up_after_every_feed(mut self, definitions: BTreeMap<Name, Definition>) -> Self {
         self.saved_and_taken_up = true;
-        self.analyses = Analyses::restore(definitions, planned_length(&self.plan), self.analyses.checkpoint());
+        self.analyses =
+            Analyses::restore(definitions, planned_length(&self.plan), self.analyses.checkpoint());
         self
     }
 
@@ -196,7 +198,8 @@ impl Service {
         let end = self.now.checked_add(length).expect("in range");
         while self.now < end {
             self.feed(false);
-            let next = self.analyses.wake().unwrap_or(end).max(self.now + SignedDuration::from_secs(1)).min(end);
+            let next =
+                self.analyses.wake().unwrap_or(end).max(self.now + SignedDuration::from_secs(1)).min(end);
             self.serve_until(next);
         }
     }
@@ -330,15 +333,17 @@ impl Service {
     fn pods(&self) -> Vec<PodHealth> {
         let of = |(arm, seen): (&Arm, &Seen<ArmSeen>)| {
             let desired = seen.get().map_or(0, |it| it.desired);
-            (0..desired).map(|ordinal| PodHealth {
-                revision: arm.revision.clone(),
-                pod: ordinal.to_string().into(),
-                ready: true,
-                leaving: false,
-                restarts: 0,
-                oom_kills: 0,
-                crash_looping: false,
-            }).collect::<Vec<_>>()
+            (0..desired)
+                .map(|ordinal| PodHealth {
+                    revision: arm.revision.clone(),
+                    pod: ordinal.to_string().into(),
+                    ready: true,
+                    leaving: false,
+                    restarts: 0,
+                    oom_kills: 0,
+                    crash_looping: false,
+                })
+                .collect::<Vec<_>>()
         };
         self.world.arms.iter().flat_map(of).collect()
     }

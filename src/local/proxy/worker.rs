@@ -96,6 +96,9 @@ impl Listener {
     }
 }
 
+/// An open connection, for those who may tell it to end.
+type OpenConnection = (Arc<ConnState>, Rc<Listener>);
+
 /// Everything the tasks of one worker share; one thread uses it.
 pub(super) struct Worker {
     index: u32,
@@ -107,7 +110,7 @@ pub(super) struct Worker {
     listeners: BTreeMap<ListenerName, Rc<Listener>>,
     endpoints: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
     counts: Registry,
-    connections: RefCell<BTreeMap<u64, (Arc<ConnState>, Rc<Listener>)>>,
+    connections: RefCell<BTreeMap<u64, OpenConnection>>,
     next_connection: Cell<u64>,
     pub(super) mirrors: Cell<usize>,
     pub(super) tunnels: Cell<u64>,
@@ -227,6 +230,8 @@ impl Worker {
                 .map(|endpoint| EndpointSnapshot {
                     address: endpoint.address(),
                     in_flight: endpoint.in_flight(),
+                    completed: endpoint.ended().0,
+                    failed: endpoint.ended().1,
                     ejected: endpoint.is_ejected(now),
                     configured: endpoint.is_configured(),
                 })

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use strategies::Name;
 
 use super::{ProviderKind, Yields};
-use crate::text::MetricText;
+use crate::written::MetricText;
 
 /// A Prometheus, or what speaks like one. Give `bad` and `total`, or `histogram`, or `value`, or `query`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use strategies::HumanDuration;
 
 use super::{ProviderKind, Yields};
-use crate::text::MetricText;
+use crate::written::MetricText;
 
 /// What the built-in proxy counts, per version and without any set-up.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

@@ -119,7 +119,11 @@ impl<'a> Draft<'a> {
                 Leave::Analyze(it) if own(&it.analyses) => {
                     self.wrong(&[Key::Field("analyze")], Wrong::NothingToJudge);
                 }
-                Leave::Analyze(_) | Leave::AtOnce(_) | Leave::Pause(_) | Leave::Approve(_) | Leave::Bake(_) => {}
+                Leave::Analyze(_)
+                | Leave::AtOnce(_)
+                | Leave::Pause(_)
+                | Leave::Approve(_)
+                | Leave::Bake(_) => {}
             }
         }
         self.goal = goal;

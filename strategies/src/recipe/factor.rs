@@ -34,7 +34,9 @@ impl FromStr for Factor {
         let invalid = || InvalidFactor(text.to_owned());
         let number = text.strip_suffix('x').ok_or_else(invalid)?;
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |it: &str, most: usize| (1..=most).contains(&it.len()) && it.bytes().all(|it| it.is_ascii_digit());
+        let digits = |it: &str, most: usize| {
+            (1..=most).contains(&it.len()) && it.bytes().all(|it| it.is_ascii_digit())
+        };
         if !digits(whole, 3) || !digits(decimals, 3) {
             return Err(invalid());
         }

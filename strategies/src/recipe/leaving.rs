@@ -69,7 +69,11 @@ pub struct UntilSpec {
 
 impl Default for UntilSpec {
     fn default() -> Self {
-        Self { evidence: Evidence::default(), min: HumanDuration::from_mins(1), max: HumanDuration::from_mins(30) }
+        Self {
+            evidence: Evidence::default(),
+            min: HumanDuration::from_mins(1),
+            max: HumanDuration::from_mins(30),
+        }
     }
 }
 
@@ -110,7 +114,9 @@ pub struct TemplateUse {
 }
 
 /// Kinds of analysis templates.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub enum TemplateKind {
     /// Of the same namespace; in standalone mode, of the same file.
     #[default]

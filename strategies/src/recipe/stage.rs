@@ -72,7 +72,8 @@ impl From<ScaleSpec> for Scale {
 impl Stage {
     /// Adds this step to `draft`.
     pub(super) fn compile(&self, index: usize, draft: &mut Draft<'_>) {
-        let Self { name, weight, matched, mirror, sticky, scale, until, analyze, approve, pause, at_once } = self;
+        let Self { name, weight, matched, mirror, sticky, scale, until, analyze, approve, pause, at_once } =
+            self;
         let leaving = Leaving {
             until: until.clone(),
             analyze: analyze.clone(),

@@ -160,7 +160,9 @@ impl fmt::Display for Wrong {
             Self::NoSteps => write!(f, "an empty list of steps"),
             Self::TooManySteps { steps } => write!(f, "{steps} steps are too many"),
             Self::DoesNothing => write!(f, "this step changes nothing and waits for nothing"),
-            Self::NothingToJudge => write!(f, "the canary gets no request in this step, so there is nothing to judge"),
+            Self::NothingToJudge => {
+                write!(f, "the canary gets no request in this step, so there is nothing to judge")
+            }
             Self::NoAnalyses => write!(f, "nothing is measured in this step"),
             Self::MinAboveMax { min, max } => write!(f, "`min` ({min}) is above `max` ({max})"),
             Self::NeverGrows => write!(f, "the canary's share would never grow"),

@@ -51,8 +51,10 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, InvalidByteSize> {
         let invalid = || InvalidByteSize(text.to_owned());
-        let (number, unit) =
-            UNITS.iter().find_map(|(name, unit)| text.strip_suffix(name).map(|it| (it, *unit))).ok_or_else(invalid)?;
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|(name, unit)| text.strip_suffix(name).map(|it| (it, *unit)))
+            .ok_or_else(invalid)?;
         let number = number.trim_end();
         if !number.bytes().all(|it| it.is_ascii_digit()) {
             return Err(invalid());
@@ -71,7 +73,11 @@ impl fmt::Display for ByteSize {
 
 impl fmt::Display for InvalidByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is no amount of bytes: write a whole number and KiB, MiB, GiB, kB, MB, GB or B", self.0)
+        write!(
+            f,
+            "`{}` is no amount of bytes: write a whole number and KiB, MiB, GiB, kB, MB, GB or B",
+            self.0
+        )
     }
 }
 
@@ -110,7 +116,9 @@ mod tests {
 
     #[test]
     fn amounts_read_back_and_nothing_else_is_read() {
-        for (text, bytes) in [("10MiB", 10 << 20), ("64 KiB", 64 << 10), ("500kB", 500_000), ("1Gi", 1 << 30), ("7B", 7)] {
+        for (text, bytes) in
+            [("10MiB", 10 << 20), ("64 KiB", 64 << 10), ("500kB", 500_000), ("1Gi", 1 << 30), ("7B", 7)]
+        {
             let size: ByteSize = text.parse().unwrap();
             assert_eq!(size.bytes(), bytes, "{text}");
             assert_eq!(size.to_string().parse(), Ok(size));

@@ -48,7 +48,9 @@ impl FromStr for Address {
         let port = port.parse().ok().filter(|it| *it != 0).ok_or_else(invalid)?;
         let bracketed = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
         let plain = |it: &str| {
-            !it.is_empty() && it.len() <= 253 && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it))
+            !it.is_empty()
+                && it.len() <= 253
+                && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it))
         };
         match bracketed {
             Some(ip) if ip.parse::<std::net::Ipv6Addr>().is_ok() => Ok(Self { host: ip.to_owned(), port }),
@@ -63,7 +65,8 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         // `:8080` is what many programs take for every address of the machine.
-        let whole = if text.starts_with(':') { Cow::Owned(format!("0.0.0.0{text}")) } else { Cow::Borrowed(text) };
+        let whole =
+            if text.starts_with(':') { Cow::Owned(format!("0.0.0.0{text}")) } else { Cow::Borrowed(text) };
         whole.parse().map(Self).map_err(|_| InvalidAddress::Listen(text.to_owned()))
     }
 }
@@ -87,7 +90,10 @@ impl fmt::Display for InvalidAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(text) => {
-                write!(f, "`{text}` is no address: write host and port, such as `127.0.0.1:8080` or `app.local:8080`")
+                write!(
+                    f,
+                    "`{text}` is no address: write host and port, such as `127.0.0.1:8080` or `app.local:8080`"
+                )
             }
             Self::Listen(text) => write!(
                 f,
@@ -140,7 +146,9 @@ mod tests {
         for text in ["127.0.0.1:8080", "app.local:1", "[::1]:65535"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
-        for text in ["", "8080", "host", "host:", "host:0", "host:65536", "::1:80", "[::1:80", "a b:1", "http://a:1"] {
+        for text in
+            ["", "8080", "host", "host:", "host:0", "host:65536", "::1:80", "[::1:80", "a b:1", "http://a:1"]
+        {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
         assert_eq!(":80".parse::<ListenAddress>().unwrap().to_string(), "0.0.0.0:80");

@@ -90,7 +90,7 @@ impl InvalidText {
     #[must_use]
     pub fn nearest(&self) -> Option<String> {
         let Self::Unknown { written, allowed } = self else { return None };
-        let near = crate::spec::nearest(written, allowed.iter().copied())?;
+        let near = super::nearest(written, allowed.iter().copied())?;
         Some(format!("$({near})"))
     }
 }
@@ -99,7 +99,9 @@ impl fmt::Display for InvalidText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unclosed => write!(f, "`$(` is never closed"),
-            Self::Unknown { written, .. } => write!(f, "`$({written})` is no parameter that can be used here"),
+            Self::Unknown { written, .. } => {
+                write!(f, "`$({written})` is no parameter that can be used here")
+            }
         }
     }
 }
