@@ -1,4 +1,5 @@
 //! Progressive delivery for any workload behind any router.
 
+pub mod cli;
 pub mod clock;
 pub mod local;
