@@ -1,5 +1,9 @@
 //! Runtime for one machine: a supervisor, proxy workers and a control process, no cluster needed.
 
+pub mod load;
+pub mod process;
 pub mod proxy;
+pub mod revision;
+pub mod sample;
 pub mod store;
 pub mod supervisor;

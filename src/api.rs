@@ -1,0 +1,7 @@
+//! What a running engine answers over its control socket: JSON over HTTP, server-sent events, metrics.
+//!
+//! The command line, a dashboard and foreign programs use the same interface. [`view`] holds everything that is
+//! said, [`client`] the caller's side. A runtime implements what is asked and stays unknown here.
+
+pub mod client;
+pub mod view;

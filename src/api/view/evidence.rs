@@ -1,0 +1,99 @@
+use super::{ActivityId, Deserialize, Name, Purpose, Serialize, Timestamp, Verdict};
+
+/// What one running analysis says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnalysisView {
+    /// Which run.
+    pub id: ActivityId,
+    /// What its verdict is for.
+    pub purpose: Purpose,
+    /// What it says so far.
+    pub verdict: Verdict,
+    /// One sentence with the numbers.
+    pub because: Option<String>,
+    /// When it began.
+    pub since: Option<Timestamp>,
+    /// Whether what is measured now belongs to it.
+    pub counting: bool,
+    /// The evidence of all its metrics together.
+    pub combined: Option<Combined>,
+    /// Metric by metric.
+    pub metrics: Vec<MetricView>,
+}
+
+/// The evidence of several metrics together, as natural logarithms.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Combined {
+    /// Evidence of harm.
+    pub ln_e_bad: f64,
+    /// What it must reach to fail; `None`: it can't fail.
+    pub ln_e_bad_needed: Option<f64>,
+    /// Evidence for promotion of the metric that has least.
+    pub ln_e_good: f64,
+    /// What that must reach to pass; `None`: it can't pass.
+    pub ln_e_good_needed: Option<f64>,
+}
+
+/// What one metric says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricView {
+    /// Its name.
+    pub name: Name,
+    /// What its judge says.
+    pub verdict: Verdict,
+    /// One sentence with the numbers.
+    pub because: String,
+    /// Whether it decides nothing.
+    pub dry_run: bool,
+    /// How often it was measured.
+    pub polls: u64,
+    /// How many of those could not be judged.
+    pub missing: u64,
+    /// What the verdict rests on, for judges that weigh evidence.
+    pub evidence: Option<EvidenceView>,
+    /// What limits the verdict's meaning, as sentences.
+    pub warnings: Vec<String>,
+}
+
+/// Weighed evidence; a draw between two thresholds. Numbers that are not finite are left out.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceView {
+    /// Natural logarithm of the evidence that the canary is worse than allowed.
+    pub ln_e_bad: f64,
+    /// What it must reach to roll back.
+    pub ln_e_bad_needed: Option<f64>,
+    /// Natural logarithm of the evidence that the canary is no worse than the margin of promotion.
+    pub ln_e_good: f64,
+    /// What it must reach to pass.
+    pub ln_e_good_needed: Option<f64>,
+    /// Requests of the canary so far.
+    pub canary: Counts,
+    /// Requests of the baseline so far.
+    pub baseline: Counts,
+    /// Estimated ratio of the rates, canary to baseline.
+    pub ratio: Option<f64>,
+    /// The interval that holds the true ratio at every moment with 95 % confidence, where it was computed.
+    pub interval: Option<(f64, f64)>,
+    /// For latency: the bound at which most evidence was found.
+    pub bound: Option<f64>,
+    /// Seconds until it would be rolled back at the present rate.
+    pub seconds_to_fail: Option<f64>,
+    /// Seconds until it would pass at the present rate.
+    pub seconds_to_pass: Option<f64>,
+    /// Probability that the canary is worse, where a prior one was given.
+    pub probability_bad: Option<f64>,
+}
+
+/// Requests as a judge counts them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// All.
+    pub total: u64,
+    /// Bad ones.
+    pub bad: u64,
+}

@@ -1,0 +1,475 @@
+//! One backend process: its idle connections, its health, and sending one request to it.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response, Version};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::{
+    body::{RequestBody, Upload},
+    client_io::{TICK_MS, Ticks},
+    config::Timeouts,
+    local_exec::LocalExec,
+};
+use crate::clock;
+
+/// First time a failing backend is left out; doubles with every further failure.
+const FIRST_EJECTION: Duration = Duration::from_millis(100);
+/// Longest time a failing backend is left out.
+const LAST_EJECTION: Duration = Duration::from_secs(10);
+/// Broken or late answers in a row after which a backend is left out. A failed connection needs only one.
+const BAD_ANSWERS: u32 = 3;
+/// Requests on one HTTP/2 connection before another is made.
+const STREAMS_PER_CONNECTION: usize = 100;
+/// Idle HTTP/1 connections kept per backend.
+const MOST_IDLE: usize = 1024;
+
+/// How a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No connection could be made.
+    Connect,
+    /// The connection broke after the request had been sent, at least in part.
+    Reset,
+    /// No response head in time.
+    Timeout,
+}
+
+/// A failed request; `unsent` is there when not a byte of it left, so that it may be sent elsewhere.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    pub(super) unsent: Option<Box<Request<RequestBody>>>,
+}
+
+/// A backend process. It outlives configurations, so that its connections and health do.
+pub(super) struct Endpoint {
+    address: SocketAddr,
+    ticks: Ticks,
+    idle: RefCell<Vec<Idle>>,
+    http2: RefCell<Vec<Http2>>,
+    http2_connecting: Cell<bool>,
+    http2_connected: Notify,
+    in_flight: Cell<u64>,
+    failures: Cell<u32>,
+    bad_answers: Cell<u32>,
+    ejected_until: Cell<Option<Instant>>,
+    configured: Cell<bool>,
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: u32,
+}
+
+#[derive(Clone)]
+struct Http2 {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Rc<Cell<usize>>,
+}
+
+/// The use of one backend connection by one request.
+pub(super) struct Lease {
+    endpoint: Rc<Endpoint>,
+    on: LeaseOn,
+}
+
+enum LeaseOn {
+    /// Being acquired, or not to be used again.
+    Nothing,
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(Rc<Cell<usize>>),
+}
+
+impl Lease {
+    fn new(endpoint: &Rc<Endpoint>) -> Self {
+        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        Self { endpoint: Rc::clone(endpoint), on: LeaseOn::Nothing }
+    }
+
+    /// The exchange is complete; the connection can carry another.
+    pub(super) fn give_back(mut self) {
+        if let LeaseOn::Http1(sender) = std::mem::replace(&mut self.on, LeaseOn::Nothing) {
+            self.endpoint.keep(sender);
+        }
+    }
+
+    /// The exchange broke in the middle of the response.
+    pub(super) fn failed(self) {
+        self.endpoint.answered_badly(clock::instant());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.in_flight.set(self.endpoint.in_flight.get().saturating_sub(1));
+        if let LeaseOn::Http2(streams) = &self.on {
+            streams.set(streams.get().saturating_sub(1));
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, ticks: Ticks) -> Self {
+        Self {
+            address,
+            ticks,
+            idle: RefCell::default(),
+            http2: RefCell::default(),
+            http2_connecting: Cell::new(false),
+            http2_connected: Notify::new(),
+            in_flight: Cell::new(0),
+            failures: Cell::new(0),
+            bad_answers: Cell::new(0),
+            ejected_until: Cell::new(None),
+            configured: Cell::new(true),
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.get()
+    }
+
+    pub(super) fn is_configured(&self) -> bool {
+        self.configured.get()
+    }
+
+    /// Whether a configuration names it; if none does, its idle connections are closed.
+    pub(super) fn set_configured(&self, configured: bool) {
+        self.configured.set(configured);
+        if !configured {
+            self.idle.borrow_mut().clear();
+            self.http2.borrow_mut().clear();
+        }
+    }
+
+    pub(super) fn ejected_until(&self) -> Option<Instant> {
+        self.ejected_until.get()
+    }
+
+    pub(super) fn is_ejected(&self, now: Instant) -> bool {
+        self.ejected_until.get().is_some_and(|until| now < until)
+    }
+
+    /// After its time a backend is tried with one request; others leave it out until that one succeeds.
+    pub(super) fn is_tried_now(&self, now: Instant) {
+        if self.ejected_until.get().is_some_and(|until| now >= until) {
+            self.ejected_until.set(Some(now + ejection(self.failures.get())));
+        }
+    }
+
+    fn eject(&self, now: Instant) {
+        self.failures.set(self.failures.get().saturating_add(1));
+        self.ejected_until.set(Some(now + ejection(self.failures.get())));
+    }
+
+    fn answered(&self) {
+        if self.ejected_until.get().is_some() || self.bad_answers.get() > 0 {
+            self.failures.set(0);
+            self.bad_answers.set(0);
+            self.ejected_until.set(None);
+        }
+    }
+
+    fn answered_badly(&self, now: Instant) {
+        self.bad_answers.set(self.bad_answers.get() + 1);
+        if self.bad_answers.get() >= BAD_ANSWERS {
+            self.eject(now);
+        }
+    }
+
+    fn keep(&self, sender: http1::SendRequest<RequestBody>) {
+        let mut idle = self.idle.borrow_mut();
+        if self.configured.get() && idle.len() < MOST_IDLE && !sender.is_closed() {
+            idle.push(Idle { sender, since: self.ticks.load(std::sync::atomic::Ordering::Relaxed) });
+        }
+    }
+
+    /// Closes what has rested too long; the oldest are at the bottom.
+    pub(super) fn close_idle(&self, longest: Duration) {
+        let now = self.ticks.load(std::sync::atomic::Ordering::Relaxed);
+        let longest = u32::try_from(longest.as_millis() / u128::from(TICK_MS)).unwrap_or(u32::MAX);
+        let mut idle = self.idle.borrow_mut();
+        let old = idle.partition_point(|idle| now.wrapping_sub(idle.since) > longest);
+        idle.drain(..old);
+    }
+
+    pub(super) fn has_idle(&self) -> bool {
+        !self.idle.borrow().is_empty()
+    }
+
+    fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { sender, .. }) = idle.pop() {
+            if !sender.is_closed() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Sends one request and waits for the head of its response.
+    pub(super) async fn send(
+        self: &Rc<Self>,
+        request: Request<RequestBody>,
+        upload: Option<&Rc<Upload>>,
+        timeouts: &Timeouts,
+    ) -> Result<(Response<Incoming>, Lease), Failed> {
+        let mut lease = Lease::new(self);
+        let sent = if request.version() == Version::HTTP_2 {
+            self.send_http2(request, upload, timeouts, &mut lease).await
+        } else {
+            self.send_http1(request, upload, timeouts, &mut lease).await
+        };
+        match sent {
+            Ok(response) => {
+                self.answered();
+                Ok((response, lease))
+            }
+            Err(failed) => {
+                let clients_fault = upload.is_some_and(|upload| upload.broken());
+                match failed.failure {
+                    _ if clients_fault => {}
+                    Failure::Connect => self.eject(clock::instant()),
+                    Failure::Reset | Failure::Timeout => self.answered_badly(clock::instant()),
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    async fn send_http1(
+        self: &Rc<Self>,
+        mut request: Request<RequestBody>,
+        upload: Option<&Rc<Upload>>,
+        timeouts: &Timeouts,
+        lease: &mut Lease,
+    ) -> Result<Response<Incoming>, Failed> {
+        loop {
+            let (mut sender, reused) = match self.take_idle() {
+                Some(sender) => (sender, true),
+                None => match Box::pin(self.connect_http1(timeouts)).await {
+                    Ok(sender) => (sender, false),
+                    Err(failure) => return Err(Failed { failure, unsent: Some(Box::new(request)) }),
+                },
+            };
+            let sending = sender.try_send_request(request);
+            match head_within(timeouts.response_head(), upload, sending).await {
+                Some(Ok(response)) => {
+                    lease.on = LeaseOn::Http1(sender);
+                    return Ok(response);
+                }
+                Some(Err(mut error)) => match unsent(&mut error) {
+                    // A reused connection was closed before a byte was written: nothing was sent.
+                    Some(back) if reused => request = back,
+                    Some(back) => {
+                        return Err(Failed { failure: Failure::Connect, unsent: Some(Box::new(back)) });
+                    }
+                    None => return Err(Failed { failure: Failure::Reset, unsent: None }),
+                },
+                None => return Err(Failed { failure: Failure::Timeout, unsent: None }),
+            }
+        }
+    }
+
+    async fn connect(&self, timeouts: &Timeouts) -> Result<TokioIo<TcpStream>, Failure> {
+        match tokio::time::timeout(timeouts.connect(), TcpStream::connect(self.address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                Ok(TokioIo::new(stream))
+            }
+            Ok(Err(_)) | Err(_) => Err(Failure::Connect),
+        }
+    }
+
+    async fn connect_http1(&self, timeouts: &Timeouts) -> Result<http1::SendRequest<RequestBody>, Failure> {
+        let io = self.connect(timeouts).await?;
+        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(|_| Failure::Connect)?;
+        tokio::task::spawn_local(async move {
+            // How it ended is told to whoever uses it.
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(sender)
+    }
+
+    async fn send_http2(
+        self: &Rc<Self>,
+        mut request: Request<RequestBody>,
+        upload: Option<&Rc<Upload>>,
+        timeouts: &Timeouts,
+        lease: &mut Lease,
+    ) -> Result<Response<Incoming>, Failed> {
+        loop {
+            let (mut connection, reused) = match Box::pin(self.http2_connection(timeouts)).await {
+                Ok(connection) => connection,
+                Err(failure) => return Err(Failed { failure, unsent: Some(Box::new(request)) }),
+            };
+            connection.streams.set(connection.streams.get() + 1);
+            lease.on = LeaseOn::Http2(Rc::clone(&connection.streams));
+            let sending = connection.sender.try_send_request(request);
+            match head_within(timeouts.response_head(), upload, sending).await {
+                Some(Ok(response)) => return Ok(response),
+                Some(Err(mut error)) => match unsent(&mut error) {
+                    Some(back) if reused => {
+                        connection.streams.set(connection.streams.get().saturating_sub(1));
+                        lease.on = LeaseOn::Nothing;
+                        request = back;
+                    }
+                    Some(back) => {
+                        return Err(Failed { failure: Failure::Connect, unsent: Some(Box::new(back)) });
+                    }
+                    None => return Err(Failed { failure: Failure::Reset, unsent: None }),
+                },
+                None => return Err(Failed { failure: Failure::Timeout, unsent: None }),
+            }
+        }
+    }
+
+    /// A connection with room, and whether it was there before. One is made at a time.
+    async fn http2_connection(&self, timeouts: &Timeouts) -> Result<(Http2, bool), Failure> {
+        loop {
+            let connected = self.http2_connected.notified();
+            if let Some(connection) = self.http2_with_room() {
+                return Ok((connection, true));
+            }
+            if self.http2_connecting.replace(true) {
+                connected.await;
+                continue;
+            }
+            let connecting = Connecting(self);
+            let made = self.connect_http2(timeouts).await;
+            if let Ok(connection) = &made {
+                self.http2.borrow_mut().push(connection.clone());
+            }
+            drop(connecting);
+            return made.map(|connection| (connection, false));
+        }
+    }
+
+    fn http2_with_room(&self) -> Option<Http2> {
+        let mut connections = self.http2.borrow_mut();
+        connections.retain(|connection| !connection.sender.is_closed());
+        connections.iter().find(|connection| connection.streams.get() < STREAMS_PER_CONNECTION).cloned()
+    }
+
+    async fn connect_http2(&self, timeouts: &Timeouts) -> Result<Http2, Failure> {
+        let io = self.connect(timeouts).await?;
+        let mut builder = http2::Builder::new(LocalExec);
+        builder.timer(TokioTimer::new());
+        builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        builder.keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(Duration::from_secs(10));
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| Failure::Connect)?;
+        tokio::task::spawn_local(async move {
+            let _ = connection.await;
+        });
+        Ok(Http2 { sender, streams: Rc::default() })
+    }
+}
+
+/// Lets the others look again, however making the connection ended.
+struct Connecting<'a>(&'a Endpoint);
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.http2_connecting.set(false);
+        self.0.http2_connected.notify_waiters();
+    }
+}
+
+fn ejection(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    FIRST_EJECTION.saturating_mul(1 << doublings).min(LAST_EJECTION)
+}
+
+fn unsent(error: &mut TrySendError<Request<RequestBody>>) -> Option<Request<RequestBody>> {
+    error.take_message()
+}
+
+/// Waits for a head, not counting the time the client took to send its body; `None` when it is too late.
+async fn head_within<F: Future>(
+    limit: Duration,
+    upload: Option<&Rc<Upload>>,
+    sending: F,
+) -> Option<F::Output> {
+    let mut sending = pin!(sending);
+    let mut left = limit;
+    loop {
+        if let Ok(head) = tokio::time::timeout(left, sending.as_mut()).await {
+            return Some(head);
+        }
+        left = match upload?.backends_turn_since() {
+            None => limit,
+            Some(since) => match limit.checked_sub(clock::instant().duration_since(since)) {
+                Some(left) if !left.is_zero() => left,
+                Some(_) | None => return None,
+            },
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        Endpoint::new(SocketAddr::from(([127, 0, 0, 1], 9)), Ticks::default())
+    }
+
+    #[test]
+    fn ejection_doubles_up_to_its_bound_and_ends_with_an_answer() {
+        let endpoint = endpoint();
+        let now = clock::instant();
+        for (failures, ms) in [(1, 100), (2, 200), (3, 400)] {
+            endpoint.eject(now);
+            assert_eq!(endpoint.failures.get(), failures);
+            assert!(endpoint.is_ejected(now + Duration::from_millis(ms - 1)));
+            assert!(!endpoint.is_ejected(now + Duration::from_millis(ms)));
+        }
+        assert_eq!(ejection(40), LAST_EJECTION);
+        endpoint.answered();
+        assert!(!endpoint.is_ejected(now));
+        assert_eq!(endpoint.failures.get(), 0);
+    }
+
+    #[test]
+    fn one_request_tries_a_backend_whose_time_is_over() {
+        let endpoint = endpoint();
+        let now = clock::instant();
+        endpoint.eject(now);
+        let later = now + FIRST_EJECTION;
+        assert!(!endpoint.is_ejected(later));
+        endpoint.is_tried_now(later);
+        assert!(endpoint.is_ejected(later), "the next request leaves it out until the trial succeeded");
+    }
+
+    #[test]
+    fn bad_answers_eject_only_in_a_row() {
+        let endpoint = endpoint();
+        let now = clock::instant();
+        for _ in 0..10 {
+            endpoint.answered_badly(now);
+            endpoint.answered_badly(now);
+            endpoint.answered();
+        }
+        assert!(!endpoint.is_ejected(now));
+        for _ in 0..BAD_ANSWERS {
+            endpoint.answered_badly(now);
+        }
+        assert!(endpoint.is_ejected(now));
+    }
+}

@@ -1,0 +1,131 @@
+//! Answers the orders of the control process.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+};
+
+use super::{
+    counts::Streak,
+    wire::{self, BadStreak, Lines, Order, Reply, WireError},
+    worker::Worker,
+};
+
+/// Replies waiting to be written on one connection.
+const QUEUE: usize = 16;
+
+/// Who is told about bad streaks.
+#[derive(Default)]
+pub(super) struct Subscribers {
+    queues: RefCell<Vec<mpsc::Sender<Said>>>,
+    what: Cell<BadStreak>,
+}
+
+/// What is to be written.
+enum Said {
+    Reply(Reply),
+    Streak { listener: String, revision: String },
+}
+
+impl Subscribers {
+    fn add(&self, queue: mpsc::Sender<Said>, what: BadStreak) {
+        self.what.set(what);
+        self.queues.borrow_mut().push(queue);
+    }
+
+    pub(super) fn failed(&self, listener: &str, revision: &str, streak: &Streak, now: Instant) {
+        let mut queues = self.queues.borrow_mut();
+        let BadStreak { failures, within_ms } = self.what.get();
+        if queues.is_empty() || !streak.failed(now, failures.max(1), Duration::from_millis(within_ms)) {
+            return;
+        }
+        // Who does not read in time asks again anyway; nobody waits for it.
+        queues.retain(|queue| {
+            let said = Said::Streak { listener: listener.to_owned(), revision: revision.to_owned() };
+            !matches!(queue.try_send(said), Err(mpsc::error::TrySendError::Closed(_)))
+        });
+    }
+}
+
+/// Accepts control connections until the worker ends.
+pub(super) async fn listen(worker: Rc<Worker>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::task::spawn_local(converse(Rc::clone(&worker), stream));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control socket can't accept; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(worker: Rc<Worker>, stream: UnixStream) {
+    let (reader, mut writer) = stream.into_split();
+    let (queue, mut said) = mpsc::channel(QUEUE);
+    let reading = read(Rc::clone(&worker), Lines::new(reader), queue);
+    let writing = async move {
+        while let Some(said) = said.recv().await {
+            let reply = match said {
+                Said::Reply(reply) => reply,
+                Said::Streak { listener, revision } => {
+                    Reply::Pushed { listener, revision, snapshot: Box::new(worker.snapshot()) }
+                }
+            };
+            if wire::send(&mut writer, &reply).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! { () = reading => {}, () = writing => {} }
+}
+
+async fn read(
+    worker: Rc<Worker>,
+    mut lines: Lines<tokio::net::unix::OwnedReadHalf>,
+    queue: mpsc::Sender<Said>,
+) {
+    loop {
+        let reply = match lines.next::<Order>().await {
+            Ok(order) => obey(&worker, order, &queue),
+            Err(error @ WireError::Unreadable(_)) => Reply::Unreadable { reason: error.to_string() },
+            Err(error @ WireError::TooLong) => {
+                let _ = queue.send(Said::Reply(Reply::Unreadable { reason: error.to_string() })).await;
+                // The writer ends the connection once this is out.
+                drop(queue);
+                return std::future::pending().await;
+            }
+            Err(WireError::Io(_) | WireError::Closed) => return,
+        };
+        if queue.send(Said::Reply(reply)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn obey(worker: &Rc<Worker>, order: Order, queue: &mpsc::Sender<Said>) -> Reply {
+    match order {
+        Order::Apply(config) => match worker.apply(&config) {
+            Ok(()) => Reply::Applied { generation: config.generation },
+            Err(error) => Reply::Refused { generation: config.generation, reason: error.to_string() },
+        },
+        Order::Counts => Reply::Counts(Box::new(worker.snapshot())),
+        Order::Subscribe(what) => {
+            worker.subscribers.add(queue.clone(), what);
+            Reply::Subscribed
+        }
+        Order::Drain { deadline_ms } => {
+            worker.drain(Duration::from_millis(deadline_ms));
+            Reply::Draining
+        }
+        Order::Health => Reply::Health(worker.health()),
+    }
+}

@@ -1,0 +1,278 @@
+//! One request through the proxy: pick an arm, send, pass the answer back.
+
+use std::{convert::Infallible, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{CONNECTION, HOST, SET_COOKIE, TRANSFER_ENCODING},
+    request::Parts,
+};
+use hyper::{
+    body::{Body, Incoming},
+    upgrade::OnUpgrade,
+};
+
+use super::{
+    backend::{Failed, Failure, Lease},
+    body::{RequestBody, ResponseBody, Upload},
+    client_io::{Busy, ConnState},
+    config::Upstream,
+    counts::{End, Routed},
+    headers::{self, ClientIs, Wants},
+    live::Live,
+    mirror::{self, Copying},
+    refusal::Refusal,
+    sticky::Assignment,
+    table::{Arm, Table},
+    tunnel,
+    worker::{Listener, Worker},
+};
+use crate::clock;
+
+/// What every request of one client connection shares.
+pub(super) struct Client {
+    pub(super) worker: Rc<Worker>,
+    pub(super) listener: Rc<Listener>,
+    pub(super) state: Arc<ConnState>,
+    pub(super) address: HeaderValue,
+    pub(super) tls: bool,
+}
+
+/// Serves one request. Never fails: what can't be served is answered.
+pub(super) async fn serve(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let busy = Busy::new(&client.state);
+    let http1 = request.version() <= Version::HTTP_11;
+    let mut response = match exchange(&client, request).await {
+        Ok(answer) => answer.into_response(busy),
+        Err(refusal) => {
+            client.listener.refused(refusal);
+            let (head, text) = refusal.response();
+            head.map(|()| ResponseBody::own(text, busy))
+        }
+    };
+    if http1 && client.worker.draining.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// A backend's answer, ready to be passed on.
+struct Answer {
+    response: Response<Incoming>,
+    silence: std::time::Duration,
+    /// Gone when a tunnel took them.
+    open: Option<(Live, Lease)>,
+}
+
+impl Answer {
+    fn into_response(self, busy: Busy) -> Response<ResponseBody> {
+        let Self { response, silence, open } = self;
+        match open {
+            Some((live, lease)) => {
+                response.map(|body| ResponseBody::backend(body, silence, live, lease, busy))
+            }
+            None => response.map(|_| ResponseBody::own(bytes::Bytes::new(), busy)),
+        }
+    }
+}
+
+async fn exchange(client: &Client, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let started = clock::instant();
+    let Client { worker, listener, .. } = client;
+    let table = listener.table.borrow().clone().ok_or(Refusal::Unconfigured)?;
+    let (mut parts, incoming) = request.into_parts();
+    let is = ClientIs { address: client.address.clone(), tls: client.tls, trusted: table.trust_forwarded };
+    let wants = headers::prepare_request(&mut parts, &is)?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| wants.upgrade);
+    parts.extensions.clear();
+    let picked = table.pick(&parts, clock_s).ok_or(Refusal::NoBackend)?;
+    let mut copies = Vec::new();
+    if table.mirrors() && upgrade.is_none() {
+        copies = mirror::jobs(worker, listener, &table, picked.arm, &parts);
+    }
+    let (body, upload) = request_body(incoming, copies, &table, listener, started);
+    let request = Request::from_parts(parts, body);
+    let sending = Sending { worker, table: &table, upload, started };
+    let (arm, live, response, lease) = sending.to(picked.arm, picked.routed, wants, request).await?;
+    let assign = picked.assign.filter(|_| arm == picked.arm);
+    answer(worker, &table, (live, response, lease), upgrade, assign)
+}
+
+fn clock_s() -> u64 {
+    u64::try_from(clock::now().as_second()).unwrap_or(0)
+}
+
+fn request_body(
+    incoming: Incoming,
+    copies: Vec<mirror::Job>,
+    table: &Table,
+    listener: &Rc<Listener>,
+    now: Instant,
+) -> (RequestBody, Option<Rc<Upload>>) {
+    if incoming.is_end_stream() {
+        for copy in copies {
+            copy.launch(bytes::Bytes::new());
+        }
+        return (RequestBody::Empty, None);
+    }
+    let copying = (!copies.is_empty()).then(|| Copying::new(copies, listener, table.limits.mirror_body));
+    let upload = Rc::new(Upload::new(now, copying));
+    let body = RequestBody::stream(incoming, Rc::clone(&upload), table.timeouts.stream_idle());
+    (body, Some(upload))
+}
+
+/// Sends one request to an arm, or to the fallback if the arm takes no connection.
+struct Sending<'a> {
+    worker: &'a Rc<Worker>,
+    table: &'a Table,
+    upload: Option<Rc<Upload>>,
+    started: Instant,
+}
+
+type Sent = (usize, Live, Response<Incoming>, Lease);
+
+impl Sending<'_> {
+    async fn to(
+        &self,
+        mut arm: usize,
+        mut routed: Routed,
+        wants: Wants,
+        mut request: Request<RequestBody>,
+    ) -> Result<Sent, Refusal> {
+        loop {
+            let mut live = Live::begin(self.worker, &self.table.arms[arm], routed, self.started);
+            if let Some(upload) = &self.upload {
+                live.with_upload(upload);
+            }
+            match self.try_arm(&self.table.arms[arm], wants, request, &live).await? {
+                Tried::Answered(response, lease) => return Ok((arm, live, response, lease)),
+                Tried::Broken(end) => {
+                    live.end(end);
+                    return Err(if end == End::Timeout {
+                        Refusal::BackendTimeout
+                    } else {
+                        Refusal::BackendReset
+                    });
+                }
+                Tried::Unsent(unsent) => {
+                    live.end(End::Connect);
+                    let fallback = self.table.instead_of(arm).filter(|_| routed != Routed::Retry);
+                    (arm, routed) = (fallback.ok_or(Refusal::NoBackend)?, Routed::Retry);
+                    request = unsent;
+                }
+            }
+        }
+    }
+
+    async fn try_arm(
+        &self,
+        arm: &Arm,
+        wants: Wants,
+        mut request: Request<RequestBody>,
+        live: &Live,
+    ) -> Result<Tried, Refusal> {
+        let upstream = match arm.upstream {
+            Upstream::Http2 if wants.upgrade => return Err(Refusal::Upgrade),
+            Upstream::Auto if wants.grpc => Upstream::Http2,
+            Upstream::Auto => Upstream::Http1,
+            Upstream::Http1 | Upstream::Http2 => arm.upstream,
+        };
+        shape(&mut request, upstream)?;
+        let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut now = self.started;
+        loop {
+            let Some(endpoint) = arm.choose(now, &tried) else { return Ok(Tried::Unsent(request)) };
+            match endpoint.send(request, self.upload.as_ref(), &self.table.timeouts).await {
+                Ok((response, lease)) => {
+                    if !tried.is_empty() {
+                        live.reconnected();
+                    }
+                    return Ok(Tried::Answered(response, lease));
+                }
+                Err(Failed { failure: Failure::Connect, unsent: Some(unsent) }) => {
+                    tried.push(endpoint.address());
+                    now = clock::instant();
+                    request = *unsent;
+                }
+                Err(Failed { failure: Failure::Connect, unsent: None }) => {
+                    return Ok(Tried::Broken(End::Connect));
+                }
+                Err(Failed { failure: Failure::Reset, .. }) => return Ok(Tried::Broken(End::Reset)),
+                Err(Failed { failure: Failure::Timeout, .. }) => return Ok(Tried::Broken(End::Timeout)),
+            }
+        }
+    }
+}
+
+enum Tried {
+    Answered(Response<Incoming>, Lease),
+    /// Not a byte was sent to any process of the arm.
+    Unsent(Request<RequestBody>),
+    Broken(End),
+}
+
+/// Brings a prepared request into the form of the protocol it will be sent with.
+pub(super) fn shape(request: &mut Request<RequestBody>, upstream: Upstream) -> Result<(), Refusal> {
+    let http2 = upstream == Upstream::Http2;
+    let body_length = request.body().size_hint().exact();
+    let (is_http2, chunked) = (request.version() == Version::HTTP_2, body_length.is_none());
+    if http2 == is_http2 && (http2 || !chunked) {
+        return Ok(());
+    }
+    let (mut parts, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
+    match (http2, is_http2) {
+        (true, false) => {
+            parts.headers.remove(TRANSFER_ENCODING);
+            headers::to_http2(&mut parts)?;
+        }
+        (false, true) => to_http1(&mut parts)?,
+        (true, true) | (false, false) => {}
+    }
+    if !http2 && chunked {
+        // Said explicitly, or a GET with a body would lose it.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    *request = Request::from_parts(parts, body);
+    Ok(())
+}
+
+fn to_http1(parts: &mut Parts) -> Result<(), Refusal> {
+    let uri = std::mem::take(&mut parts.uri).into_parts();
+    let host = uri.authority.as_ref().map_or("", http::uri::Authority::as_str);
+    parts.headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| Refusal::Malformed("authority"))?);
+    parts.uri = uri.path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
+    parts.version = Version::HTTP_11;
+    Ok(())
+}
+
+fn answer(
+    worker: &Rc<Worker>,
+    table: &Table,
+    (mut live, mut response, lease): (Live, Response<Incoming>, Lease),
+    upgrade: Option<OnUpgrade>,
+    assign: Option<Assignment>,
+) -> Result<Answer, Refusal> {
+    let silence = table.timeouts.stream_idle();
+    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if upgraded && upgrade.is_none() {
+        live.end(End::Reset);
+        return Err(Refusal::BackendReset);
+    }
+    live.head(response.status());
+    headers::prepare_response(response.headers_mut(), upgraded);
+    *response.version_mut() = Version::HTTP_11;
+    if let Some(cookie) = assign.and_then(|assign| table.cookie(&assign, clock_s())) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    let open = match upgrade {
+        Some(client) if upgraded => {
+            tunnel::join(worker, client, hyper::upgrade::on(&mut response), silence, live, lease);
+            None
+        }
+        Some(_) | None => Some((live, lease)),
+    };
+    Ok(Answer { response, silence, open })
+}

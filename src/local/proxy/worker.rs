@@ -1,0 +1,368 @@
+//! The worker process: listeners, orders, the coarse clock, and ending well.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::{
+    backend::Endpoint,
+    client_io::{ConnState, Kick, Patience, TICK_MS, Ticks},
+    config::{ListenerConfig, ListenerName, ProxyConfig},
+    control::Subscribers,
+    counts::{EndpointSnapshot, ListenerSnapshot, Registry, Snapshot},
+    refusal::Refusal,
+    table::{Arm, Making, Table, TableError},
+    wire::Health,
+};
+use crate::clock;
+
+/// What a worker is started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerBoot {
+    /// Index among the workers; part of every count.
+    pub worker: u32,
+    /// Every random choice follows from it, the index and the listener's name.
+    pub seed: u64,
+    /// Served at once, without waiting for an order. Default none: 503 until the first `apply`.
+    pub config: Option<ProxyConfig>,
+    /// Longest time the worker takes to end after SIGTERM, milliseconds. Default 30 s.
+    pub drain_ms: Option<u64>,
+}
+
+impl WorkerBoot {
+    pub(super) fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_ms.unwrap_or(30_000))
+    }
+}
+
+/// One listening socket: its table and what is counted besides its arms.
+pub(super) struct Listener {
+    pub(super) name: Rc<str>,
+    pub(super) table: RefCell<Option<Rc<Table>>>,
+    pub(super) connections: Cell<u64>,
+    accepted: Cell<u64>,
+    unserved: Cell<u64>,
+    refused: Cell<u64>,
+    mirrors_skipped: Cell<u64>,
+    /// A connection ended or the configuration changed.
+    pub(super) room: Notify,
+}
+
+impl Listener {
+    fn new(name: &str) -> Self {
+        Self {
+            name: Rc::from(name),
+            table: RefCell::new(None),
+            connections: Cell::new(0),
+            accepted: Cell::new(0),
+            unserved: Cell::new(0),
+            refused: Cell::new(0),
+            mirrors_skipped: Cell::new(0),
+            room: Notify::new(),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) {
+        let counter = if refusal.is_clients() { &self.refused } else { &self.unserved };
+        counter.set(counter.get() + 1);
+    }
+
+    pub(super) fn mirrors_skipped(&self, n: u64) {
+        self.mirrors_skipped.set(self.mirrors_skipped.get() + n);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let most = self.table.borrow().as_ref().map_or(20_000, |table| table.limits.connections);
+        self.connections.get() >= most as u64
+    }
+
+    fn snapshot(&self) -> ListenerSnapshot {
+        ListenerSnapshot {
+            connections: self.connections.get(),
+            accepted: self.accepted.get(),
+            unserved: self.unserved.get(),
+            refused: self.refused.get(),
+            mirrors_skipped: self.mirrors_skipped.get(),
+        }
+    }
+}
+
+/// Everything the tasks of one worker share; one thread uses it.
+pub(super) struct Worker {
+    index: u32,
+    start: String,
+    started: Instant,
+    seed: u64,
+    pub(super) ticks: Ticks,
+    generation: Cell<Option<u64>>,
+    listeners: BTreeMap<ListenerName, Rc<Listener>>,
+    endpoints: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
+    counts: Registry,
+    connections: RefCell<BTreeMap<u64, (Arc<ConnState>, Rc<Listener>)>>,
+    next_connection: Cell<u64>,
+    pub(super) mirrors: Cell<usize>,
+    pub(super) tunnels: Cell<u64>,
+    pub(super) draining: Cell<bool>,
+    /// A connection or a tunnel ended.
+    pub(super) something_ended: Notify,
+    pub(super) drain_ordered: Notify,
+    drain_within: Cell<Duration>,
+    pub(super) subscribers: Subscribers,
+}
+
+impl Worker {
+    pub(super) fn new(boot: &WorkerBoot, names: &[ListenerName]) -> Self {
+        let pid = std::process::id();
+        Self {
+            index: boot.worker,
+            start: format!("{:x}-{pid:x}", clock::now().as_nanosecond()),
+            started: clock::instant(),
+            seed: boot.seed,
+            ticks: Ticks::default(),
+            generation: Cell::new(None),
+            listeners: names.iter().map(|name| (name.clone(), Rc::new(Listener::new(name)))).collect(),
+            endpoints: RefCell::default(),
+            counts: Registry::default(),
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            mirrors: Cell::new(0),
+            tunnels: Cell::new(0),
+            draining: Cell::new(false),
+            something_ended: Notify::new(),
+            drain_ordered: Notify::new(),
+            drain_within: Cell::new(boot.drain()),
+            subscribers: Subscribers::default(),
+        }
+    }
+
+    pub(super) fn listener(&self, name: &str) -> Option<&Rc<Listener>> {
+        self.listeners.get(name)
+    }
+
+    /// Serves `config` from the next request on; all of it or, on an error, nothing.
+    pub(super) fn apply(&self, config: &ProxyConfig) -> Result<(), TableError> {
+        let mut tables = Vec::with_capacity(config.listeners.len());
+        for (name, listener) in &self.listeners {
+            if let Some(config) = config.listeners.get(name) {
+                tables.push((listener, self.table(listener, config)?));
+            }
+        }
+        for listener in self.listeners.values() {
+            listener.table.replace(None);
+        }
+        for (listener, table) in tables {
+            listener.table.replace(Some(Rc::new(table)));
+        }
+        self.generation.set(Some(config.generation));
+        self.forget_unnamed(config);
+        for listener in self.listeners.values() {
+            listener.room.notify_waiters();
+        }
+        Ok(())
+    }
+
+    fn table(&self, listener: &Listener, config: &ListenerConfig) -> Result<Table, TableError> {
+        let before = listener.table.borrow();
+        let making = Making {
+            listener: &listener.name,
+            before: before.as_deref(),
+            seed: seed(self.seed, self.index, &listener.name),
+            endpoint: &|address| self.endpoint(address),
+            counts: &|revision| self.counts.revision(&listener.name, revision),
+        };
+        Table::new(config, &making)
+    }
+
+    fn endpoint(&self, address: SocketAddr) -> Rc<Endpoint> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        let made = || Rc::new(Endpoint::new(address, Arc::clone(&self.ticks)));
+        Rc::clone(endpoints.entry(address).or_insert_with(made))
+    }
+
+    fn forget_unnamed(&self, config: &ProxyConfig) {
+        let arms = || config.listeners.values().flat_map(|listener| listener.arms.values());
+        let named: std::collections::BTreeSet<_> = arms().flat_map(|arm| &arm.endpoints).collect();
+        self.endpoints.borrow_mut().retain(|address, endpoint| {
+            endpoint.set_configured(named.contains(address));
+            endpoint.is_configured() || endpoint.in_flight() > 0
+        });
+        self.counts.applied(|listener, revision| {
+            let listener = config.listeners.get(listener);
+            listener.is_some_and(|listener| listener.arms.values().any(|arm| arm.revision == revision))
+        });
+    }
+
+    /// Everything counted so far.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let now = clock::instant();
+        let endpoints = self.endpoints.borrow();
+        let seen = endpoints.values().filter(|endpoint| endpoint.is_configured() || endpoint.in_flight() > 0);
+        let arms = self.listeners.iter().filter_map(|(name, listener)| {
+            let table = listener.table.borrow();
+            let arms =
+                table.as_ref()?.arms.iter().map(|arm| (arm.name.clone(), arm.revision.clone())).collect();
+            Some((name.clone(), arms))
+        });
+        Snapshot {
+            worker: self.index,
+            start: self.start.clone(),
+            generation: self.generation.get(),
+            uptime_ms: millis(now.duration_since(self.started)),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|(name, listener)| (name.clone(), listener.snapshot()))
+                .collect(),
+            series: self.counts.snapshot(),
+            endpoints: seen
+                .map(|endpoint| EndpointSnapshot {
+                    address: endpoint.address(),
+                    in_flight: endpoint.in_flight(),
+                    ejected: endpoint.is_ejected(now),
+                    configured: endpoint.is_configured(),
+                })
+                .collect(),
+            arms: arms.collect(),
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health {
+            worker: self.index,
+            pid: std::process::id(),
+            start: self.start.clone(),
+            generation: self.generation.get(),
+            draining: self.draining.get(),
+            connections: self.open(),
+            uptime_ms: millis(clock::instant().duration_since(self.started)),
+        }
+    }
+
+    /// A request of this arm failed.
+    pub(super) fn failed(&self, arm: &Arm, now: Instant) {
+        self.subscribers.failed(&arm.listener, &arm.revision, &arm.counts.streak, now);
+    }
+
+    /// Client connections and tunnels open.
+    pub(super) fn open(&self) -> u64 {
+        self.connections.borrow().len() as u64 + self.tunnels.get()
+    }
+
+    /// Notes a connection; forgotten when the returned value is dropped.
+    pub(super) fn opened(self: &Rc<Self>, listener: &Rc<Listener>) -> Opened {
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        listener.accepted.set(listener.accepted.get() + 1);
+        listener.connections.set(listener.connections.get() + 1);
+        let state = Arc::new(ConnState::new(Arc::clone(&self.ticks)));
+        self.connections.borrow_mut().insert(id, (Arc::clone(&state), Rc::clone(listener)));
+        Opened { worker: Rc::clone(self), listener: Rc::clone(listener), id, state }
+    }
+
+    /// One tick of the coarse clock: closes what is overdue. Returns at once when nothing is open.
+    pub(super) fn tick(&self) {
+        self.ticks.store(millis_ticks(self.started), Relaxed);
+        for (state, listener) in self.connections.borrow().values() {
+            let timeouts =
+                listener.table.borrow().as_ref().map(|table| table.timeouts.clone()).unwrap_or_default();
+            let ticks = |ms: u64| u32::try_from(ms.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
+            let patience = Patience {
+                head: ticks(timeouts.header_read_ms),
+                idle: ticks(timeouts.client_idle_ms),
+                stalled: ticks(timeouts.stream_idle_ms),
+            };
+            state.kick(state.overdue(&patience));
+        }
+        self.close_idle_backends();
+    }
+
+    fn close_idle_backends(&self) {
+        let endpoints = self.endpoints.borrow();
+        if endpoints.values().all(|endpoint| !endpoint.has_idle()) {
+            return;
+        }
+        let kept =
+            |listener: &Rc<Listener>| listener.table.borrow().as_ref().map(|t| t.timeouts.backend_idle());
+        let longest = self.listeners.values().filter_map(kept).min().unwrap_or_default();
+        for endpoint in endpoints.values() {
+            endpoint.close_idle(longest);
+        }
+    }
+
+    /// Stop accepting and end within `deadline`.
+    pub(super) fn drain(&self, deadline: Duration) {
+        self.drain_within.set(self.drain_within.get().min(deadline));
+        self.draining.set(true);
+        self.drain_ordered.notify_waiters();
+    }
+
+    /// Waits for what is open, asking it to end; cut at the deadline.
+    ///
+    /// HTTP/2 clients are told at once (GOAWAY loses nothing). HTTP/1 clients learn it from the next response;
+    /// an idle connection is closed only after it had time for one, because a request may be on its way.
+    pub(super) async fn ended(&self) {
+        let within = self.drain_within.get();
+        let grace = (within / 3).min(Duration::from_secs(2));
+        self.kick(|state| state.is_http2());
+        let _ = tokio::time::timeout(grace, self.none_open()).await;
+        self.kick(|_| true);
+        let _ = tokio::time::timeout(within.saturating_sub(grace), self.none_open()).await;
+    }
+
+    fn kick(&self, which: impl Fn(&ConnState) -> bool) {
+        let connections = self.connections.borrow();
+        for (state, _) in connections.values().filter(|(state, _)| which(state)) {
+            state.kick(Kick::Graceful);
+        }
+    }
+
+    async fn none_open(&self) {
+        loop {
+            let ended = self.something_ended.notified();
+            if self.open() == 0 && self.mirrors.get() == 0 {
+                return;
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(TICK_MS), ended).await;
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn millis_ticks(started: Instant) -> u32 {
+    u32::try_from(millis(clock::instant().duration_since(started)) / TICK_MS).unwrap_or(u32::MAX)
+}
+
+/// FNV-1a over all that tells one sequence of draws from another.
+fn seed(seed: u64, worker: u32, listener: &str) -> u64 {
+    let bytes = seed.to_be_bytes().into_iter().chain(worker.to_be_bytes()).chain(listener.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// An open client connection.
+pub(super) struct Opened {
+    worker: Rc<Worker>,
+    listener: Rc<Listener>,
+    id: u64,
+    pub(super) state: Arc<ConnState>,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.worker.connections.borrow_mut().remove(&self.id);
+        self.listener.connections.set(self.listener.connections.get().saturating_sub(1));
+        self.listener.room.notify_waiters();
+        self.worker.something_ended.notify_waiters();
+    }
+}

@@ -1,0 +1,142 @@
+//! What the supervisor knows of one child: a user's process, a worker, or the control process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+
+use crate::local::process::ProcessSpec;
+use crate::local::process::child::Exit;
+use crate::local::process::lifecycle::{Lifecycle, Stage};
+use crate::local::process::log::Log;
+use crate::local::supervisor::protocol::{
+    LastExit, ProcessId, ProcessSeen, ProcessState, WorkerSeen, WorkerState,
+};
+
+/// Which child.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ChildId {
+    Process(ProcessId),
+    Worker(u64),
+    Control,
+}
+
+/// One child over all its runs.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) life: Lifecycle,
+    pub(super) pid: Option<u32>,
+    pub(super) since: Timestamp,
+    pub(super) last_exit: Option<LastExit>,
+    /// Why the program did not take over, until the exit is known.
+    pub(super) not_started: Option<String>,
+    pub(super) log: Option<SharedLog>,
+    /// The reading end of its output, kept to be passed on by an upgrade.
+    pub(super) output: Option<std::os::fd::OwnedFd>,
+    pub(super) reading: Option<JoinHandle<()>>,
+}
+
+impl Kept {
+    pub(super) fn new(life: Lifecycle, log: Option<SharedLog>, now: Timestamp) -> Self {
+        let (pid, last_exit, not_started, output, reading) = (None, None, None, None, None);
+        Self { life, pid, since: now, last_exit, not_started, log, output, reading }
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.pid.is_none() && self.life.stage == Stage::Ended
+    }
+
+    /// A run has ended.
+    pub(super) fn exited(&mut self, exit: Exit, wall: Timestamp, now: Instant) {
+        let reason = self.not_started.take();
+        if let Some(log) = &self.log {
+            let text = reason.as_ref().map_or_else(|| exit.to_string(), |reason| format!("{exit}: {reason}"));
+            log.lock().note(&text);
+        }
+        self.pid = None;
+        self.output = None;
+        self.last_exit = Some(LastExit { exit, at: wall, reason });
+        self.life.exited(exit, now);
+        self.since = wall;
+    }
+
+    pub(super) fn state(&self) -> ProcessState {
+        match self.life.stage {
+            Stage::Waiting { .. } if self.last_exit.is_none() => ProcessState::Starting,
+            Stage::Waiting { .. } => ProcessState::BackingOff,
+            Stage::Starting { .. } => ProcessState::Starting,
+            Stage::Running { .. } => ProcessState::Running,
+            Stage::Stopping { .. } => ProcessState::Stopping,
+            Stage::Ended => ProcessState::Exited,
+        }
+    }
+}
+
+/// A log that the supervisor and the task reading the child's output share. Never held across an await.
+#[derive(Debug, Clone)]
+pub(super) struct SharedLog(Arc<Mutex<Log>>);
+
+impl SharedLog {
+    pub(super) fn new(log: Log) -> Self {
+        Self(Arc::new(Mutex::new(log)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A user's process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) kept: Kept,
+    pub(super) spec: ProcessSpec,
+    pub(super) epoch: u64,
+    pub(super) port: u16,
+    /// It was told to end; when it has, it is forgotten.
+    pub(super) leaving: bool,
+    /// It is wanted again, with this spec, as soon as it has ended.
+    pub(super) then: Option<ProcessSpec>,
+}
+
+impl Process {
+    pub(super) fn seen(&self, id: &ProcessId) -> ProcessSeen {
+        ProcessSeen {
+            process: id.clone(),
+            epoch: self.epoch,
+            pid: self.kept.pid,
+            port: self.port,
+            state: self.kept.state(),
+            since: self.kept.since,
+            restarts: self.kept.life.restarts,
+            last_exit: self.kept.last_exit.clone(),
+            log: self.kept.log.as_ref().map(|log| log.lock().path().to_owned()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A proxy worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) kept: Kept,
+    /// The program's generation it was started from.
+    pub(super) generation: u64,
+    /// It said that it serves.
+    pub(super) ready: bool,
+    /// It takes no more connections and is forgotten when it has ended.
+    pub(super) draining: bool,
+    /// Where orders reach it.
+    pub(super) connection: Option<u64>,
+}
+
+impl Worker {
+    pub(super) fn seen(&self, number: u64, control_socket: std::path::PathBuf) -> WorkerSeen {
+        let state = match (self.draining, self.ready) {
+            (true, _) => WorkerState::Draining,
+            (false, true) => WorkerState::Ready,
+            (false, false) => WorkerState::Starting,
+        };
+        WorkerSeen { worker: number, pid: self.kept.pid, control_socket, state, since: self.kept.since }
+    }
+}

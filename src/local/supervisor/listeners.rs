@@ -1,0 +1,138 @@
+//! The listening sockets. The supervisor holds them, workers get copies: a worker that dies takes no waiting
+//! connection with it, because all share one queue.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt};
+
+use super::protocol::{ListenerSeen, Refusal};
+
+/// Connections the kernel holds while no worker takes them (it lowers this to `net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+#[derive(Debug)]
+struct Bound {
+    asked: SocketAddr,
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Listening sockets by name.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    bound: BTreeMap<String, Bound>,
+}
+
+impl Listeners {
+    /// Listens on exactly `wanted`; true if that changed anything.
+    ///
+    /// # Errors
+    /// [`Refusal::Listen`] for the first address that is not to be had; nothing has changed then.
+    pub(super) fn ensure(&mut self, wanted: &BTreeMap<String, SocketAddr>) -> Result<bool, Refusal> {
+        let mut fresh = BTreeMap::new();
+        for (name, asked) in wanted {
+            if self.bound.get(name).is_none_or(|bound| bound.asked != *asked) {
+                fresh.insert(name.clone(), bind_one(name, *asked)?);
+            }
+        }
+        let before = self.bound.len();
+        self.bound.retain(|name, _| wanted.contains_key(name));
+        let changed = before != self.bound.len() || !fresh.is_empty();
+        self.bound.extend(fresh);
+        Ok(changed)
+    }
+
+    /// Takes over a socket of an earlier image of the supervisor.
+    pub(super) fn adopt(&mut self, name: String, asked: SocketAddr, socket: OwnedFd) -> io::Result<()> {
+        let socket = TcpListener::from(socket);
+        let address = socket.local_addr()?;
+        self.bound.insert(name, Bound { asked, socket, address });
+        Ok(())
+    }
+
+    /// Closes all: who knocks from now on is refused at once.
+    pub(super) fn close(&mut self) {
+        self.bound.clear();
+    }
+
+    pub(super) fn seen(&self) -> Vec<ListenerSeen> {
+        let seen =
+            |(name, bound): (&String, &Bound)| ListenerSeen { name: name.clone(), address: bound.address };
+        self.bound.iter().map(seen).collect()
+    }
+
+    /// Copies of the sockets, in the order of [`Listeners::seen`].
+    pub(super) fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        self.bound.values().map(|bound| bound.socket.as_fd().try_clone_to_owned()).collect()
+    }
+
+    /// Name, address asked for, socket.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&String, SocketAddr, BorrowedFd<'_>)> {
+        self.bound.iter().map(|(name, bound)| (name, bound.asked, bound.socket.as_fd()))
+    }
+}
+
+fn bind_one(name: &str, address: SocketAddr) -> Result<Bound, Refusal> {
+    let bound = open(address).and_then(|socket| {
+        let socket = TcpListener::from(socket);
+        Ok((socket.local_addr()?, socket))
+    });
+    match bound {
+        Ok((real, socket)) => Ok(Bound { asked: address, socket, address: real }),
+        Err(error) => {
+            Err(Refusal::Listen { name: name.to_owned(), address, reason: advise(&error, address) })
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    // Connections of an earlier run that linger must not keep us from our port.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+fn advise(error: &io::Error, address: SocketAddr) -> String {
+    let advice = if error.kind() == io::ErrorKind::AddrInUse {
+        ": another program listens there; stop it or choose another port"
+    } else if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+        ": ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher port"
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        ": this machine has no such address"
+    } else {
+        ""
+    };
+    format!("{error}{advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(pairs: &[(&str, SocketAddr)]) -> BTreeMap<String, SocketAddr> {
+        pairs.iter().map(|(name, address)| ((*name).to_owned(), *address)).collect()
+    }
+
+    #[test]
+    fn a_listener_that_stays_keeps_its_socket_and_one_not_to_be_had_changes_nothing() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut listeners = Listeners::default();
+        assert!(listeners.ensure(&wanted(&[("a", any)])).unwrap());
+        let before = listeners.seen();
+        assert!(!listeners.ensure(&wanted(&[("a", any)])).unwrap());
+        assert_eq!(listeners.seen(), before);
+        let error = listeners.ensure(&wanted(&[("b", before[0].address)])).unwrap_err().to_string();
+        assert!(error.contains("another program listens there"), "{error}");
+        assert_eq!(listeners.seen(), before);
+        assert!(listeners.ensure(&wanted(&[("b", any)])).unwrap());
+        assert_eq!(listeners.seen().len(), 1);
+        assert_eq!(listeners.copies().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,101 @@
+//! The state directory: private to its user, and to one supervisor at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Why a state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// Another process works in it.
+    #[error("{} is in use by process {pid}: stop that one, or name another directory with --state", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process that has it; `?` if it did not say.
+        pid: String,
+    },
+    /// It belongs to somebody else.
+    #[error("{} belongs to user {owner}: name another directory with --state", path.display())]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+        /// User id of its owner.
+        owner: u32,
+    },
+    /// It could not be made or read.
+    #[error("cannot use {} as state directory", path.display())]
+    Io {
+        /// The directory or a file in it.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// Makes the directory if it is missing and closes it to everybody else.
+///
+/// # Errors
+/// [`StateDirError`].
+pub fn prepare(path: &Path) -> Result<PathBuf, StateDirError> {
+    let failed = |source| StateDirError::Io { path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let metadata = fs::metadata(path).map_err(failed)?;
+    let own = rustix::process::geteuid().as_raw();
+    if metadata.uid() != own {
+        return Err(StateDirError::NotOurs { path: path.to_owned(), owner: metadata.uid() });
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    fs::canonicalize(path).map_err(failed)
+}
+
+/// A lock file that holds the process id of its owner. The lock lasts as long as the open file, also over an exec.
+///
+/// # Errors
+/// [`StateDirError::InUse`] names the process that has it.
+pub fn lock(path: &Path) -> Result<File, StateDirError> {
+    let failed = |source| StateDirError::Io { path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let pid = if pid.trim().is_empty() { "?".to_owned() } else { pid.trim().to_owned() };
+            let path = path.parent().unwrap_or(path).to_owned();
+            return Err(StateDirError::InUse { path, pid });
+        }
+        Err(error) => return Err(failed(error.into())),
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(failed)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_is_told_who_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = prepare(&directory.path().join("deep/state")).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let held = lock(&path.join("lock")).unwrap();
+        let error = lock(&path.join("lock")).unwrap_err().to_string();
+        assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+        drop(held);
+        lock(&path.join("lock")).unwrap();
+    }
+}
