@@ -1,0 +1,60 @@
+//! What judging costs. Prints its figures: `cargo bench -p analysis --bench judge`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "a benchmark reads the clock, and fails loudly"
+)]
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use analysis::{AnyJudge, Counts, Histogram, Judging, Measured, Poll, Setting};
+use jiff::Timestamp;
+
+const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+fn main() {
+    let counts = |rate: f64| {
+        move |i: u64| {
+            let bad = |total: u64| (total as f64 * rate + (i % 7) as f64 / 7.0) as u64;
+            let arm = |total: u64| Counts::new(total, bad(total));
+            Measured::Counts { canary: arm(50), baseline: Some(arm(450)) }
+        }
+    };
+    measure("errors, 500 requests, 0.1 % bad (Poisson form)", counts(0.001));
+    measure("errors, 500 requests, 1 % bad (exact form for promotion)", counts(0.01));
+    measure("errors, 500 requests, 20 % bad (exact form)", counts(0.2));
+    measure("latency, 500 requests, 11 buckets", |i| {
+        let arm = |by: u64| (0..=11).map(|k| by * (20 + 30 * k + (i + k) % 5)).collect::<Vec<u64>>();
+        Measured::Histogram(Histogram { bounds: BOUNDS.to_vec(), canary: arm(1), baseline: arm(9) })
+    });
+}
+
+fn judging(text: &str) -> Judging {
+    let judge: AnyJudge = serde_json::from_str(text).expect("a judge");
+    judge.begin(Setting::alone(Timestamp::UNIX_EPOCH, Duration::from_secs(3600)))
+}
+
+fn measure(name: &str, reading: impl Fn(u64) -> Measured) {
+    for worse_than in ["1x", "1.1x"] {
+        let text = format!(r#"{{"sequential":{{"rollBack":{{"worseThan":"{worse_than}"}},"warmUp":"0s"}}}}"#);
+        let mut it = judging(&text);
+        let polls: Vec<Poll> = (1..=3600)
+            .map(|i| Poll {
+                at: Timestamp::from_second(i as i64).expect("a time"),
+                weight: Some(0.1),
+                measured: reading(i),
+            })
+            .collect();
+        let began = Instant::now();
+        for poll in &polls {
+            it.observe(black_box(poll));
+        }
+        let each = began.elapsed() / polls.len() as u32;
+        let bytes = serde_json::to_vec(&it.checkpoint()).map_or(0, |it| it.len());
+        println!("{name}, worseThan {worse_than}: {each:?} per poll, checkpoint {bytes} bytes");
+    }
+}

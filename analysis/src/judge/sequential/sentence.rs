@@ -1,0 +1,48 @@
+//! The reason in one sentence, with the numbers.
+
+use super::{
+    Tables,
+    state::{Signal, State},
+};
+use crate::{finding::Evidence, finding::Verdict, poll::Counts};
+
+pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence>) -> String {
+    let Some(evidence) = evidence else { return String::new() };
+    let seen = match &state.signal {
+        Signal::Unread => return "nothing was measured yet".to_owned(),
+        Signal::Errors(_) => {
+            format!("bad requests: canary {}, baseline {}", arm(evidence.canary), arm(evidence.baseline))
+        }
+        Signal::Latency(_) => format!(
+            "requests slower than {}: canary {}, baseline {}",
+            evidence.bound.unwrap_or(f64::NAN),
+            arm(evidence.canary),
+            arm(evidence.baseline)
+        ),
+        Signal::Gauge(gauge) => {
+            let (canary, baseline) = gauge.means();
+            format!("means of {} batches: canary {canary:.4}, baseline {baseline:.4}", gauge.batches())
+        }
+    };
+    let ratio = evidence.ratio.map_or_else(String::new, |it| format!(" ({it:.2}x)"));
+    let (bad, good) = (evidence.ln_e_bad, evidence.ln_e_good);
+    let weighed = match state.verdict() {
+        Verdict::Fail => format!("evidence of harm {bad:.1}, {:.1} needed", tables.needed_bad),
+        Verdict::Pass => format!("evidence against {}x {:.1}, {:.1} needed", tables.margin, state.now.largest_good, tables.needed_good),
+        Verdict::Pending | Verdict::Inconclusive | Verdict::Error => format!(
+            "evidence of harm {bad:.1} of {:.1}, against {}x {good:.1} of {:.1}{}",
+            tables.needed_bad,
+            tables.margin,
+            tables.needed_good,
+            if state.last.is_some_and(|last| last < state.warm_until()) { ", warming up" } else { "" }
+        ),
+    };
+    format!("{seen}{ratio}; {weighed}")
+}
+
+fn arm(counts: Counts) -> String {
+    match counts.rate() {
+        Some(rate) => format!("{} of {} ({:.3} %)", counts.bad, counts.total, 100.0 * rate),
+        None => "no requests".to_owned(),
+    }
+}

@@ -1,0 +1,187 @@
+//! What one poll of one metric brought. Providers make polls, judges read them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use crate::stats::dispersion::PodCounts;
+use crate::stats::increment::Stratum;
+
+/// One reading of one metric.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Poll {
+    /// The end of the interval that the reading covers.
+    pub at: Timestamp,
+    /// The share of requests that was asked for the canary during the whole interval, `0.0 ..= 1.0`. `None` when
+    /// it changed meanwhile or is not known; the sample-ratio check then learns nothing.
+    pub weight: Option<f64>,
+    /// What was read.
+    pub measured: Measured,
+}
+
+/// A reading.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Measured {
+    /// How many requests there were in the interval, and how many of them were bad.
+    Counts {
+        /// Of the canary.
+        canary: Counts,
+        /// Of the baseline. `None`: there is none, as at 100 % weight.
+        baseline: Option<Counts>,
+    },
+    /// Latency histograms of the interval.
+    Histogram(Histogram),
+    /// Values at one moment, usually one per pod; for a threshold, one value.
+    Values {
+        /// Of the canary.
+        canary: Vec<f64>,
+        /// Of the baseline; empty if there is none.
+        baseline: Vec<f64>,
+    },
+    /// State of the pods of both arms.
+    Pods {
+        /// Of the canary.
+        canary: PodsSeen,
+        /// Of stable.
+        baseline: PodsSeen,
+    },
+    /// Counts from before the canary got its first request: one entry per pod of the baseline, in a stable order,
+    /// over `seconds`. They calibrate the dispersion and are evidence for nothing.
+    Before {
+        /// Length of the interval.
+        seconds: f64,
+        /// Counts per pod.
+        pods: Vec<PodCounts>,
+    },
+    /// Nothing that can be judged.
+    Missing(Missing),
+}
+
+/// Requests of one arm in one interval.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Counts {
+    /// All of them.
+    pub total: u64,
+    /// The bad ones; at most `total`.
+    pub bad: u64,
+}
+
+impl Counts {
+    /// `bad` of `total`.
+    pub fn new(total: u64, bad: u64) -> Self {
+        Self { total, bad }
+    }
+
+    /// The share of bad requests; `None` without requests.
+    pub fn rate(self) -> Option<f64> {
+        (self.total != 0).then(|| self.bad as f64 / self.total as f64)
+    }
+
+    /// Adds another interval.
+    pub fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.bad += other.bad;
+    }
+}
+
+/// Cumulative latency histograms of one interval: `canary[i]` requests took at most `bounds[i]`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Histogram {
+    /// Upper bounds in rising order, without the last, infinite one.
+    pub bounds: Vec<f64>,
+    /// Cumulative counts of the canary, one per bound and a last one for all requests.
+    pub canary: Vec<u64>,
+    /// The same of the baseline; empty if there is none.
+    pub baseline: Vec<u64>,
+}
+
+impl Histogram {
+    /// Checks that bounds rise and that counts are cumulative and as many as bounds need.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in a few words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let rising =
+            self.bounds.windows(2).all(|it| it[0] < it[1]) && self.bounds.iter().all(|it| it.is_finite());
+        let cumulative = |it: &[u64]| it.windows(2).all(|it| it[0] <= it[1]);
+        if !rising || self.bounds.is_empty() {
+            Err("histogram bounds must rise and be finite")
+        } else if self.canary.len() != self.bounds.len() + 1 {
+            Err("the canary's histogram needs one count per bound and one for +Inf")
+        } else if !self.baseline.is_empty() && self.baseline.len() != self.canary.len() {
+            Err("both histograms need the same bounds")
+        } else if !cumulative(&self.canary) || !cumulative(&self.baseline) {
+            Err("histogram counts must be cumulative")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Requests slower than bound `i` as bad ones.
+    pub fn slower_than(&self, i: usize) -> Stratum {
+        let arm = |counts: &[u64]| {
+            let total = counts.last().copied().unwrap_or(0);
+            (total, total - counts.get(i).copied().unwrap_or(0))
+        };
+        let (canary_total, canary_bad) = arm(&self.canary);
+        let (baseline_total, baseline_bad) = arm(&self.baseline);
+        Stratum { canary_total, canary_bad, baseline_total, baseline_bad }
+    }
+}
+
+/// What is known of the pods (or processes) of one arm.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodsSeen {
+    /// Pods that should run.
+    pub desired: u32,
+    /// Pods that are ready.
+    pub ready: u32,
+    /// Containers restarted since the last poll, for whatever reason, out-of-memory kills included.
+    pub restarts: u32,
+    /// Of these, killed for lack of memory.
+    pub oom_kills: u32,
+    /// Pods that were ready at the last poll and are not now, those that were asked to leave excluded.
+    pub readiness_lost: u32,
+    /// Pods with a container that is waiting to be restarted once more after it failed repeatedly.
+    pub crash_looping: u32,
+}
+
+/// Why a poll cannot be judged. None of these ever counts as a pass by itself.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Missing {
+    /// The provider answered: there is no such data.
+    NoData,
+    /// The value is NaN or infinite.
+    NotFinite,
+    /// More series than the judge can use, or a type it can't.
+    NotOneNumber,
+    /// The newest sample is too old.
+    Stale,
+    /// Parts of the answer are missing, or one arm's.
+    Partial,
+    /// The provider could not be asked or did not answer properly.
+    Error,
+}
+
+impl Missing {
+    /// A few words for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::NoData => "no data",
+            Self::NotFinite => "a value that is not a finite number",
+            Self::NotOneNumber => "an answer that is not one number",
+            Self::Stale => "a stale value",
+            Self::Partial => "an incomplete answer",
+            Self::Error => "no answer",
+        }
+    }
+
+    /// Whether the provider failed, rather than having nothing to say.
+    pub fn is_error(self) -> bool {
+        self == Self::Error
+    }
+}
