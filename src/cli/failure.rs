@@ -1,8 +1,9 @@
 //! Why a command could not do what was asked, and what to do about it.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{error::Error, io, path::{Path, PathBuf}};
 
 use super::{color, exit::Exit};
+use crate::{api::client::ClientError, local::supervisor::SupervisorError};
 
 /// Why a command could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,8 @@ pub enum Failure {
     NothingRuns {
         /// The state directory.
         state: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// There is no rollout of that name.
     #[error("there is no rollout `{name}`{}", known_list(known))]
@@ -33,6 +36,26 @@ pub enum Failure {
     /// There is no rollout at all.
     #[error("nothing has been applied here yet, so there is no rollout")]
     NoRollouts,
+    /// The engine did not answer, or will not do it.
+    #[error(transparent)]
+    Engine(#[from] ClientError),
+    /// The supervisor did not start, or ended otherwise than asked to.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// The engine did not come up, or went away and did not come back.
+    #[error("the engine does not answer; its log is {}", log.display())]
+    EngineDown {
+        /// The log of the control process.
+        log: PathBuf,
+    },
+    /// It took longer than `--timeout`.
+    #[error("{what} did not end within {within}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        within: strategies::HumanDuration,
+    },
     /// A file could not be read or written.
     #[error("cannot {act} {}", path.display())]
     File {
@@ -72,12 +95,25 @@ fn known_list(known: &[String]) -> String {
 }
 
 impl Failure {
+    /// A failed call of the engine in this state directory.
+    pub fn of_call(error: ClientError, state: &Path) -> Self {
+        match error {
+            ClientError::NotRunning { source, .. } => Self::NothingRuns { state: state.to_owned(), source },
+            error @ (ClientError::Refused { .. }
+            | ClientError::Broken(_)
+            | ClientError::TimedOut(_)
+            | ClientError::NotUnderstood(_)) => Self::Engine(error),
+        }
+    }
+
     /// The exit code that goes with it.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } | Self::WhichRollout { .. } | Self::NoSuchRollout { .. } => Exit::Usage,
             Self::Said(exit) => *exit,
+            Self::TimedOut { .. } => Exit::TimedOut,
+            Self::Engine(_) | Self::Supervisor(_) | Self::EngineDown { .. } => Exit::Failed,
             Self::NoState
             | Self::NothingRuns { .. }
             | Self::NoRollouts
@@ -99,7 +135,15 @@ impl Failure {
             Self::NoSuchRollout { .. } => "`serinus get` lists what there is".to_owned(),
             Self::NoRollouts => "hand in a document with `serinus apply FILE`".to_owned(),
             Self::Usage { help, .. } => help.clone(),
-            Self::File { .. } | Self::System { .. } | Self::Said(_) => return None,
+            Self::TimedOut { .. } => {
+                "it goes on by itself; `serinus status` shows what it waits for, and `serinus wait` waits on".to_owned()
+            }
+            Self::EngineDown { .. } => "`serinus run` starts it again where it stood".to_owned(),
+            Self::Engine(_)
+            | Self::Supervisor(_)
+            | Self::File { .. }
+            | Self::System { .. }
+            | Self::Said(_) => return None,
         })
     }
 

@@ -1,0 +1,48 @@
+//! A rollout as tests of the command line begin with: on its first step with revision `b`, stable is `a`.
+
+use jiff::Timestamp;
+use strategies::Mode;
+
+use crate::api::view::{PhaseName, RolloutView, StepView, WeightView};
+
+pub(crate) fn view() -> RolloutView {
+    RolloutView {
+        name: "shop".into(),
+        at: Timestamp::UNIX_EPOCH,
+        mode: Mode::Active,
+        phase: PhaseName::Stepping,
+        cause: None,
+        since: Timestamp::UNIX_EPOCH,
+        stable: Some("a".into()),
+        canary: Some("b".into()),
+        wanted: Some("b".into()),
+        generation: 2,
+        attempt: 1,
+        started: Some(Timestamp::UNIX_EPOCH),
+        epoch: 2,
+        step: Some(StepView {
+            name: "five".into(),
+            index: 0,
+            count: 2,
+            weights: vec![strategies::Weight::from_percent(5), strategies::Weight::FULL],
+            held: None,
+        }),
+        weight: WeightView {
+            asked: strategies::Weight::from_percent(5),
+            settled: Some(strategies::Weight::from_percent(5)),
+            goal: Some(strategies::Weight::from_percent(5)),
+            matches: vec![],
+            mirror: strategies::Weight::ZERO,
+        },
+        arms: vec![],
+        waiting: vec![],
+        hold: None,
+        analyses: vec![],
+        traffic: vec![],
+        recent: vec![],
+        last: None,
+        orders: vec![],
+        addresses: vec![],
+        troubles: vec![],
+    }
+}
