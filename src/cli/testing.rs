@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use strategies::Mode;
 
-use crate::api::view::{PhaseName, RolloutView, StepView, WeightView};
+use crate::api::view::{ArmRole, PhaseName, RolloutView, StepView, TrafficView, WeightView};
 
 pub(crate) fn view() -> RolloutView {
     RolloutView {
@@ -44,5 +44,19 @@ pub(crate) fn view() -> RolloutView {
         orders: vec![],
         addresses: vec![],
         troubles: vec![],
+    }
+}
+
+pub(crate) fn traffic(revision: &str, role: ArmRole, requests: u64, failed: u64) -> TrafficView {
+    TrafficView {
+        revision: revision.into(),
+        role,
+        requests,
+        failed,
+        by: std::collections::BTreeMap::new(),
+        rate: 100.0,
+        failed_rate: 0.0,
+        p50_ms: Some(1.0),
+        p99_ms: Some(4.0),
     }
 }
