@@ -3,6 +3,12 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod engine;
 pub mod failpoint;
 pub mod journal;
 pub mod local;
+pub mod port;
+pub mod router;
+pub mod spec;
+pub mod workload;
+pub mod written;

@@ -1,8 +1,11 @@
 //! Runtime for one machine: a supervisor, proxy workers and a control process, no cluster needed.
 
+pub mod adapter;
+pub mod control;
 pub mod load;
 pub mod process;
 pub mod proxy;
+pub mod readiness;
 pub mod revision;
 pub mod sample;
 pub mod store;

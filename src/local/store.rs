@@ -27,11 +27,13 @@ use crate::local::supervisor::state_dir::{self, StateDirError};
 
 mod change;
 mod error;
+mod object;
 mod read;
 mod schema;
 
 pub use change::{Appended, Change, JournalLimits};
 pub use error::{OpenError, StoreError};
+pub use object::Object;
 pub use read::{Checkpoint, Document, Order, OrderState, Revision, Saved};
 
 /// Name of the database in the state directory.

@@ -19,6 +19,7 @@ mod order;
 mod plan;
 mod predict;
 mod reach;
+pub mod recipe;
 mod split;
 mod status;
 pub mod step;

@@ -41,7 +41,7 @@ pub enum Appended {
 /// What [`super::Store::commit`] saves: all of it or nothing.
 #[derive(Debug)]
 pub struct Change<'a> {
-    transaction: &'a Transaction<'a>,
+    pub(super) transaction: &'a Transaction<'a>,
     limits: JournalLimits,
 }
 
@@ -110,12 +110,12 @@ impl<'a> Change<'a> {
         Ok(generation)
     }
 
-    /// Forgets a rollout: document, status, orders, checkpoints and revisions. Its journal stays.
+    /// Forgets a rollout: document, status, orders, checkpoints, revisions and objects. Its journal stays.
     ///
     /// # Errors
     /// [`StoreError::Write`].
     pub fn remove_rollout(&mut self, rollout: &str) -> Result<(), StoreError> {
-        for table in ["document", "status", "orders", "checkpoint", "revision"] {
+        for table in ["document", "status", "orders", "checkpoint", "revision", "object"] {
             self.execute(&format!("DELETE FROM {table} WHERE rollout = ?1"), params![rollout])?;
         }
         Ok(())
@@ -257,13 +257,13 @@ impl<'a> Change<'a> {
         self.transaction.query_row(sql, [id], read).optional().map_err(StoreError::Read)
     }
 
-    fn execute(&mut self, sql: &str, parameters: impl Params) -> Result<(), StoreError> {
+    pub(super) fn execute(&mut self, sql: &str, parameters: impl Params) -> Result<(), StoreError> {
         let mut statement = self.transaction.prepare_cached(sql).map_err(StoreError::write)?;
         statement.execute(parameters).map_err(StoreError::write)?;
         Ok(())
     }
 }
 
-fn text<T: Serialize>(what: &'static str, of: &str, value: &T) -> Result<String, StoreError> {
+pub(super) fn text<T: Serialize>(what: &'static str, of: &str, value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|source| StoreError::Payload { what, of: of.to_owned(), source })
 }

@@ -115,6 +115,18 @@ pub enum StoreError {
         /// Fence there is.
         found: u64,
     },
+    /// Somebody wrote an object in between: observe again.
+    #[error("{name} of {rollout} has been written since: expected fence {expected}, found {found}")]
+    Overtaken {
+        /// The rollout.
+        rollout: String,
+        /// The object.
+        name: String,
+        /// Fence the caller had seen; 0: there was none.
+        expected: u64,
+        /// Fence there is.
+        found: u64,
+    },
     /// The same order id with other content.
     #[error("order {0} is known, with other content: a new order needs a new id")]
     OrderDiffers(String),
@@ -154,6 +166,7 @@ impl StoreError {
             Self::Write { .. } | Self::Read(_) | Self::Journal(_) => true,
             Self::Poisoned(_)
             | Self::Fenced { .. }
+            | Self::Overtaken { .. }
             | Self::OrderDiffers(_)
             | Self::NoSuchOrder(_)
             | Self::Payload { .. } => false,
@@ -163,6 +176,6 @@ impl StoreError {
     /// Whether the same call may succeed after observing again.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Fenced { .. })
+        matches!(self, Self::Fenced { .. } | Self::Overtaken { .. })
     }
 }

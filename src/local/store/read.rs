@@ -303,7 +303,7 @@ fn order<O: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Result<Order<O>
     Ok(payload("order", &id, &body).map(|order| Order { id, sequence, rollout, at, state, closed_at, order }))
 }
 
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     parse_time(&row.get::<_, String>(column)?, column)
 }
 
@@ -314,7 +314,11 @@ fn parse_time(text: &str, column: usize) -> rusqlite::Result<Timestamp> {
     text.parse().map_err(bad)
 }
 
-fn payload<T: DeserializeOwned>(what: &'static str, of: &str, json: &str) -> Result<T, StoreError> {
+pub(super) fn payload<T: DeserializeOwned>(
+    what: &'static str,
+    of: &str,
+    json: &str,
+) -> Result<T, StoreError> {
     serde_json::from_str(json).map_err(|source| StoreError::Payload { what, of: of.to_owned(), source })
 }
 
@@ -327,7 +331,7 @@ fn one<T>(
     connection.query_row(sql, [key], read).optional().map_err(StoreError::Read)?.transpose()
 }
 
-fn rows<T>(
+pub(super) fn rows<T>(
     connection: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,

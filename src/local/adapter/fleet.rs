@@ -1,0 +1,388 @@
+//! The proxy workers as one: what they are told to serve, and what they have acknowledged.
+//!
+//! All rollouts share the workers, so all their routes stand in one configuration. It is saved with the supervisor
+//! before any worker is told, so that a worker started in between begins with nothing older than its neighbours serve.
+//! A split counts as acknowledged when every worker that can hold a connection has applied a configuration with it;
+//! one that was started after the configuration was saved has begun with it.
+
+mod link;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use strategies::{Acknowledged, Split};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::lower::{self, RouteWish};
+use crate::{
+    clock, failpoint,
+    local::{
+        proxy::{BadStreakSeen, ProxyConfig, Snapshot},
+        supervisor::{
+            Client,
+            protocol::{WorkerSeen, WorkerState},
+        },
+    },
+    port::Unavailable,
+};
+
+/// Longest wait for the counts of one worker.
+const COUNTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// The workers. Clones share them.
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    supervisor: Client,
+    state: Mutex<State>,
+    /// One configuration after the other.
+    turn: tokio::sync::Mutex<()>,
+    config: watch::Sender<Option<Arc<ProxyConfig>>>,
+    /// Rises whenever a worker has acknowledged or failed something.
+    news: watch::Sender<u64>,
+    streaks: broadcast::Sender<Arc<BadStreakSeen>>,
+}
+
+struct State {
+    routes: BTreeMap<String, Route>,
+    workers: BTreeMap<u64, Worker>,
+    /// The configuration that workers are told, or are about to be.
+    current: ProxyConfig,
+    /// The last configuration that the supervisor has, and since when.
+    saved: Option<(u64, Timestamp)>,
+}
+
+/// The route of one rollout.
+struct Route {
+    wish: RouteWish,
+    /// The first configuration that asks for the present split.
+    asked_in: u64,
+    acknowledged: Option<(Split, Timestamp)>,
+}
+
+struct Worker {
+    seen: WorkerSeen,
+    acknowledged: Option<u64>,
+    trouble: Option<String>,
+    ask: mpsc::Sender<oneshot::Sender<Snapshot>>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// A worker as the fleet knows it.
+#[derive(Clone, Debug)]
+pub struct WorkerKnown {
+    /// What the supervisor says.
+    pub seen: WorkerSeen,
+    /// The generation it serves.
+    pub serves: Option<u64>,
+    /// What went wrong with it.
+    pub trouble: Option<String>,
+}
+
+/// The name of a socket at the supervisor: rollout and place in the document.
+#[must_use]
+pub fn socket_name(rollout: &str, index: usize) -> String {
+    format!("{rollout}/{index}")
+}
+
+impl Fleet {
+    /// The workers of this supervisor. Generations begin above those of every engine that ran before.
+    #[must_use]
+    pub fn new(supervisor: Client) -> Self {
+        let generation = u64::try_from(clock::now().as_microsecond()).unwrap_or(1);
+        let state = State {
+            routes: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            current: ProxyConfig { generation, listeners: BTreeMap::new() },
+            saved: None,
+        };
+        let shared = Shared {
+            supervisor,
+            state: Mutex::new(state),
+            turn: tokio::sync::Mutex::new(()),
+            config: watch::Sender::new(None),
+            news: watch::Sender::new(0),
+            streaks: broadcast::Sender::new(64),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// What the supervisor says of its workers now.
+    pub fn workers_seen(&self, seen: &[WorkerSeen]) {
+        let mut state = self.state();
+        state.workers.retain(|number, _| seen.iter().any(|it| it.worker == *number));
+        for it in seen {
+            match state.workers.get_mut(&it.worker) {
+                Some(known) => known.see(it),
+                None => drop(state.workers.insert(it.worker, self.meet(it))),
+            }
+        }
+        state.take_acknowledgements(clock::now());
+        drop(state);
+        self.shared.tell();
+    }
+
+    /// One worker changed.
+    pub fn worker_seen(&self, seen: &WorkerSeen) {
+        let mut all: Vec<WorkerSeen> = self.state().workers.values().map(|it| it.seen.clone()).collect();
+        all.retain(|it| it.worker != seen.worker);
+        all.push(seen.clone());
+        self.workers_seen(&all);
+    }
+
+    /// One worker has ended.
+    pub fn worker_gone(&self, number: u64) {
+        let mut all: Vec<WorkerSeen> = self.state().workers.values().map(|it| it.seen.clone()).collect();
+        all.retain(|it| it.worker != number);
+        self.workers_seen(&all);
+    }
+
+    /// Serves this for a rollout from now on; nothing is told twice.
+    ///
+    /// # Errors
+    /// When the supervisor cannot keep the configuration; no worker was told, and the next call tries again.
+    pub async fn serve(
+        &self,
+        rollout: &str,
+        wish: RouteWish,
+        before: Option<&Split>,
+    ) -> Result<(), Unavailable> {
+        self.change(|state| state.wish(rollout, wish, before)).await
+    }
+
+    /// Changes what is known of a route without changing what it asks for: endpoints, settings.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    pub async fn adjust(
+        &self,
+        rollout: &str,
+        adjust: impl FnOnce(&mut RouteWish) + Send,
+    ) -> Result<(), Unavailable> {
+        self.change(|state| {
+            if let Some(route) = state.routes.get_mut(rollout) {
+                adjust(&mut route.wish);
+            }
+        })
+        .await
+    }
+
+    /// Serves nothing for this rollout any more.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    pub async fn forget(&self, rollout: &str) -> Result<(), Unavailable> {
+        self.change(|state| drop(state.routes.remove(rollout))).await
+    }
+
+    async fn change(&self, change: impl FnOnce(&mut State) + Send) -> Result<(), Unavailable> {
+        let _turn = self.shared.turn.lock().await;
+        let next = {
+            let mut state = self.state();
+            change(&mut state);
+            state.build()
+        };
+        let Some(next) = next else { return Ok(()) };
+        let cannot = "the proxy's configuration cannot be kept by the supervisor";
+        let text = serde_json::to_vec(&next).map_err(|error| Unavailable::new(cannot, &error))?;
+        failpoint::reached("proxy: before a configuration is kept");
+        let kept = self.shared.supervisor.save_proxy_config(&text).await;
+        kept.map_err(|error| Unavailable::new(cannot, &error))?;
+        failpoint::reached("proxy: after a configuration is kept");
+        self.state().saved = Some((next.generation, clock::now()));
+        self.shared.config.send_replace(Some(Arc::new(next)));
+        Ok(())
+    }
+
+    /// What the workers have acknowledged of a rollout's route.
+    #[must_use]
+    pub fn acknowledged(&self, rollout: &str) -> Option<Acknowledged> {
+        let state = self.state();
+        let (split, since) = state.routes.get(rollout)?.acknowledged.clone()?;
+        Some(Acknowledged { split, since })
+    }
+
+    /// Whether every worker has applied the latest configuration: nothing is sent any more to what it leaves out.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        let state = self.state();
+        let current = state.current.generation;
+        state.saved.is_some_and(|(saved, _)| saved == current)
+            && state.oldest_served().is_some_and(|oldest| oldest >= current)
+    }
+
+    /// The generation that is told, and each worker.
+    #[must_use]
+    pub fn known(&self) -> (u64, Vec<WorkerKnown>) {
+        let state = self.state();
+        let known = |it: &Worker| WorkerKnown {
+            seen: it.seen.clone(),
+            serves: it.acknowledged,
+            trouble: it.trouble.clone(),
+        };
+        (state.current.generation, state.workers.values().map(known).collect())
+    }
+
+    /// Rises whenever a worker has acknowledged or failed something.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.shared.news.subscribe()
+    }
+
+    /// Revisions that fail, told by the workers themselves.
+    #[must_use]
+    pub fn streaks(&self) -> broadcast::Receiver<Arc<BadStreakSeen>> {
+        self.shared.streaks.subscribe()
+    }
+
+    /// What every worker has counted; one that does not answer is left out.
+    pub async fn counts(&self) -> Vec<Snapshot> {
+        let asked: Vec<_> = {
+            let state = self.state();
+            let one = |it: &Worker| {
+                let (answer, answered) = oneshot::channel();
+                it.ask.try_send(answer).ok().map(|()| answered)
+            };
+            state.workers.values().filter_map(one).collect()
+        };
+        let mut snapshots = vec![];
+        let until = tokio::time::Instant::now() + COUNTS_WITHIN;
+        for answered in asked {
+            if let Ok(Ok(snapshot)) = tokio::time::timeout_at(until, answered).await {
+                snapshots.push(snapshot);
+            }
+        }
+        snapshots
+    }
+
+    fn meet(&self, seen: &WorkerSeen) -> Worker {
+        let (ask, asked) = mpsc::channel(4);
+        let mut tasks = tokio::task::JoinSet::new();
+        let socket: &Path = &seen.control_socket;
+        tasks.spawn(link::orders(Arc::downgrade(&self.shared), seen.worker, socket.to_owned(), asked));
+        tasks.spawn(link::streaks(Arc::downgrade(&self.shared), socket.to_owned()));
+        let mut worker = Worker { seen: seen.clone(), acknowledged: None, trouble: None, ask, tasks };
+        worker.see(seen);
+        worker
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+impl Worker {
+    fn see(&mut self, seen: &WorkerSeen) {
+        if self.seen.pid != seen.pid {
+            (self.acknowledged, self.trouble) = (None, None);
+        }
+        self.seen = seen.clone();
+    }
+
+    /// Whether it may hold a connection of a user.
+    fn can_serve(&self) -> bool {
+        match self.seen.state {
+            WorkerState::Starting | WorkerState::Ready => self.seen.pid.is_some(),
+            // One that drains ends its connections itself; when it no longer takes orders only their rest is left.
+            WorkerState::Draining => self.seen.pid.is_some() && self.trouble.is_none(),
+        }
+    }
+
+    fn serves(&self, saved: Option<(u64, Timestamp)>) -> Option<u64> {
+        let began_with = saved.filter(|(_, at)| self.is_younger_than(*at)).map(|(generation, _)| generation);
+        self.acknowledged.max(began_with)
+    }
+
+    fn is_younger_than(&self, at: Timestamp) -> bool {
+        self.seen.state == WorkerState::Starting && self.seen.pid.is_some() && self.seen.since > at
+    }
+}
+
+impl State {
+    fn wish(&mut self, rollout: &str, wish: RouteWish, before: Option<&Split>) {
+        let next = self.current.generation + 1;
+        match self.routes.get_mut(rollout) {
+            Some(route) => {
+                if route.wish.split != wish.split {
+                    route.asked_in = next;
+                }
+                route.wish = wish;
+            }
+            None => {
+                let acknowledged = before.cloned().map(|split| (split, clock::now()));
+                self.routes.insert(rollout.to_owned(), Route { wish, asked_in: next, acknowledged });
+            }
+        }
+    }
+
+    /// The next configuration; `None`: the supervisor has the present one already.
+    fn build(&mut self) -> Option<ProxyConfig> {
+        let mut listeners = BTreeMap::new();
+        for (rollout, route) in &self.routes {
+            for (index, config) in lower::listeners(&route.wish).into_iter().enumerate() {
+                listeners.insert(socket_name(rollout, index), config);
+            }
+        }
+        let kept = self.saved.is_some_and(|(generation, _)| generation == self.current.generation);
+        let asked = self.routes.values().any(|it| it.asked_in > self.current.generation);
+        if kept && !asked && listeners == self.current.listeners {
+            return None;
+        }
+        self.current = ProxyConfig { generation: self.current.generation + 1, listeners };
+        Some(self.current.clone())
+    }
+
+    /// The oldest generation that any worker may still serve; `None`: no worker, or one of which nothing is known.
+    fn oldest_served(&self) -> Option<u64> {
+        let mut serving = self.workers.values().filter(|it| it.can_serve()).peekable();
+        serving.peek()?;
+        serving.map(|it| it.serves(self.saved)).min().flatten()
+    }
+
+    fn take_acknowledgements(&mut self, now: Timestamp) {
+        let Some(oldest) = self.oldest_served() else { return };
+        for route in self.routes.values_mut().filter(|it| it.asked_in <= oldest) {
+            let Some(split) = &route.wish.split else { continue };
+            if route.acknowledged.as_ref().is_none_or(|(known, _)| known != split) {
+                route.acknowledged = Some((split.clone(), now));
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.news.send_modify(|it| *it = it.wrapping_add(1));
+    }
+
+    fn acknowledge(&self, worker: u64, applied: Result<u64, String>) {
+        {
+            let mut state = self.state();
+            let Some(known) = state.workers.get_mut(&worker) else { return };
+            match applied {
+                Ok(generation) => (known.acknowledged, known.trouble) = (Some(generation), None),
+                Err(trouble) => known.trouble = Some(trouble),
+            }
+            state.take_acknowledgements(clock::now());
+        }
+        self.tell();
+    }
+}

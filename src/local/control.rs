@@ -1,0 +1,3 @@
+//! The control process of one machine.
+
+pub mod keeper;

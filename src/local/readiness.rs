@@ -1,0 +1,241 @@
+//! Whether a replica can serve: asked again and again, as its document says.
+//!
+//! Each replica is asked by a task of its own. One that has not been ready yet is asked every tenth of a second, so
+//! that a start is not made slow by the looking; afterwards as often as the document says. A process that was started
+//! anew counts as not ready until it has answered again.
+
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle, time::timeout};
+
+use crate::workload::Readiness;
+
+/// Longest pause between two questions to a replica that has never been ready.
+const EAGER: Duration = Duration::from_millis(100);
+
+/// One run of one replica: another run is another one to ask.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Run {
+    /// Names the replica.
+    pub replica: String,
+    /// Process id, or 0 where it is not a process of ours.
+    pub pid: u32,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What is known of one run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Answer {
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Why the last question failed.
+    pub because: Option<String>,
+}
+
+/// Asks the replicas of one rollout.
+#[derive(Debug)]
+pub struct Prober {
+    asked: BTreeMap<Run, (AbortHandle, Answer)>,
+    tell: mpsc::UnboundedSender<(Run, Answer)>,
+    told: mpsc::UnboundedReceiver<(Run, Answer)>,
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        Self { asked: BTreeMap::new(), tell, told }
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        for (task, _) in self.asked.values() {
+            task.abort();
+        }
+    }
+}
+
+impl Prober {
+    /// Asks exactly these from now on.
+    pub fn ask(&mut self, runs: BTreeMap<Run, Readiness>) {
+        self.asked.retain(|run, (task, _)| {
+            let stays = runs.contains_key(run);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (run, readiness) in runs {
+            let tell = self.tell.clone();
+            self.asked.entry(run.clone()).or_insert_with(|| {
+                (tokio::spawn(keep_asking(run, readiness, tell)).abort_handle(), Answer::default())
+            });
+        }
+    }
+
+    /// What is known of this run.
+    #[must_use]
+    pub fn answer(&self, run: &Run) -> Answer {
+        self.asked.get(run).map(|(_, answer)| answer.clone()).unwrap_or_default()
+    }
+
+    /// Waits until something is known anew. Cancel safe.
+    pub async fn changed(&mut self) {
+        // `None` cannot be: this end holds a sender itself.
+        if let Some(news) = self.told.recv().await {
+            self.take(news);
+        }
+        while let Ok(news) = self.told.try_recv() {
+            self.take(news);
+        }
+    }
+
+    fn take(&mut self, (run, answer): (Run, Answer)) {
+        if let Some((_, known)) = self.asked.get_mut(&run) {
+            *known = answer;
+        }
+    }
+}
+
+/// Counts answers in a row.
+#[derive(Debug, Default)]
+struct Streak {
+    ready: bool,
+    other: u32,
+}
+
+impl Streak {
+    /// Takes one answer; whether that turned the replica.
+    fn take(&mut self, good: bool, readiness: &Readiness) -> bool {
+        if good == self.ready {
+            self.other = 0;
+            return false;
+        }
+        self.other += 1;
+        let needed = if good { readiness.successes } else { readiness.failures };
+        if self.other < needed.max(1) {
+            return false;
+        }
+        (self.ready, self.other) = (good, 0);
+        true
+    }
+}
+
+async fn keep_asking(run: Run, readiness: Readiness, tell: mpsc::UnboundedSender<(Run, Answer)>) {
+    let every = readiness.every.0.max(Duration::from_millis(10));
+    let (mut streak, mut was_ready, mut last) = (Streak::default(), false, None);
+    loop {
+        let because = bounded(&run, &readiness).await.err();
+        let turned = streak.take(because.is_none(), &readiness);
+        was_ready |= streak.ready;
+        if turned || (!streak.ready && last != because) {
+            last.clone_from(&because);
+            if tell.send((run.clone(), Answer { ready: streak.ready, because })).is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(if was_ready { every } else { every.min(EAGER) }).await;
+    }
+}
+
+async fn bounded(run: &Run, readiness: &Readiness) -> Result<(), String> {
+    let within = readiness.timeout.0;
+    let asked: std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> = match &readiness.http {
+        Some(http) => Box::pin(get(run.address, &http.path)),
+        None => Box::pin(connect(run.address)),
+    };
+    timeout(within, asked).await.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
+}
+
+async fn connect(address: SocketAddr) -> Result<(), String> {
+    TcpStream::connect(address).await.map(drop).map_err(|error| format!("cannot connect: {error}"))
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let broken = |error: hyper::Error| format!("no answer to GET {path}: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+    let request = http::Request::get(path)
+        .header(http::header::HOST, address.to_string())
+        .header(http::header::USER_AGENT, "serinus-readiness")
+        .header(http::header::CONNECTION, "close")
+        .body(Empty::new())
+        .map_err(|error| format!("cannot ask {path}: {error}"))?;
+    // It ends when the answer, or the question given up, is dropped; the body is nobody's concern.
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.map_err(broken)?;
+    let status = answer.status();
+    match status.is_success() || status.is_redirection() {
+        true => Ok(()),
+        false => Err(format!("GET {path} answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::workload::HttpProbe;
+
+    #[test]
+    fn a_replica_turns_only_after_enough_answers_in_a_row() {
+        let readiness = Readiness { failures: 3, successes: 2, ..Readiness::default() };
+        let mut streak = Streak::default();
+        let turns: Vec<bool> = [true, false, true, true, false, false, true, false, false, false]
+            .into_iter()
+            .map(|good| streak.take(good, &readiness))
+            .collect();
+        assert_eq!(turns.iter().filter(|it| **it).count(), 2);
+        assert!(turns[3] && turns[9], "{turns:?}");
+    }
+
+    /// Answers one connection with this, then closes.
+    async fn server(answer: &'static str) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 512];
+                let _ = stream.read(&mut head).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        address
+    }
+
+    #[track_caller]
+    fn is(answer: &Result<(), String>, part: Option<&str>) {
+        match (answer, part) {
+            (Ok(()), None) => {}
+            (Err(said), Some(part)) => assert!(said.contains(part), "{said}"),
+            (Ok(()), Some(_)) | (Err(_), None) => panic!("{answer:?}, expected {part:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_from_200_to_399_is_ready() {
+        let http = Readiness { http: Some(HttpProbe { path: "/healthz".into() }), ..Readiness::default() };
+        let cases = [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None),
+            ("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", None),
+            ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", Some("503")),
+            ("SSH-2.0-server\r\n", Some("no answer to GET /healthz")),
+            ("", Some("no answer to GET /healthz")),
+        ];
+        for (answer, part) in cases {
+            let run = Run { replica: "a".into(), pid: 1, address: server(answer).await };
+            is(&bounded(&run, &http).await, part);
+        }
+        let nobody = Run { replica: "a".into(), pid: 1, address: "127.0.0.1:1".parse().unwrap() };
+        is(&bounded(&nobody, &http).await, Some("cannot connect"));
+        is(&bounded(&nobody, &Readiness::default()).await, Some("cannot connect"));
+    }
+}

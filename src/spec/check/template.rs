@@ -1,0 +1,194 @@
+use analysis::AnyJudge;
+use strategies::{HumanDuration, recipe::Key};
+
+use super::{Check, Code, Diagnostic};
+use crate::{
+    spec::{
+        Severity,
+        provider::{Prometheus, Provider, SourceKind, Yields},
+        template::{AnalysisTemplateSpec, Metric},
+    },
+    written::{Parameter, list_of, nearest},
+};
+
+pub(super) fn check(spec: &AnalysisTemplateSpec, check: &mut Check<'_>) {
+    names(spec, check);
+    for (index, metric) in spec.metrics.iter().enumerate() {
+        let way = [Key::Field("spec"), Key::Field("metrics"), Key::Index(index)];
+        self::metric(spec, metric, &way, check);
+    }
+    if spec.metrics.iter().all(|it| it.dry_run) {
+        let way = [Key::Field("spec"), Key::Field("metrics")];
+        let help = "take `dryRun` from at least one";
+        check.error(Code::NothingGates, &way, "every metric of this template is a dry run", help);
+    }
+}
+
+fn names(spec: &AnalysisTemplateSpec, check: &mut Check<'_>) {
+    let lists = [
+        ("args", spec.args.iter().map(|it| &it.name).collect::<Vec<_>>()),
+        ("metrics", spec.metrics.iter().map(|it| &it.name).collect()),
+    ];
+    for (list, names) in lists {
+        for (index, name) in names.iter().enumerate() {
+            if names.iter().take(index).any(|it| it == name) {
+                let span =
+                    check.at(&[Key::Field("spec"), Key::Field(list), Key::Index(index), Key::Field("name")]);
+                let message = format!("there already is a `{name}` in `{list}`");
+                check.found.push(Diagnostic::error(Code::DuplicateName, span, message));
+            }
+        }
+    }
+}
+
+fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut Check<'_>) {
+    if metric.every == Some(HumanDuration::default()) {
+        let way = [way, &[Key::Field("every")]].concat();
+        check.error(
+            Code::BadValue,
+            &way,
+            "no time passes here",
+            "write a time above zero, for example `10s`",
+        );
+    }
+    judge(&metric.judge, way, check);
+    if let AnyJudge::Pods(_) = &metric.judge {
+        let way = [way, &[Key::Field("judge")]].concat();
+        let help = "leave the metric out: crashes and lost readiness are always watched";
+        check.error(Code::Mismatch, &way, "`pods` judges what the engine itself sees, not a metric", help);
+    }
+    match (&metric.judge, metric.provider.yields()) {
+        (AnyJudge::Threshold(_), Yields::Buckets) => {
+            let way = [way, &[Key::Field("judge")]].concat();
+            let help = "judge it by `sequential: {}`, or ask for one number with `query`";
+            check.error(
+                Code::Mismatch,
+                &way,
+                "a threshold looks at one number, this metric yields buckets",
+                help,
+            );
+        }
+        (AnyJudge::Sequential(_), Yields::Value) if is_query(&metric.provider) => {
+            let way = [way, &[Key::Field("judge")]].concat();
+            let help =
+                "give `bad` and `total`, `histogram` or `value` as selectors, or judge it by `threshold`";
+            let message = "a sequential test compares stable and canary, and `query` yields one number";
+            check.error(Code::Mismatch, &way, message, help);
+        }
+        _ => {}
+    }
+    if let Provider::Prometheus(it) = &metric.provider {
+        prometheus(it, &[way, &[Key::Field("provider"), Key::Field("prometheus")]].concat(), check);
+    }
+    parameters(spec, metric, way, check);
+}
+
+fn is_query(provider: &Provider) -> bool {
+    matches!(provider, Provider::Prometheus(it) if it.query.is_some())
+}
+
+fn judge(judge: &AnyJudge, way: &[Key], check: &mut Check<'_>) {
+    let name = match judge {
+        AnyJudge::Sequential(_) => "sequential",
+        AnyJudge::Threshold(_) => "threshold",
+        AnyJudge::Pods(_) => "pods",
+    };
+    for problem in judge.check() {
+        let way: Vec<Key> = way
+            .iter()
+            .copied()
+            .chain([Key::Field("judge"), Key::Field(name)])
+            .chain(problem.path.iter().copied().map(Key::Field))
+            .collect();
+        let span = check.at(&way);
+        check.found.push(Diagnostic::error(Code::BadValue, span, problem.message));
+    }
+}
+
+fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
+    if it.yields_nothing() {
+        let message = match it.asked().as_slice() {
+            [] => "it is not said what is asked".to_owned(),
+            asked => format!("{} do not make one question", list_of(asked.iter().copied(), "and")),
+        };
+        let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`";
+        check.error(Code::NotOneOf, way, message, help);
+    }
+    match (&it.source_ref, &it.address) {
+        (Some(_), Some(_)) => {
+            let way = [way, &[Key::Field("address")]].concat();
+            check.error(
+                Code::NotOneOf,
+                &way,
+                "`sourceRef` and `address` exclude each other",
+                "remove one of them",
+            );
+        }
+        (None, None) => {
+            let help = "write `sourceRef: { kind: ClusterMetricSource, name: … }`, or `address: http://…` in standalone mode";
+            check.error(Code::MissingField, way, "it is not said who is asked", help);
+        }
+        (Some(wanted), None) => {
+            let names: Vec<&str> =
+                check.library.sources(wanted.kind).map(|(name, _)| name.as_str()).collect();
+            if names.contains(&wanted.name.as_str()) || !check.complete {
+                return;
+            }
+            // Sources are an operator's; a cluster holds those that a file does not.
+            if let Some(near) = nearest(wanted.name.as_str(), names) {
+                let kind = match wanted.kind {
+                    SourceKind::MetricSource => "MetricSource",
+                    SourceKind::ClusterMetricSource => "ClusterMetricSource",
+                };
+                let span = check.at(&[way, &[Key::Field("sourceRef"), Key::Field("name")]].concat());
+                let message = format!("there is no {kind} `{}` in this file", wanted.name);
+                let wrong = Diagnostic::warning(Code::NotFound, span, message);
+                check.found.push(wrong.label(format!("did you mean `{near}`?")));
+            }
+        }
+        (None, Some(_)) => {}
+    }
+}
+
+fn parameters(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut Check<'_>) {
+    let known: Vec<&str> = spec.args.iter().map(|it| it.name.as_str()).collect();
+    for (key, text) in metric.provider.texts() {
+        let way =
+            [way, &[Key::Field("provider"), Key::Field(provider_key(&metric.provider)), Key::Field(key)]]
+                .concat();
+        for parameter in text.parameters() {
+            let Parameter::Argument(name) = parameter else { continue };
+            if known.contains(&name.as_str()) {
+                continue;
+            }
+            let whole = check.at(&way);
+            let part = format!("$(args.{name})");
+            let span = match check.source.slice(&whole).find(&part) {
+                Some(at) => whole.start + at..whole.start + at + part.len(),
+                None => whole,
+            };
+            let mut wrong =
+                Diagnostic::error(Code::Argument, span, format!("this template has no argument `{name}`"));
+            debug_assert_eq!(wrong.severity, Severity::Error);
+            if let Some(near) = nearest(name, known.iter().copied()) {
+                wrong = wrong.label(format!("did you mean `$(args.{near})`?"));
+            }
+            let help = match known.as_slice() {
+                [] => format!("write `args: [ {{ name: {name} }} ]` in its `spec`"),
+                known => format!("it has {}", list_of(known.iter().copied(), "and")),
+            };
+            check.found.push(wrong.help(help));
+        }
+    }
+}
+
+fn provider_key(provider: &Provider) -> &'static str {
+    provider.key()
+}
+
+impl Prometheus {
+    fn yields_nothing(&self) -> bool {
+        use crate::spec::provider::ProviderKind as _;
+        self.yields() == Yields::Unclear
+    }
+}

@@ -1,0 +1,521 @@
+//! From documents to the plan that the machine runs and the analyses that the runner runs.
+
+use std::collections::BTreeMap;
+
+use analysis::{
+    AnyJudge,
+    judge::{Needs, Pods},
+};
+use strategies::{
+    Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Sizing,
+    StableCapacity, Steering, Weight,
+    recipe::{Argument, Context, Steps, TemplateKind},
+};
+
+use super::{
+    CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec, golden,
+    provider::{Provider, SourceKind},
+    rollout::Direct,
+    template::AnalysisTemplateSpec,
+};
+use crate::{
+    router::{Proxy, Traffic},
+    workload::{Workload, WorkloadRef},
+    written::{ArgumentText, MetricText, Parameter},
+};
+
+/// The guard that is always on: crashes and lost readiness.
+pub const PODS: &str = "pods";
+
+/// The route of the built-in proxy: all its sockets are moved as one.
+pub const PROXY_ROUTE: &str = "proxy";
+
+/// A Rollout with every default resolved and every reference followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled {
+    /// Its name.
+    pub name: Name,
+    /// Its namespace, in a cluster.
+    pub namespace: Option<Name>,
+    /// Replicas that carry all the traffic; `None`: what the workload of the cluster says.
+    pub replicas: Option<u32>,
+    /// What the machine runs.
+    pub plan: Plan,
+    /// What guards and steps are judged by, by the names that the plan uses. `pods` is always one of them.
+    pub analyses: BTreeMap<Name, CompiledAnalysis>,
+    /// Where it runs.
+    pub runtime: Runtime,
+}
+
+/// Where a Rollout runs, and what it drives there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Runtime {
+    /// On this machine.
+    Standalone {
+        /// What is delivered.
+        workload: Workload,
+        /// What moves the traffic.
+        proxy: Proxy,
+    },
+    /// In a cluster.
+    Cluster {
+        /// What is delivered.
+        workload: WorkloadRef,
+        /// What moves the traffic; none: the ratio of replicas.
+        traffic: Vec<Traffic>,
+    },
+}
+
+/// One analysis, with every argument filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompiledAnalysis {
+    /// Its metrics.
+    pub metrics: Vec<CompiledMetric>,
+}
+
+/// One metric, with every argument filled in; parameters about sides, weight and window are left for whoever asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompiledMetric {
+    /// Its name.
+    pub name: Name,
+    /// How often it is measured.
+    pub every: HumanDuration,
+    /// Its part in the combined evidence.
+    pub weight: f64,
+    /// Measured and never counted.
+    pub dry_run: bool,
+    /// How it is judged.
+    pub judge: AnyJudge,
+    /// Where it comes from.
+    pub from: MetricFrom,
+}
+
+/// Where a metric comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MetricFrom {
+    /// What the runtime itself sees of the replicas: restarts, readiness.
+    Replicas,
+    /// A provider, and the source it names.
+    Provider {
+        /// The provider.
+        provider: Provider,
+        /// The source that it refers to, where the file holds it.
+        source: Option<Box<MetricSourceSpec>>,
+    },
+}
+
+impl CompiledAnalysis {
+    /// Whether any metric that counts compares with stable, and so is blind where stable answers nothing.
+    #[must_use]
+    pub fn needs_baseline(&self) -> bool {
+        let mut counted = self.metrics.iter().filter(|it| !it.dry_run);
+        counted.any(|it| it.judge.needs() == Needs::Baseline)
+    }
+}
+
+impl Compiled {
+    /// Whether anything but the guard on crashes can stop a bad version.
+    #[must_use]
+    pub fn can_gate(&self) -> bool {
+        use strategies::LeaveBehavior as _;
+        let guarded = self.plan.guards.iter().any(|it| it.name.as_str() != PODS);
+        guarded || self.plan.steps.iter().any(|it| it.leave.gates())
+    }
+}
+
+/// The documents that a Rollout may refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Library<'a>(pub &'a [Placed]);
+
+impl<'a> Library<'a> {
+    /// The template of that kind and name; a built-in one is made.
+    #[must_use]
+    pub fn template(&self, kind: TemplateKind, name: &Name) -> Option<AnalysisTemplateSpec> {
+        self.templates(kind).find(|(it, _)| *it == name).map(|(_, spec)| spec.clone()).or_else(|| {
+            let built_in = kind == TemplateKind::BuiltIn && name.as_str() == golden::NAME;
+            built_in.then(golden::template)
+        })
+    }
+
+    /// Every template of that kind in the file.
+    pub fn templates(
+        &self,
+        wanted: TemplateKind,
+    ) -> impl Iterator<Item = (&'a Name, &'a AnalysisTemplateSpec)> {
+        self.0.iter().filter_map(move |it| match (&it.document, wanted) {
+            (Document::AnalysisTemplate(it), TemplateKind::AnalysisTemplate) => {
+                Some((&it.metadata.name, &it.spec))
+            }
+            (Document::ClusterAnalysisTemplate(it), TemplateKind::ClusterAnalysisTemplate) => {
+                Some((&it.metadata.name, &it.spec))
+            }
+            _ => None,
+        })
+    }
+
+    /// Every source of that kind in the file.
+    pub fn sources(&self, wanted: SourceKind) -> impl Iterator<Item = (&'a Name, &'a MetricSourceSpec)> {
+        self.0.iter().filter_map(move |it| match (&it.document, wanted) {
+            (Document::MetricSource(it), SourceKind::MetricSource) => Some((&it.metadata.name, &it.spec)),
+            (Document::ClusterMetricSource(it), SourceKind::ClusterMetricSource) => {
+                Some((&it.metadata.name, &it.spec))
+            }
+            _ => None,
+        })
+    }
+
+    /// Every Rollout in the file.
+    pub fn rollouts(&self) -> impl Iterator<Item = &'a Rollout> {
+        self.0.iter().filter_map(|it| match &it.document {
+            Document::Rollout(it) => Some(&**it),
+            _ => None,
+        })
+    }
+}
+
+/// Why a Rollout has no plan.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CompileError {
+    /// There is no Rollout of that name.
+    #[error("there is no Rollout `{wanted}` in this file; it holds {}", held(held_names))]
+    NoSuchRollout {
+        /// The name.
+        wanted: String,
+        /// Those that the file holds.
+        held_names: Vec<String>,
+    },
+    /// There are several, and none is named.
+    #[error("this file holds several Rollouts: {}; name one of them", held(held_names))]
+    WhichRollout {
+        /// Those that the file holds.
+        held_names: Vec<String>,
+    },
+    /// The file has mistakes; `read` says which.
+    #[error("the Rollout `{0}` has mistakes; `serinus lint` shows them")]
+    Mistakes(String),
+}
+
+fn held(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Compiles the Rollout called `name`, or the only one where none is named.
+///
+/// # Errors
+///
+/// No such Rollout, several of them, or one with mistakes. Documents that [`read`](super::read) found no error in
+/// compile.
+pub fn compile(documents: &[Placed], name: Option<&str>) -> Result<Compiled, CompileError> {
+    let library = Library(documents);
+    let held_names = || library.rollouts().map(|it| it.metadata.name.to_string()).collect();
+    let rollout = match name {
+        Some(name) => library.rollouts().find(|it| it.metadata.name.as_str() == name),
+        None if 1 < library.rollouts().count() => {
+            return Err(CompileError::WhichRollout { held_names: held_names() });
+        }
+        None => library.rollouts().next(),
+    };
+    let wanted = || name.unwrap_or("(any)").to_owned();
+    let rollout =
+        rollout.ok_or_else(|| CompileError::NoSuchRollout { wanted: wanted(), held_names: held_names() })?;
+    one(rollout, library).ok_or_else(|| CompileError::Mistakes(rollout.metadata.name.to_string()))
+}
+
+/// The analyses that guard a rollout by default.
+pub(super) fn guard_names(spec: &RolloutSpec) -> Vec<Name> {
+    match &spec.analyses {
+        Some(given) => given.iter().map(|it| it.name.clone()).collect(),
+        None if spec.traffic.iter().any(|it| it.proxy.is_some()) => vec![golden::NAME.into()],
+        None => vec![],
+    }
+}
+
+/// The steps of a rollout.
+pub(super) fn steps(spec: &RolloutSpec) -> Steps {
+    spec.strategy.steps(Context { analyses: &guard_names(spec) })
+}
+
+/// One Rollout; `None`: it has mistakes.
+pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
+    let spec = &rollout.spec;
+    let steps = steps(spec);
+    if steps.mistakes.iter().any(|it| !it.what.is_warning()) {
+        return None;
+    }
+    let runtime = runtime(spec)?;
+    let replicas = spec.replicas.or(match &runtime {
+        Runtime::Standalone { workload, .. } => Some(workload.kind().replicas()),
+        Runtime::Cluster { .. } => None,
+    });
+    let fill =
+        Filling { rollout: &rollout.metadata.name, namespace: rollout.metadata.namespace.as_ref(), library };
+    let plan = Plan {
+        mode: spec.mode,
+        guards: guards(spec, &steps)?,
+        on_verdict: spec.on_verdict,
+        capacity: capacity(&spec.capacity),
+        deadlines: spec.deadlines,
+        rollback_window: spec.rollback_window,
+        sizing: match &runtime {
+            Runtime::Standalone { workload, .. } => workload.kind().sizing(),
+            Runtime::Cluster { workload, .. } => workload.sizing(),
+        },
+        steering: steering(spec, &runtime),
+        steps: steps.steps.clone(),
+    };
+    Some(Compiled {
+        name: rollout.metadata.name.clone(),
+        namespace: rollout.metadata.namespace.clone(),
+        replicas,
+        analyses: analyses(spec, &steps, &fill)?,
+        plan,
+        runtime,
+    })
+}
+
+fn runtime(spec: &RolloutSpec) -> Option<Runtime> {
+    match (&spec.workload, &spec.workload_ref) {
+        (Some(workload), None) => {
+            let proxy = spec.traffic.iter().find_map(|it| it.proxy.clone())?;
+            Some(Runtime::Standalone { workload: workload.clone(), proxy })
+        }
+        (None, Some(workload)) => {
+            Some(Runtime::Cluster { workload: workload.clone(), traffic: spec.traffic.clone() })
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
+}
+
+/// Defaults of the numbers follow from what happens to stable.
+pub(super) fn capacity(spec: &CapacitySpec) -> Capacity {
+    let quarter = Weight::from_percent(25);
+    let (surge, unavailable) = match spec.stable {
+        StableCapacity::Keep => (Weight::FULL, Weight::ZERO),
+        StableCapacity::Follow => (quarter, Weight::ZERO),
+        StableCapacity::InPlace => (Weight::ZERO, quarter),
+    };
+    Capacity {
+        stable: spec.stable,
+        surge: spec.surge.unwrap_or(surge),
+        max_unavailable: spec.max_unavailable.unwrap_or(unavailable),
+        keep_canary: spec.after_abort.keep_canary,
+    }
+}
+
+fn guards(spec: &RolloutSpec, steps: &Steps) -> Option<Vec<Guard>> {
+    let first = &steps.steps.first()?.name;
+    let pods = Guard { name: PODS.into(), from: first.clone() };
+    let given = |it: &super::GuardSpec| Guard {
+        name: it.name.clone(),
+        from: it.from.clone().unwrap_or_else(|| first.clone()),
+    };
+    let others: Vec<Guard> = match &spec.analyses {
+        Some(specs) => specs.iter().map(given).collect(),
+        None => guard_names(spec).into_iter().map(|name| Guard { name, from: first.clone() }).collect(),
+    };
+    let known = |it: &Guard| steps.steps.iter().any(|step| step.name == it.from);
+    let all: Vec<Guard> = std::iter::once(pods).chain(others).collect();
+    all.iter().all(known).then_some(all)
+}
+
+fn steering(spec: &RolloutSpec, runtime: &Runtime) -> Steering {
+    if spec.traffic.is_empty() {
+        return Steering::Ratio;
+    }
+    let mut routes = BTreeMap::new();
+    for entry in &spec.traffic {
+        let settle = |default: HumanDuration| entry.settle.unwrap_or(default);
+        for (_, router) in entry.routers() {
+            let can = router.can();
+            let plan = |kind| RoutePlan {
+                kind,
+                settle: settle(can.settle),
+                finest: can.finest,
+                rest: RouteRest::OnStable,
+            };
+            match runtime {
+                Runtime::Standalone { .. } => {
+                    let kind = RouteKind::Weighted { stable: None, canary: None };
+                    routes.insert(RouteId::from(PROXY_ROUTE), plan(kind));
+                }
+                Runtime::Cluster { .. } => {
+                    let side = |name: &Option<String>| {
+                        name.as_ref().map(|it| RouteId::from(format!("Service/{it}")))
+                    };
+                    let (stable, canary) = service_names(spec);
+                    let names = entry.gateway_api.iter().flat_map(|it| &it.routes).map(|it| it.name.clone());
+                    for name in names {
+                        let kind = RouteKind::Weighted { stable: side(&stable), canary: side(&canary) };
+                        routes.insert(RouteId::from(format!("Route/{name}")), plan(kind));
+                    }
+                }
+            }
+        }
+    }
+    routes.extend(service_routes(spec));
+    Steering::Routes(routes)
+}
+
+/// The Services of stable and canary that weighted routes lead to: those of the first entry.
+fn service_names(spec: &RolloutSpec) -> (Option<String>, Option<String>) {
+    let Some(first) = spec.services.first() else { return (None, None) };
+    let named = |given: &Option<super::ServiceName>, side: &str| {
+        Some(given.as_ref().map_or_else(|| format!("{}-{side}", first.name), |it| it.name.to_string()))
+    };
+    (named(&first.stable, "stable"), named(&first.canary, "canary"))
+}
+
+fn service_routes(spec: &RolloutSpec) -> Vec<(RouteId, RoutePlan)> {
+    let plan =
+        |kind, rest| RoutePlan { kind, settle: HumanDuration::from_secs(1), finest: Weight::FULL, rest };
+    let mut routes = Vec::new();
+    for it in &spec.services {
+        let named = |given: &Option<super::ServiceName>, side: &str| {
+            let name =
+                given.as_ref().map_or_else(|| format!("{}-{side}", it.name), |given| given.name.to_string());
+            RouteId::from(format!("Service/{name}"))
+        };
+        routes.push((named(&it.stable, "stable"), plan(RouteKind::ToStable, RouteRest::ByReady)));
+        routes.push((named(&it.canary, "canary"), plan(RouteKind::ToCanary, RouteRest::OnStable)));
+        if it.direct.is_none_or(|it| it == Direct::Stable) {
+            routes.push((
+                RouteId::from(format!("Service/{}", it.name)),
+                plan(RouteKind::Direct, RouteRest::ByReady),
+            ));
+        }
+    }
+    routes
+}
+
+struct Filling<'a> {
+    rollout: &'a Name,
+    namespace: Option<&'a Name>,
+    library: Library<'a>,
+}
+
+fn analyses(
+    spec: &RolloutSpec,
+    steps: &Steps,
+    fill: &Filling<'_>,
+) -> Option<BTreeMap<Name, CompiledAnalysis>> {
+    let pods = CompiledMetric {
+        name: PODS.into(),
+        every: HumanDuration::from_secs(1),
+        weight: 1.0,
+        dry_run: false,
+        judge: AnyJudge::Pods(Pods::default()),
+        from: MetricFrom::Replicas,
+    };
+    let mut all = BTreeMap::from([(Name::from(PODS), CompiledAnalysis { metrics: vec![pods] })]);
+    for it in spec.analyses.iter().flatten() {
+        let analysis = fill.analysis(it.template_ref.kind, &it.template_ref.name, &it.args)?;
+        all.insert(it.name.clone(), analysis);
+    }
+    if spec.analyses.is_none() {
+        for name in guard_names(spec) {
+            all.insert(name, fill.analysis(TemplateKind::BuiltIn, &golden::NAME.into(), &[])?);
+        }
+    }
+    for it in &steps.uses {
+        all.insert(it.analysis.clone(), fill.analysis(it.kind, &it.template, &it.args)?);
+    }
+    Some(all)
+}
+
+impl Filling<'_> {
+    fn analysis(&self, kind: TemplateKind, name: &Name, args: &[Argument]) -> Option<CompiledAnalysis> {
+        let template = self.library.template(kind, name);
+        // A cluster may hold templates that this file does not: then only the cluster knows the metrics.
+        let Some(template) = template else {
+            return (self.namespace.is_some() || kind != TemplateKind::BuiltIn)
+                .then_some(CompiledAnalysis { metrics: vec![] });
+        };
+        let values: BTreeMap<&str, String> = template
+            .args
+            .iter()
+            .filter_map(|spec| {
+                let given = args.iter().find(|it| it.name == spec.name).map(|it| &it.value);
+                given.or(spec.value.as_ref()).map(|value| (spec.name.as_str(), self.value(value)))
+            })
+            .collect();
+        Some(CompiledAnalysis {
+            metrics: template.metrics.iter().map(|it| self.metric(it, &values)).collect(),
+        })
+    }
+
+    fn known(&self, it: &Parameter) -> Option<String> {
+        match it {
+            Parameter::Rollout => Some(self.rollout.to_string()),
+            Parameter::Namespace => {
+                Some(self.namespace.map_or_else(|| "default".to_owned(), Name::to_string))
+            }
+            Parameter::Argument(_)
+            | Parameter::Side(..)
+            | Parameter::Weight
+            | Parameter::Window
+            | Parameter::Port
+            | Parameter::Ordinal
+            | Parameter::Revision
+            | Parameter::Role => None,
+        }
+    }
+
+    fn value(&self, written: &Name) -> String {
+        match written.as_str().parse::<ArgumentText>() {
+            Ok(text) => text.fill(|it| self.known(it)),
+            Err(_) => written.to_string(),
+        }
+    }
+
+    fn metric(&self, metric: &Metric, values: &BTreeMap<&str, String>) -> CompiledMetric {
+        let fill = |text: &MetricText| {
+            text.fill_some(|it| match it {
+                // A value stays one value: it can't close the quotes of a selector.
+                Parameter::Argument(name) => values.get(name.as_str()).map(|it| quoted(it)),
+                other => self.known(other),
+            })
+        };
+        let source = match &metric.provider {
+            Provider::Prometheus(it) => it.source_ref.as_ref().and_then(|wanted| {
+                let mut sources = self.library.sources(wanted.kind);
+                sources.find(|(name, _)| **name == wanted.name).map(|(_, spec)| Box::new(spec.clone()))
+            }),
+            Provider::Proxy(_) => None,
+        };
+        CompiledMetric {
+            name: metric.name.clone(),
+            every: metric.every.unwrap_or_else(|| metric.provider.every()),
+            weight: metric.weight,
+            dry_run: metric.dry_run,
+            judge: metric.judge.clone(),
+            from: MetricFrom::Provider { provider: metric.provider.filled(&fill), source },
+        }
+    }
+}
+
+fn quoted(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// Whether traffic follows weights at all here, rather than the ratio of replicas.
+pub(super) fn by_ratio(spec: &RolloutSpec) -> bool {
+    spec.traffic.is_empty() && spec.workload.is_none()
+}
+
+/// How many replicas a workload of this sizing can have on both sides together, for people.
+#[must_use]
+pub fn peak_replicas(plan: &Plan, replicas: u32) -> u32 {
+    match plan.sizing {
+        Sizing::PerArm => {
+            let canary =
+                (0..plan.steps.len()).map(|it| plan.goal_at(it).canary_replicas(replicas)).max().unwrap_or(0);
+            match plan.capacity.stable {
+                StableCapacity::Keep => replicas.saturating_add(canary),
+                StableCapacity::Follow | StableCapacity::InPlace => {
+                    replicas.saturating_add(plan.capacity.surge.replicas_of(replicas))
+                }
+            }
+        }
+        Sizing::Partition | Sizing::Elastic | Sizing::Fixed => replicas,
+    }
+}

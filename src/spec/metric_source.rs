@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strategies::{HumanDuration, Name};
+
+use crate::written::ByteSize;
+
+/// Where metrics can be asked for, and as whom.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricSourceSpec {
+    /// Its address.
+    #[schemars(regex(pattern = r"^https?://"))]
+    pub address: String,
+    /// As whom it is asked. Default: as nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// Headers that are sent along.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// TLS. Default: the certificates that this machine trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: SourceLimits,
+}
+
+/// As whom a source is asked.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Credentials {
+    /// By a token.
+    Bearer(SecretRef),
+    /// By name and password.
+    Basic(Basic),
+}
+
+/// Name and password.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Basic {
+    /// The name.
+    pub username: SecretRef,
+    /// The password.
+    pub password: SecretRef,
+}
+
+/// Where a secret is kept; it never stands in a document. Exactly one.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretRef {
+    /// In a cluster: in a Secret.
+    Secret(SecretKey),
+    /// In standalone mode: in a file, without its last line feed.
+    File(String),
+    /// In standalone mode: in a variable of Serinus' environment.
+    Env(String),
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKey {
+    /// The Secret.
+    pub name: Name,
+    /// The key.
+    pub key: String,
+}
+
+/// How a source is trusted.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ClientTls {
+    /// Its authority, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretRef>,
+    /// The name on its certificate. Default: the one in the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Trust whoever answers. Default false.
+    pub insecure_skip_verify: bool,
+}
+
+/// Bounds of asking.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SourceLimits {
+    /// How long an answer may take. Default 10s.
+    pub timeout: HumanDuration,
+    /// The largest answer that is read. Default 10MiB.
+    pub response: ByteSize,
+    /// Questions at the same time. Default 8.
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrency: u32,
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        Self { timeout: HumanDuration::from_secs(10), response: ByteSize::mebibytes(10), concurrency: 8 }
+    }
+}

@@ -1,0 +1,45 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strategies::HumanDuration;
+
+use super::{ProviderKind, Yields};
+use crate::written::MetricText;
+
+/// What the built-in proxy counts, per version and without any set-up.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxyCounts {
+    /// What is looked at.
+    pub signal: Signal,
+}
+
+/// What the built-in proxy counts.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Signal {
+    /// Requests, and those that failed: a status of 500 or above, no answer, or one that broke off.
+    Errors,
+    /// Requests by how long they took until the head of the answer.
+    Latency,
+}
+
+impl ProviderKind for ProxyCounts {
+    fn texts(&self) -> Vec<(&'static str, &MetricText)> {
+        vec![]
+    }
+
+    fn filled(&self, _fill: &dyn Fn(&MetricText) -> MetricText) -> Self {
+        self.clone()
+    }
+
+    fn yields(&self) -> Yields {
+        match self.signal {
+            Signal::Errors => Yields::Counts,
+            Signal::Latency => Yields::Buckets,
+        }
+    }
+
+    fn every(&self) -> HumanDuration {
+        HumanDuration::from_secs(1)
+    }
+}

@@ -1,0 +1,63 @@
+//! What a Rollout delivers: the instance managers that Serinus drives and does not own.
+//!
+//! Adding a kind for one machine: write `workload/<kind>.rs` with a record that implements [`WorkloadKind`], then
+//! add one line to `workloads!` below.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use strategies::Sizing;
+
+mod process;
+mod reference;
+mod upstream;
+
+pub use self::{
+    process::{
+        EnvVar, HttpProbe, Limits, LogKeeping, Process, Readiness, Restart, RestartWhen, Signal, Stop,
+        TcpProbe,
+    },
+    reference::WorkloadRef,
+    upstream::{Release, Upstream},
+};
+
+/// What one kind of workload can do.
+pub trait WorkloadKind {
+    /// How its replicas are moved.
+    fn sizing(&self) -> Sizing;
+
+    /// How many replicas carry all the traffic where the Rollout does not say.
+    fn replicas(&self) -> u32;
+}
+
+macro_rules! workloads {
+    ($($(#[$doc:meta])* $key:literal $Kind:ident,)*) => {
+        /// What runs on this machine, or is reached from it.
+        #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub enum Workload { $($(#[$doc])* $Kind($Kind),)* }
+
+        impl Workload {
+            /// The keys of every kind.
+            pub const KEYS: &[&str] = &[$($key),*];
+
+            /// Its key in a document.
+            #[must_use]
+            pub fn key(&self) -> &'static str {
+                match self { $(Self::$Kind(_) => $key,)* }
+            }
+
+            /// What it can do.
+            #[must_use]
+            pub fn kind(&self) -> &dyn WorkloadKind {
+                match self { $(Self::$Kind(it) => it,)* }
+            }
+        }
+    };
+}
+
+workloads! {
+    /// Processes that Serinus starts, watches and ends.
+    "process" Process,
+    /// Addresses that someone else runs.
+    "upstream" Upstream,
+}
