@@ -10,3 +10,4 @@ pub mod revision;
 pub mod sample;
 pub mod store;
 pub mod supervisor;
+pub mod worker;
