@@ -1,5 +1,6 @@
 //! Progressive delivery for any workload behind any router.
 
+pub mod analyses;
 pub mod api;
 pub mod cli;
 pub mod clock;

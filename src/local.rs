@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod control;
+pub mod counted;
 pub mod load;
 pub mod process;
 pub mod proxy;

@@ -11,6 +11,9 @@ use strategies::{
 };
 
 mod evidence;
+mod words;
+
+pub use words::words;
 
 pub use evidence::{AnalysisView, Combined, Counts, EvidenceView, MetricView};
 
@@ -68,6 +71,9 @@ pub struct RolloutView {
     pub analyses: Vec<AnalysisView>,
     /// Requests by revision since this attempt began (at rest: since its end), stable first.
     pub traffic: Vec<TrafficView>,
+    /// What `traffic` was when the attempt in `last` ended, with the roles of then; kept until the next one ends.
+    #[serde(default)]
+    pub last_traffic: Vec<TrafficView>,
     /// Requests of all revisions in each of the last seconds, oldest first, at most 60; empty while nobody counts.
     pub recent: Vec<Second>,
     /// How the last attempt ended.
@@ -346,9 +352,6 @@ pub struct Apply {
     pub path: String,
     /// Absolute directory that relative paths in it are relative to.
     pub base: PathBuf,
-    /// The caller's environment variables that programs are looked up with: `PATH`. Default: the engine's own.
-    #[serde(default)]
-    pub search_path: Option<String>,
     /// Only check.
     #[serde(default)]
     pub dry_run: bool,

@@ -1,3 +1,138 @@
-//! The control process of one machine.
+//! The control process: it owns the store, decides, and commands supervisor and workers.
+//!
+//! It may be killed at any moment. Workers serve on with what they have, processes run on, and the next control
+//! process takes up what is stored: the intents of every rollout are told again before anything new is decided.
 
+mod document;
 pub mod keeper;
+mod release;
+mod rollout;
+mod roster;
+mod service;
+mod traffic;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use self::{keeper::Keeper, roster::Roster, service::Service};
+use super::{
+    adapter::{fleet::Fleet, site::Machine},
+    store::OpenError,
+    supervisor::{Client, ClientError, Events, protocol::Event},
+};
+use crate::{
+    api::{self, client::SOCKET},
+    failpoint,
+    port::Unavailable,
+};
+
+/// How long calls under way may take when the process is asked to end.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// What the control process is started with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ControlBoot {
+    /// The state directory.
+    pub state: PathBuf,
+}
+
+/// Why the control process ended. Workers and processes go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The supervisor.
+    #[error(transparent)]
+    Supervisor(#[from] ClientError),
+    /// What was there could not be taken up; everything serves on as it did.
+    #[error(transparent)]
+    TakeUp(#[from] Unavailable),
+    /// The runtime or the control socket.
+    #[error("the control process cannot {0}")]
+    Io(&'static str, #[source] io::Error),
+    /// The supervisor is gone, and with it what there was to control.
+    #[error("the supervisor has ended")]
+    SupervisorGone,
+}
+
+/// Controls until asked to end by SIGTERM or SIGINT; blocks the calling thread.
+///
+/// # Errors
+/// [`ControlError`]; whoever started it starts it again.
+pub fn run_control(boot: &ControlBoot) -> Result<(), ControlError> {
+    failpoint::role("control");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .map_err(|error| ControlError::Io("start", error))?;
+    let ended = runtime.block_on(control(boot));
+    runtime.shutdown_background();
+    ended
+}
+
+async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| ControlError::Io("hear signals", e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| ControlError::Io("hear signals", e))?;
+    let keeper = Keeper::open(&boot.state)?;
+    let (supervisor, mut events) = Client::subscribe(&boot.state).await?;
+    let fleet = Fleet::new(supervisor.clone());
+    fleet.workers_seen(&supervisor.observe().await?.workers);
+    let machine = Machine { keeper, supervisor, fleet };
+    let roster = Roster::new(boot.state.clone(), machine.clone());
+    roster.take_up().await?;
+    let socket = bind(&boot.state.join(SOCKET)).await.map_err(|e| ControlError::Io("open its socket", e))?;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let service = Service::new(roster.clone());
+    let mut serving = tokio::spawn(api::server::serve(socket, service, async {
+        // Dropped or sent: both mean that it ends.
+        let _ = ended.await;
+    }));
+    tracing::info!(state = %boot.state.display(), "the engine controls");
+    let why = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = follow(&machine, &roster, &mut events) => Err(ControlError::SupervisorGone),
+        served = &mut serving => match served {
+            Ok(Err(error)) => Err(ControlError::Io("serve its socket", error)),
+            Ok(Ok(())) | Err(_) => Err(ControlError::Io("serve its socket", io::ErrorKind::BrokenPipe.into())),
+        },
+    };
+    drop(end);
+    // Whoever follows a rollout would hold it for ever.
+    let _ = tokio::time::timeout(ENDING, serving).await;
+    why
+}
+
+/// Hears of processes and workers until the supervisor is gone.
+async fn follow(machine: &Machine, roster: &Roster, events: &mut Events) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Process(seen) => roster.processes_changed(Some(&seen.process.rollout)),
+            Event::ProcessGone(id) => roster.processes_changed(Some(&id.rollout)),
+            Event::Worker(seen) => machine.fleet.worker_seen(&seen),
+            Event::WorkerGone(number) => machine.fleet.worker_gone(number),
+            Event::Reconnected => {
+                if let Ok(seen) = machine.supervisor.observe().await {
+                    machine.fleet.workers_seen(&seen.workers);
+                }
+                roster.processes_changed(None);
+            }
+            Event::Listeners(_) | Event::Drain { .. } | Event::ShuttingDown => {}
+        }
+    }
+}
+
+/// The socket of the interface; a dead one of an earlier process is replaced.
+async fn bind(path: &std::path::Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    super::supervisor::channel::bind(path).await
+}

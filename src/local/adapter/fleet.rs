@@ -56,6 +56,9 @@ struct State {
     workers: BTreeMap<u64, Worker>,
     /// The configuration that workers are told, or are about to be.
     current: ProxyConfig,
+    /// Nobody is told anything until every rollout has said what it serves: a configuration without some of them
+    /// would end their service.
+    held: bool,
     /// The last configuration that the supervisor has, and since when.
     saved: Option<(u64, Timestamp)>,
 }
@@ -94,7 +97,8 @@ pub fn socket_name(rollout: &str, index: usize) -> String {
 }
 
 impl Fleet {
-    /// The workers of this supervisor. Generations begin above those of every engine that ran before.
+    /// The workers of this supervisor, told nothing before [`Self::begin`]. Generations begin above those of every
+    /// engine that ran before.
     #[must_use]
     pub fn new(supervisor: Client) -> Self {
         let generation = u64::try_from(clock::now().as_microsecond()).unwrap_or(1);
@@ -102,6 +106,7 @@ impl Fleet {
             routes: BTreeMap::new(),
             workers: BTreeMap::new(),
             current: ProxyConfig { generation, listeners: BTreeMap::new() },
+            held: true,
             saved: None,
         };
         let shared = Shared {
@@ -113,6 +118,14 @@ impl Fleet {
             streaks: broadcast::Sender::new(64),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Every rollout that was there before has said what it serves: from now on the workers are told.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    pub async fn begin(&self) -> Result<(), Unavailable> {
+        self.change(|state| state.held = false).await
     }
 
     /// What the supervisor says of its workers now.
@@ -331,6 +344,9 @@ impl State {
 
     /// The next configuration; `None`: the supervisor has the present one already.
     fn build(&mut self) -> Option<ProxyConfig> {
+        if self.held {
+            return None;
+        }
         let mut listeners = BTreeMap::new();
         for (rollout, route) in &self.routes {
             for (index, config) in lower::listeners(&route.wish).into_iter().enumerate() {

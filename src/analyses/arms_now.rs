@@ -1,0 +1,118 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strategies::{Goal, Phase, Plan, Revision, Status, Weight, World, settles_at};
+
+use super::counted::Routed;
+
+/// Which revision is what right now, and what each is asked to get.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArmsNow {
+    /// The revision that serves users.
+    pub stable: Option<Revision>,
+    /// The revision on trial; `None` while none is.
+    pub canary: Option<Revision>,
+    /// The canary's share of the requests.
+    pub weight: Weight,
+    /// Whether some requests go to the canary whatever the weight.
+    pub matched: bool,
+    /// Whether the canary gets copies of requests.
+    pub mirrored: bool,
+    /// Since when the data plane has followed this split; `None`: it does not yet.
+    pub settled: Option<Timestamp>,
+}
+
+/// Which requests of the canary are looked at. Populations that were selected differently are never mixed in one
+/// comparison.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Population {
+    /// Drawn at random by weight, compared with those of stable that were drawn in the same way.
+    Weight,
+    /// Drawn at random by weight, but stable gets none: nothing is left to compare with.
+    WeightAlone,
+    /// Sent by a match: another population than stable's, so they are compared with an objective or not at all.
+    Match,
+    /// Copies: compared with an objective or not at all.
+    Mirror,
+}
+
+impl ArmsNow {
+    /// What the machine's own records say.
+    #[must_use]
+    pub fn seen(plan: &Plan, status: &Status, world: &World) -> Self {
+        let goal = status.phase.step().map_or_else(Goal::home, |step| plan.goal_at(step));
+        let on_trial = match status.phase {
+            Phase::Stepping { .. } | Phase::Aborting { .. } => status.canary.clone(),
+            Phase::Adopting
+            | Phase::Idle
+            | Phase::Promoting
+            | Phase::RolledBack { .. }
+            | Phase::Leaving
+            | Phase::Left => None,
+        };
+        let settles = |(id, route)| world.route(id).get().and_then(|seen| settles_at(route, seen));
+        let routes: Option<Vec<Timestamp>> = plan.routes().map(settles).collect();
+        Self {
+            stable: status.stable.clone(),
+            canary: on_trial,
+            weight: goal.weight,
+            matched: !goal.matches.is_empty(),
+            mirrored: goal.mirror != Weight::ZERO,
+            settled: routes.map(|it| it.into_iter().max().unwrap_or(status.since)),
+        }
+    }
+
+    /// Whether the canary can get any request at all.
+    #[must_use]
+    pub fn reaches_canary(&self) -> bool {
+        self.canary.is_some() && (self.weight != Weight::ZERO || self.matched || self.mirrored)
+    }
+
+    /// Which requests are looked at; `None`: the canary gets none.
+    #[must_use]
+    pub fn population(&self) -> Option<Population> {
+        match self.weight {
+            Weight::FULL => Some(Population::WeightAlone),
+            weight if weight != Weight::ZERO => Some(Population::Weight),
+            _ if self.matched => Some(Population::Match),
+            _ if self.mirrored => Some(Population::Mirror),
+            _ => None,
+        }
+    }
+
+    /// Whether requests are divided in the same way.
+    pub(super) fn same_split(&self, other: &Self) -> bool {
+        let Self { stable, canary, weight, matched, mirrored, settled: _ } = self;
+        (stable, canary, weight, matched, mirrored)
+            == (&other.stable, &other.canary, &other.weight, &other.matched, &other.mirrored)
+    }
+}
+
+impl Population {
+    pub(super) fn routed(self) -> Routed {
+        match self {
+            Self::Weight | Self::WeightAlone => Routed::Weight,
+            Self::Match => Routed::Match,
+            Self::Mirror => Routed::Mirror,
+        }
+    }
+
+    /// What is left out, for people.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Weight => {
+                "requests drawn by weight, compared with stable's that were drawn in the same way"
+            }
+            Self::WeightAlone => "all requests go to the canary: there is nothing left to compare it with",
+            Self::Match => {
+                "only requests claimed by a match reach the canary: another population than stable's, so they are \
+                 not compared with it"
+            }
+            Self::Mirror => {
+                "only copies reach the canary: another population than stable's, so they are not compared with it"
+            }
+        }
+    }
+}

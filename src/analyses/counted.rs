@@ -1,0 +1,89 @@
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use strategies::{Name, Revision};
+
+/// How a request found its arm. Populations that were selected differently are not compared with one another.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Routed {
+    /// Drawn at random by weight: comparable.
+    Weight,
+    /// By a match.
+    Match,
+    /// By a sticky cookie.
+    Sticky,
+    /// A copy whose answer is dropped.
+    Mirror,
+    /// Taken over from an arm that could not be reached, where it counts as failed.
+    Retry,
+}
+
+/// Everything one counter, such as a proxy worker, has counted since it began at zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
+    /// Which counter.
+    pub source: Name,
+    /// Which run of it: another one began at zero.
+    pub start: Name,
+    /// How long this run has lasted. Of two readings of one run the longer one is the later one.
+    pub up: Duration,
+    /// Upper bounds of the latency buckets in seconds, rising; the bucket after the last has none.
+    pub bounds: Arc<[f64]>,
+    /// What was counted, once per entry, revision and way of routing.
+    pub series: Vec<Series>,
+    /// What single replicas were seen to do, as far as this counter knows.
+    pub replicas: Vec<Replica>,
+}
+
+/// Requests of one entry to one revision that were routed in one way, since the counter began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Where they came in.
+    pub entry: Name,
+    /// Where they went.
+    pub revision: Revision,
+    /// Why they went there.
+    pub routed: Routed,
+    /// Begun.
+    pub begun: u64,
+    /// Ended, one way or another; at most `begun`.
+    pub ended: u64,
+    /// Of these, badly.
+    pub failed: u64,
+    /// Ended requests by how long they took: one count per bucket, not cumulative.
+    pub latency: Vec<u64>,
+}
+
+/// Requests that one replica ended, since the counter began. However they were routed: before a canary there is
+/// only one way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replica {
+    /// Which: an address, a pod.
+    pub replica: Name,
+    /// What it runs.
+    pub revision: Revision,
+    /// Requests it ended.
+    pub ended: u64,
+    /// Of these, badly.
+    pub failed: u64,
+}
+
+/// What happens to one pod, or one process, of an arm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodHealth {
+    /// What it runs.
+    pub revision: Revision,
+    /// Which, within its revision: a pod's name, an ordinal.
+    pub pod: Name,
+    /// Whether it can serve.
+    pub ready: bool,
+    /// Whether it was asked to leave: then it may lose its readiness and end.
+    pub leaving: bool,
+    /// Restarts since it exists, for whatever reason.
+    pub restarts: u64,
+    /// Of these, for lack of memory.
+    pub oom_kills: u64,
+    /// Whether it failed repeatedly and waits to be started once more.
+    pub crash_looping: bool,
+}

@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use analysis::{
+    AnyJudge,
+    judge::{Pods, Sequential},
+    run,
+    written::Span,
+};
+use serde::{Deserialize, Serialize};
+use strategies::Name;
+
+/// One analysis of a document: what is measured and how it is judged, every default resolved.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Definition {
+    /// Its metrics, in the document's order.
+    pub metrics: Vec<MetricDefinition>,
+}
+
+/// One metric of an analysis.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricDefinition {
+    /// Unique within the analysis.
+    pub name: Name,
+    /// Time between two measurements.
+    pub every: Duration,
+    /// Its part of the allowance for false roll backs, relative to the other metrics'.
+    pub weight: f64,
+    /// Measured and shown, and never counted.
+    pub dry_run: bool,
+    /// How it is judged.
+    pub judge: AnyJudge,
+    /// What is measured.
+    pub reads: Reads,
+}
+
+/// What a metric measures.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reads {
+    /// Requests that a router counted, and how many of them failed.
+    Errors,
+    /// Requests that a router counted, by how long they took.
+    Latency,
+    /// Restarts, crash loops and readiness of the pods or processes themselves.
+    Pods,
+}
+
+/// The name of the guard that needs no configuration.
+pub const PODS: &str = "pods";
+
+impl Definition {
+    /// The guard that needs no configuration: restarts, crash loops and lost readiness, once a second.
+    #[must_use]
+    pub fn pods() -> Self {
+        Self { metrics: vec![MetricDefinition::plain(PODS, AnyJudge::Pods(Pods::default()), Reads::Pods)] }
+    }
+
+    /// What is judged where a document says nothing: errors and latency, both by the sequential test.
+    #[must_use]
+    pub fn golden() -> Self {
+        let judge = || AnyJudge::Sequential(Sequential::default());
+        let errors = MetricDefinition::plain("errors", judge(), Reads::Errors);
+        let latency = MetricDefinition::plain("latency", judge(), Reads::Latency);
+        Self { metrics: vec![errors, latency] }
+    }
+}
+
+impl MetricDefinition {
+    /// A metric measured once a second that counts.
+    #[must_use]
+    pub fn plain(name: &str, judge: AnyJudge, reads: Reads) -> Self {
+        let every = Duration::from_secs(1);
+        Self { name: name.into(), every, weight: 1.0, dry_run: false, judge, reads }
+    }
+
+    pub(super) fn metric(&self, name: String) -> run::Metric {
+        run::Metric {
+            name,
+            every: Span(self.every),
+            judge: self.judge.clone(),
+            weight: self.weight,
+            dry_run: self.dry_run,
+        }
+    }
+}

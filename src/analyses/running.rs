@@ -1,0 +1,287 @@
+//! One analysis at work: what it is fed, and when what it is fed counts.
+
+use std::{sync::Arc, time::Duration};
+
+use analysis::{
+    AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll,
+    run::{Run, Window},
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use strategies::{Name, Outcome, Purpose, Samples, Verdict};
+
+use super::{
+    arms_now::{ArmsNow, Population},
+    counted::Routed,
+    definition::Reads,
+    incidents::{self, Incidents},
+    ledger::{Interval, Tally},
+};
+
+/// Whoever does not look for so long has left a gap.
+const GAP: SignedDuration = SignedDuration::from_secs(10);
+
+/// An analysis at work.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) purpose: Purpose,
+    pub(super) analyses: Vec<Name>,
+    pub(super) reads: Vec<Reads>,
+    pub(super) run: Run,
+    /// Whether the machine asks for it now.
+    pub(super) listed: bool,
+    pub(super) sampling: Sampling,
+}
+
+/// Which samples count, and what was gathered of them since the last measurement.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sampling {
+    /// Since when every sample belongs to this run; `None`: those of now do not.
+    pub(super) counts_since: Option<Timestamp>,
+    /// Metric by metric.
+    gathered: Vec<Gathered>,
+    /// Which requests were looked at last.
+    pub(super) population: Option<Population>,
+    /// Time in which samples would have counted and nobody looked.
+    pub(super) unseen: Duration,
+    /// Requests of the canary that were routed by a match or a cookie and are compared with nothing.
+    pub(super) left_out: u64,
+    /// What people should know about this run.
+    pub(super) notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Gathered {
+    any: bool,
+    canary: Tally,
+    baseline: Tally,
+    pods: Option<(PodsSeen, PodsSeen)>,
+}
+
+/// Everything one feed brings.
+pub(super) struct Look<'a> {
+    pub(super) now: Timestamp,
+    /// When the last feed was.
+    pub(super) before: Option<Timestamp>,
+    pub(super) arms: &'a ArmsNow,
+    pub(super) intervals: &'a [Interval],
+    pub(super) bounds: &'a Arc<[f64]>,
+    /// Whether any counter answered.
+    pub(super) counted: bool,
+    /// Whether the pods could be read.
+    pub(super) pods_read: bool,
+    pub(super) incidents: Option<&'a Incidents>,
+    /// Whether to judge at once what is there, because a counter saw failures close together.
+    pub(super) urgent: bool,
+}
+
+impl Sampling {
+    pub(super) fn new(metrics: usize, notes: Vec<String>) -> Self {
+        Self { gathered: vec![Gathered::default(); metrics], notes, ..Self::default() }
+    }
+
+    /// From `now` on samples count, if they did not yet.
+    pub(super) fn allow(&mut self, now: Timestamp) {
+        self.counts_since.get_or_insert(now);
+    }
+
+    /// Requests are divided in another way from `now` on at the latest.
+    pub(super) fn begin_anew(&mut self, now: Timestamp) {
+        if self.counts_since.is_some() {
+            self.withhold();
+            self.allow(now);
+        }
+    }
+
+    /// Samples of now do not count, and what was gathered and not yet judged does not either.
+    pub(super) fn withhold(&mut self) {
+        self.counts_since = None;
+        self.gathered.fill(Gathered::default());
+    }
+}
+
+impl Running {
+    /// Lists it, and lets samples of now count or not.
+    pub(super) fn listed(&mut self, samples: Samples, now: Timestamp) {
+        self.listed = true;
+        match samples {
+            Samples::Count => self.sampling.allow(now),
+            Samples::Withheld => self.sampling.withhold(),
+        }
+    }
+
+    /// It is not asked for now. It is kept: what was read of the world may be incomplete for a moment.
+    pub(super) fn unlisted(&mut self) {
+        self.listed = false;
+        self.sampling.withhold();
+    }
+
+    /// Takes what one feed brings, and decides anew.
+    pub(super) fn feed(&mut self, look: &Look<'_>) {
+        if !self.listed {
+            return;
+        }
+        if let Some(since) = self.sampling.counts_since.zip(look.arms.settled).map(|(a, b)| a.max(b)) {
+            self.sampling.population = look.arms.population();
+            self.note_gap(look, since);
+            self.gather(look, since);
+            self.measure(look, since);
+        }
+        self.run.tick(look.now);
+    }
+
+    /// What it said so far.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.run.ended() {
+            None => Outcome { verdict: Verdict::Pending, because: None },
+            Some(ended) => {
+                Outcome { verdict: verdict(ended.verdict), because: Some(ended.because.as_str().into()) }
+            }
+        }
+    }
+
+    /// When it wants to be fed again. `fed`: when that was last.
+    pub(super) fn wake(&self, now: Timestamp, fed: Option<Timestamp>) -> Option<Timestamp> {
+        if !self.listed || self.run.ended().is_some() {
+            return None;
+        }
+        let ends = match self.run.spec().window {
+            Window::Guard { .. } => None,
+            Window::Gate { max, .. } => self.run.began().checked_add(max).ok(),
+        };
+        let Some(since) = self.sampling.counts_since else { return ends };
+        // Nothing counts before a first reading from which on it does.
+        let Some(fed) = fed.filter(|it| since <= *it) else { return Some(now) };
+        let shortest =
+            self.run.spec().metrics.iter().map(|it| it.every.0).min().unwrap_or(Duration::from_secs(1));
+        let least = fed.checked_add(shortest).unwrap_or(Timestamp::MAX);
+        // What is overdue could not be measured at the last feed: it is tried again a while later.
+        let next = self.run.wake(now).filter(|it| fed < *it).unwrap_or(least);
+        Some(ends.map_or(next, |it| it.min(next)))
+    }
+
+    fn note_gap(&mut self, look: &Look<'_>, since: Timestamp) {
+        let Some(from) = look.before.map(|it| it.max(since)) else { return };
+        let unseen = look.now.duration_since(from);
+        if GAP < unseen {
+            self.sampling.unseen += Duration::try_from(unseen).unwrap_or_default();
+        }
+    }
+
+    fn gather(&mut self, look: &Look<'_>, since: Timestamp) {
+        let (stable, canary) = (look.arms.stable.as_ref(), look.arms.canary.as_ref());
+        let Some(canary) = canary else { return };
+        let routed = look.arms.population().map(Population::routed);
+        for interval in look.intervals.iter().filter(|it| since <= it.since) {
+            for other in [Routed::Match, Routed::Sticky].into_iter().filter(|it| Some(*it) != routed) {
+                self.sampling.left_out += interval.of(canary, other).ended;
+            }
+            let Some(routed) = routed else { continue };
+            let to_canary = interval.of(canary, routed);
+            let to_stable = stable.map(|it| interval.of(it, routed)).unwrap_or_default();
+            for (reads, gathered) in self.reads.iter().zip(&mut self.sampling.gathered) {
+                match reads {
+                    Reads::Errors | Reads::Latency => gathered.requests(&to_canary, &to_stable),
+                    Reads::Pods => {}
+                }
+            }
+        }
+        let Some(seen) = look.incidents.filter(|it| since <= it.since) else { return };
+        for (reads, gathered) in self.reads.iter().zip(&mut self.sampling.gathered) {
+            match reads {
+                Reads::Pods => gathered.pods(seen.of(Some(canary)), seen.of(stable)),
+                Reads::Errors | Reads::Latency => {}
+            }
+        }
+    }
+
+    /// Hands in what is due.
+    fn measure(&mut self, look: &Look<'_>, since: Timestamp) {
+        let due: Vec<usize> = self.run.due(look.now).map(|it| it.metric).collect();
+        for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
+            let sequential = matches!(self.run.spec().metrics[index].judge, AnyJudge::Sequential(_));
+            let early = look.urgent && sequential && gathered.any;
+            if !early && !due.contains(&index) {
+                continue;
+            }
+            let read = match std::mem::take(gathered) {
+                it if it.any => it.read(*reads, look),
+                _ => unanswered(*reads, look, since).map(|why| (Measured::Missing(why), None)),
+            };
+            if let Some((measured, weight)) = read {
+                self.run.record(index, &Poll { at: look.now, weight, measured });
+            }
+        }
+    }
+}
+
+/// The machine's word for what a judge says.
+pub(super) fn verdict(of: analysis::Verdict) -> Verdict {
+    match of {
+        analysis::Verdict::Pending => Verdict::Pending,
+        analysis::Verdict::Pass => Verdict::Pass,
+        analysis::Verdict::Fail => Verdict::Fail,
+        analysis::Verdict::Inconclusive => Verdict::Inconclusive,
+        analysis::Verdict::Error => Verdict::Error,
+    }
+}
+
+/// Why nothing was gathered for a measurement that is due; `None`: there was nothing to gather. Counters that
+/// answer late lose nothing: their next answer covers this interval too.
+fn unanswered(reads: Reads, look: &Look<'_>, since: Timestamp) -> Option<Missing> {
+    let whole = look.before.is_some_and(|before| since <= before);
+    let asked = match reads {
+        Reads::Errors => look.arms.population().is_some() && !look.counted,
+        Reads::Latency => look.arms.population() == Some(Population::Weight) && !look.counted,
+        Reads::Pods => !look.pods_read,
+    };
+    (whole && asked).then_some(Missing::Error)
+}
+
+impl Gathered {
+    fn requests(&mut self, canary: &Tally, baseline: &Tally) {
+        self.any = true;
+        self.canary.add(canary);
+        self.baseline.add(baseline);
+    }
+
+    fn pods(&mut self, canary: PodsSeen, baseline: PodsSeen) {
+        self.any = true;
+        let (canaries, baselines) = self.pods.get_or_insert_default();
+        incidents::add(canaries, canary);
+        incidents::add(baselines, baseline);
+    }
+
+    /// The measurement, and the share of requests that was asked for where those counted here tell whether it was
+    /// kept. `None`: there is nothing that this kind of metric could judge.
+    fn read(self, reads: Reads, look: &Look<'_>) -> Option<(Measured, Option<f64>)> {
+        let population = look.arms.population();
+        let compared = population == Some(Population::Weight);
+        match reads {
+            Reads::Errors => {
+                population?;
+                let counts = |it: &Tally| Counts::new(it.ended, it.failed.min(it.ended));
+                let baseline = compared.then(|| counts(&self.baseline));
+                let told = compared && self.canary.is_steady() && self.baseline.is_steady();
+                let weight = told.then(|| look.arms.weight.fraction());
+                Some((Measured::Counts { canary: counts(&self.canary), baseline }, weight))
+            }
+            Reads::Latency if compared => {
+                let arm = |it: &Tally| match it.latency.is_empty() {
+                    true => vec![0; look.bounds.len() + 1],
+                    false => it.cumulative(),
+                };
+                let (canary, baseline) = (arm(&self.canary), arm(&self.baseline));
+                let bounds = look.bounds.to_vec();
+                Some((Measured::Histogram(Histogram { bounds, canary, baseline }), None))
+            }
+            Reads::Latency => None,
+            Reads::Pods => {
+                let (canary, baseline) = self.pods?;
+                Some((Measured::Pods { canary, baseline }, None))
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The engine's side of the control socket.
+
+use std::{convert::Infallible, io, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, DefaultBodyLimit, Path, Query, Request, State, connect_info::Connected},
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+    routing::{delete, get, post},
+    serve::{IncomingStream, Listener},
+};
+use futures_util::{Stream, StreamExt};
+use serde::{Serialize, de::DeserializeOwned};
+use strategies::Name;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{
+    failure::{Refusal, failure},
+    view::{
+        Applied, Apply, Edit, Health, History, JournalQuery, JournalRecord, LogQuery, LogView, NewOrder,
+        OrderAnswer, RolloutEvent, RolloutList, RolloutView, Version,
+    },
+};
+
+/// Version of this interface.
+pub const API_VERSION: u32 = 1;
+/// Longest body of a request, bytes: a document and its wrapping.
+const MOST_BODY: usize = 8 << 20;
+/// Longest time a call may take; streams are not bounded.
+const WITHIN: Duration = Duration::from_secs(25);
+
+/// Who calls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Caller {
+    /// User id.
+    pub uid: u32,
+    /// Process id, where the kernel tells.
+    pub pid: Option<i32>,
+}
+
+/// What a runtime does for callers.
+pub trait Engine: Clone + Send + Sync + 'static {
+    /// Every rollout, and how the engine is.
+    fn rollouts(&self) -> impl Future<Output = Result<RolloutList, Refusal>> + Send;
+    /// One rollout.
+    fn rollout(&self, name: Name) -> impl Future<Output = Result<RolloutView, Refusal>> + Send;
+    /// Its events, from now on.
+    fn events(
+        &self,
+        name: Name,
+    ) -> impl Future<Output = Result<impl Stream<Item = RolloutEvent> + Send + 'static, Refusal>> + Send;
+    /// Applies a file.
+    fn apply(&self, caller: Caller, apply: Apply) -> impl Future<Output = Result<Applied, Refusal>> + Send;
+    /// Deletes a rollout.
+    fn delete(&self, caller: Caller, name: Name)
+    -> impl Future<Output = Result<RolloutView, Refusal>> + Send;
+    /// Takes an order down.
+    fn order(
+        &self,
+        caller: Caller,
+        name: Name,
+        order: NewOrder,
+    ) -> impl Future<Output = Result<OrderAnswer, Refusal>> + Send;
+    /// Edits a document.
+    fn edit(
+        &self,
+        caller: Caller,
+        name: Name,
+        edit: Edit,
+    ) -> impl Future<Output = Result<Applied, Refusal>> + Send;
+    /// What was before.
+    fn history(&self, name: Name) -> impl Future<Output = Result<History, Refusal>> + Send;
+    /// Records of the journal.
+    fn journal(
+        &self,
+        name: Name,
+        query: JournalQuery,
+    ) -> impl Future<Output = Result<Vec<JournalRecord>, Refusal>> + Send;
+    /// Last lines of the replicas.
+    fn logs(&self, name: Name, query: LogQuery)
+    -> impl Future<Output = Result<Vec<LogView>, Refusal>> + Send;
+    /// How the engine is.
+    fn health(&self) -> impl Future<Output = Health> + Send;
+    /// Metrics as Prometheus reads them.
+    fn metrics(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
+    /// Ends everything.
+    fn shutdown(&self, caller: Caller) -> impl Future<Output = Result<(), Refusal>> + Send;
+}
+
+/// Serves until `ended`, then lets calls under way finish.
+///
+/// # Errors
+/// When the socket fails for good.
+pub async fn serve<E: Engine>(
+    socket: UnixListener,
+    engine: E,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let service = router(engine).into_make_service_with_connect_info::<Caller>();
+    axum::serve(Guarded(socket), service).with_graceful_shutdown(ended).await
+}
+
+fn router<E: Engine>(engine: E) -> Router {
+    let bounded = Router::new()
+        .route("/v1/rollouts", get(rollouts::<E>))
+        .route("/v1/rollouts/{name}", get(rollout::<E>))
+        .route("/v1/rollouts/{name}", delete(delete_rollout::<E>))
+        .route("/v1/rollouts/{name}/orders", post(order::<E>))
+        .route("/v1/rollouts/{name}/command", post(edit::<E>))
+        .route("/v1/rollouts/{name}/history", get(history::<E>))
+        .route("/v1/rollouts/{name}/journal", get(journal::<E>))
+        .route("/v1/rollouts/{name}/logs", get(logs::<E>))
+        .route("/v1/documents", post(apply::<E>))
+        .route("/v1/health", get(health::<E>))
+        .route("/v1/version", get(version))
+        .route("/v1/shutdown", post(shutdown::<E>))
+        .route("/metrics", get(metrics::<E>))
+        .layer(from_fn(in_time));
+    Router::new()
+        .route("/v1/rollouts/{name}/events", get(events::<E>))
+        .merge(bounded)
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .with_state(engine)
+}
+
+/// Accepts connections of the engine's own user and of root, and no others.
+struct Guarded(UnixListener);
+
+impl Listener for Guarded {
+    type Io = UnixStream;
+    type Addr = Caller;
+
+    async fn accept(&mut self) -> (UnixStream, Caller) {
+        loop {
+            match self.0.accept().await {
+                Ok((stream, _)) => {
+                    if let Some(caller) = admitted(&stream) {
+                        return (stream, caller);
+                    }
+                }
+                // Most likely no file descriptors: others have to end before one can begin.
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a caller could not be accepted"
+                    );
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Caller> {
+        Ok(Caller { uid: rustix::process::geteuid().as_raw(), pid: None })
+    }
+}
+
+fn admitted(stream: &UnixStream) -> Option<Caller> {
+    let peer = stream.peer_cred().ok()?;
+    let (own, uid) = (rustix::process::geteuid().as_raw(), peer.uid());
+    if uid == own || uid == 0 {
+        return Some(Caller { uid, pid: peer.pid() });
+    }
+    tracing::warn!(uid, "a caller of another user was turned away");
+    None
+}
+
+impl Connected<IncomingStream<'_, Guarded>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
+        stream.remote_addr().clone()
+    }
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(WITHIN, next.run(request)).await.unwrap_or_else(|_| {
+        let message = format!("it took longer than {WITHIN:?}; what was asked may still happen");
+        failure(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    })
+}
+
+async fn unknown(request: Request) -> Response {
+    let message = format!("there is no {} {}", request.method(), request.uri().path());
+    failure(StatusCode::NOT_FOUND, "notFound", message)
+}
+
+/// A body as it should be, or the answer that says what is wrong with it.
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
+    serde_json::from_slice(body).map_err(|error| {
+        failure(StatusCode::BAD_REQUEST, "invalid", format!("the body is not what is expected: {error}"))
+    })
+}
+
+fn answer<T: Serialize>(result: Result<T, Refusal>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn rollouts<E: Engine>(State(engine): State<E>) -> Response {
+    answer(engine.rollouts().await)
+}
+
+async fn rollout<E: Engine>(State(engine): State<E>, Path(name): Path<String>) -> Response {
+    answer(engine.rollout(name.into()).await)
+}
+
+async fn delete_rollout<E: Engine>(
+    State(engine): State<E>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(name): Path<String>,
+) -> Response {
+    answer(engine.delete(caller, name.into()).await)
+}
+
+async fn events<E: Engine>(State(engine): State<E>, Path(name): Path<String>) -> Response {
+    match engine.events(name.into()).await {
+        Ok(events) => Sse::new(events.map(|it| Ok::<_, Infallible>(event(&it))))
+            .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+            .into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn event(it: &RolloutEvent) -> Event {
+    let (name, data) = match it {
+        RolloutEvent::Status(view) => ("status", serde_json::to_string(view)),
+        RolloutEvent::Decision(record) => ("decision", serde_json::to_string(record)),
+        RolloutEvent::Gone => ("gone", Ok("{}".to_owned())),
+    };
+    // What cannot be said is left out: none of these types can fail.
+    Event::default().event(name).data(data.unwrap_or_default())
+}
+
+async fn apply<E: Engine>(
+    State(engine): State<E>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    body: Bytes,
+) -> Response {
+    match read(&body) {
+        Ok(it) => answer(engine.apply(caller, it).await),
+        Err(wrong) => wrong,
+    }
+}
+
+async fn order<E: Engine>(
+    State(engine): State<E>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    match read(&body) {
+        Ok(it) => answer(engine.order(caller, name.into(), it).await),
+        Err(wrong) => wrong,
+    }
+}
+
+async fn edit<E: Engine>(
+    State(engine): State<E>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    match read(&body) {
+        Ok(it) => answer(engine.edit(caller, name.into(), it).await),
+        Err(wrong) => wrong,
+    }
+}
+
+async fn history<E: Engine>(State(engine): State<E>, Path(name): Path<String>) -> Response {
+    answer(engine.history(name.into()).await)
+}
+
+async fn journal<E: Engine>(
+    State(engine): State<E>,
+    Path(name): Path<String>,
+    Query(query): Query<JournalQuery>,
+) -> Response {
+    answer(engine.journal(name.into(), query).await)
+}
+
+async fn logs<E: Engine>(
+    State(engine): State<E>,
+    Path(name): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Response {
+    answer(engine.logs(name.into(), query).await)
+}
+
+async fn health<E: Engine>(State(engine): State<E>) -> Response {
+    Json(engine.health().await).into_response()
+}
+
+async fn version() -> Json<Version> {
+    Json(Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: API_VERSION })
+}
+
+async fn shutdown<E: Engine>(State(engine): State<E>, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    answer(engine.shutdown(caller).await)
+}
+
+async fn metrics<E: Engine>(State(engine): State<E>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match engine.metrics().await {
+        Ok(text) => ([(axum::http::header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}

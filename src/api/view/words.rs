@@ -1,0 +1,82 @@
+use strategies::{Action, Name, WaitingFor};
+
+/// What is waited for, in plain words without the times.
+#[must_use]
+pub fn words(what: &WaitingFor) -> String {
+    match what {
+        WaitingFor::Observation { of } => format!("{of} to answer"),
+        WaitingFor::Workload => "the workload to exist".to_owned(),
+        WaitingFor::Replicas { arm, needed, ready } => replicas(&arm.to_string(), *needed, *ready),
+        WaitingFor::StableIsDown { arm } => {
+            format!(
+                "a replica of stable ({arm}) to get ready; until then traffic stays where something answers"
+            )
+        }
+        WaitingFor::Settling { route } => format!("the data plane of {route} to settle on the split"),
+        WaitingFor::Room { arm, limit } => {
+            format!("room for more replicas of {arm}: {limit} of all revisions together are allowed")
+        }
+        WaitingFor::Owner { goal } => format!("the workload's own controller to get to {goal:?}"),
+        WaitingFor::UsersOwn => "the workload to be given back: it was taken over by hand".to_owned(),
+        WaitingFor::Time => "the time that the step asks for".to_owned(),
+        WaitingFor::Bake => {
+            "the bake to end: all traffic is on the canary, stable is kept for a quick way back".to_owned()
+        }
+        WaitingFor::Evidence { analyses } => {
+            format!("evidence of {}", list(analyses.iter().map(Name::as_str)))
+        }
+        WaitingFor::Approval { step } => format!("somebody to approve step {step}"),
+        WaitingFor::Order { any_of } => {
+            format!(
+                "an order: {}",
+                list(any_of.iter().map(Action::to_string).collect::<Vec<_>>().iter().map(String::as_str))
+            )
+        }
+        WaitingFor::Contested { object, field, manager } => {
+            let who = manager.as_ref().map_or("somebody else", Name::as_str);
+            format!("{who} to stop changing {field} of {object}")
+        }
+        WaitingFor::KeepingCanary { revision } => {
+            format!("the time that the replicas of {revision} are kept to be looked at")
+        }
+        WaitingFor::ModePaused => "mode: active; it is paused".to_owned(),
+        WaitingFor::ModeOff => "mode: active; it is off".to_owned(),
+        WaitingFor::AnotherRevision { refused } => {
+            format!("another revision, or a retry: {refused} was rolled back")
+        }
+    }
+}
+
+fn replicas(arm: &str, needed: u32, ready: Option<u32>) -> String {
+    let noun = if needed == 1 { "replica" } else { "replicas" };
+    match ready {
+        Some(ready) => format!("{needed} {noun} of {arm} to be ready ({ready} so far)"),
+        None => format!("{needed} {noun} of {arm} to be ready (how many are is not known)"),
+    }
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.collect();
+    match words.split_last() {
+        None => "nobody".to_owned(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, before)) => format!("{} or {last}", before.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strategies::Arm;
+
+    use super::*;
+
+    #[test]
+    fn waits_are_told_in_plain_words() {
+        let arm = Arm::main("v2".into());
+        let said = words(&WaitingFor::Replicas { arm, needed: 2, ready: Some(1) });
+        assert_eq!(said, "2 replicas of v2 to be ready (1 so far)");
+        let said =
+            words(&WaitingFor::Order { any_of: vec![Action::Resume, Action::PromoteFull, Action::Abort] });
+        assert_eq!(said, "an order: resume, promote --full or abort");
+    }
+}

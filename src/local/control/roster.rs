@@ -1,0 +1,300 @@
+//! Every rollout of this machine: taken up at the start, kept at work, each by itself.
+//!
+//! A rollout whose task ends in a panic, or that cannot be opened, is opened again from what is stored; the others do
+//! not notice.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use strategies::Name;
+use tokio::sync::mpsc;
+
+use super::{
+    document::{Kept, Understood, understand},
+    rollout::{Begin, Message, Rollout, Told, addresses},
+};
+use crate::{
+    api::view::AddressView,
+    local::{
+        adapter::{fleet::socket_name, site::Machine},
+        revision,
+        store::Document,
+    },
+    port::Unavailable,
+    spec,
+};
+
+/// Messages that wait at most for one rollout.
+const INBOX: usize = 256;
+/// Pause before a rollout that failed is opened again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Most workers where no document says how many.
+const MOST_WORKERS: usize = 4;
+
+/// Every rollout of this machine. Clones share them.
+#[derive(Clone)]
+pub(super) struct Roster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: PathBuf,
+    machine: Machine,
+    entries: Mutex<BTreeMap<Name, Entry>>,
+    listening: Mutex<BTreeMap<String, SocketAddr>>,
+}
+
+/// One rollout.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// Its document as it was written.
+    pub(super) text: String,
+    /// What is kept beside it.
+    pub(super) kept: Kept,
+    /// What it means.
+    pub(super) understood: Understood,
+    /// Its version.
+    pub(super) generation: u64,
+    /// What its task publishes.
+    pub(super) told: Told,
+    /// Where its task is told.
+    pub(super) inbox: mpsc::Sender<Message>,
+}
+
+impl Entry {
+    /// One whose task is about to begin.
+    pub(super) fn new(document: Document<Kept>, understood: Understood) -> (Self, mpsc::Receiver<Message>) {
+        let (inbox, receiver) = mpsc::channel(INBOX);
+        let Document { rollout: _, generation, at: _, text, parsed: kept } = document;
+        (Self { text, kept, understood, generation, told: Told::default(), inbox }, receiver)
+    }
+
+    fn begin(&self, addresses: Vec<AddressView>) -> Begin {
+        Begin {
+            understood: self.understood.clone(),
+            asked: self.understood.asked(&self.kept),
+            generation: self.generation,
+            sticky_key: self.kept.sticky_key.clone(),
+            addresses,
+        }
+    }
+}
+
+impl Roster {
+    pub(super) fn new(state: PathBuf, machine: Machine) -> Self {
+        let shared = Shared { state, machine, entries: Mutex::default(), listening: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Takes up every rollout that is stored. Nothing is told to the workers before all have been.
+    ///
+    /// # Errors
+    /// When one of them cannot be: to act without it would end its service, so nobody acts and all serve on.
+    pub(super) async fn take_up(&self) -> Result<(), Unavailable> {
+        let documents = self.machine().keeper.read(|store| store.documents::<Kept>()).await;
+        let documents = documents.map_err(|error| Unavailable::new("cannot read the documents", &error))?;
+        let mut inboxes = vec![];
+        for document in documents {
+            let name = Name::from(document.rollout.as_str());
+            let read = spec::read(&document.parsed.path, document.text.as_bytes());
+            let understood = understand(&read.documents, &document.rollout, &document.parsed.base, false);
+            let cannot = format!("the stored document of {name} is not understood by this version");
+            let understood = understood.map_err(|error| Unavailable::new(cannot, &error))?;
+            let (entry, inbox) = Entry::new(document, understood);
+            self.entries().insert(name.clone(), entry);
+            inboxes.push((name, inbox));
+        }
+        self.listen().await?;
+        let mut opened = vec![];
+        for (name, inbox) in inboxes {
+            opened.push((name.clone(), self.open(&name, inbox).await?));
+        }
+        self.machine().fleet.begin().await?;
+        for (name, rollout) in opened {
+            self.attend(name, rollout);
+        }
+        Ok(())
+    }
+
+    /// A new rollout, or one that is applied again, begins to work.
+    pub(super) async fn add(
+        &self,
+        name: &Name,
+        entry: Entry,
+        inbox: mpsc::Receiver<Message>,
+    ) -> Result<(), Unavailable> {
+        self.entries().insert(name.clone(), entry);
+        match self.open(name, inbox).await {
+            Ok(rollout) => {
+                self.attend(name.clone(), Some(rollout).flatten());
+                Ok(())
+            }
+            Err(error) => {
+                // It is stored: it begins as soon as it can.
+                self.attend(name.clone(), None);
+                Err(error)
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        name: &Name,
+        inbox: mpsc::Receiver<Message>,
+    ) -> Result<Option<Rollout>, Unavailable> {
+        let Some(entry) = self.entry(name) else { return Ok(None) };
+        let begin = entry.begin(self.addresses(&entry));
+        Rollout::open(self.machine().clone(), begin, inbox, entry.told.clone()).await.map(Some)
+    }
+
+    /// Keeps a rollout at work until it has left.
+    fn attend(&self, name: Name, first: Option<Rollout>) {
+        let roster = self.clone();
+        tokio::spawn(async move {
+            let mut next = first;
+            loop {
+                let rollout = match next.take() {
+                    Some(rollout) => Some(rollout),
+                    None => roster.reopen(&name).await,
+                };
+                let Some(rollout) = rollout else { return };
+                match tokio::spawn(rollout.run()).await {
+                    Ok(true) => return roster.forget(&name).await,
+                    Ok(false) => {}
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(rollout = %name, error, "the rollout's task failed and begins again");
+                    }
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+    }
+
+    async fn reopen(&self, name: &Name) -> Option<Rollout> {
+        loop {
+            let (inbox, receiver) = mpsc::channel(INBOX);
+            self.entries().get_mut(name)?.inbox = inbox;
+            match self.open(name, receiver).await {
+                Ok(rollout) => return rollout,
+                Err(error) => {
+                    tracing::warn!(rollout = %name, %error, "the rollout cannot begin");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Nothing of this rollout is left: its documents, sockets and copies go too.
+    async fn forget(&self, name: &Name) {
+        loop {
+            let rollout = name.to_string();
+            match self.machine().keeper.commit(move |it| it.remove_rollout(&rollout)).await {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::warn!(rollout = %name, error = &error as &dyn std::error::Error, "a rollout that has left cannot be forgotten yet");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+        self.entries().remove(name);
+        if let Err(error) = self.listen().await {
+            tracing::warn!(rollout = %name, %error, "its sockets stay open until the next change");
+        }
+        let (state, rollout) = (self.shared.state.clone(), name.to_string());
+        let removed =
+            tokio::task::spawn_blocking(move || revision::collect(&state, &rollout, &[].into())).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(rollout = %name, error = &error as &dyn std::error::Error, "its copies cannot be removed");
+        }
+    }
+
+    /// Listens on the sockets of every document, and on no others; so many workers serve as the documents say.
+    pub(super) async fn listen(&self) -> Result<(), Unavailable> {
+        let (listeners, workers) = self.wanted(None);
+        self.listen_on(listeners, workers).await
+    }
+
+    /// The same as if this document were there already: whether its addresses can be had is known before it is kept.
+    pub(super) async fn listen_with(&self, understood: &Understood) -> Result<(), Unavailable> {
+        let (listeners, workers) = self.wanted(Some(understood));
+        self.listen_on(listeners, workers).await
+    }
+
+    fn wanted(&self, new: Option<&Understood>) -> (BTreeMap<String, SocketAddr>, u32) {
+        let entries = self.entries();
+        let others =
+            entries.values().map(|it| &it.understood).filter(|it| new.is_none_or(|new| new.name != it.name));
+        let all: Vec<&Understood> = others.chain(new).collect();
+        let sockets = all.iter().flat_map(|it| {
+            let listen = it.proxy.listen.iter().enumerate();
+            listen.map(|(index, listen)| (socket_name(it.name.as_str(), index), listen.address.0))
+        });
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_WORKERS);
+        let cores = u32::try_from(cores).unwrap_or(1);
+        let workers = all.iter().map(|it| it.proxy.workers.unwrap_or(cores)).max();
+        (sockets.collect(), workers.unwrap_or(cores))
+    }
+
+    async fn listen_on(
+        &self,
+        listeners: BTreeMap<String, SocketAddr>,
+        workers: u32,
+    ) -> Result<(), Unavailable> {
+        let machine = self.machine();
+        let cannot = |error: crate::local::supervisor::ClientError| Unavailable::new("cannot listen", &error);
+        let seen = machine.supervisor.ensure_listeners(listeners).await.map_err(cannot)?;
+        machine.supervisor.ensure_workers(workers).await.map_err(cannot)?;
+        *self.listening() = seen.into_iter().map(|it| (it.name, it.address)).collect();
+        Ok(())
+    }
+
+    /// Where users reach a rollout.
+    pub(super) fn addresses(&self, entry: &Entry) -> Vec<AddressView> {
+        addresses(entry.understood.name.as_str(), &entry.understood.proxy, &self.listening())
+    }
+
+    pub(super) fn entry(&self, name: &Name) -> Option<Entry> {
+        self.entries().get(name).cloned()
+    }
+
+    pub(super) fn all(&self) -> Vec<Entry> {
+        self.entries().values().cloned().collect()
+    }
+
+    pub(super) fn update(&self, name: &Name, update: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries().get_mut(name) {
+            update(entry);
+        }
+    }
+
+    /// Something happened to processes of this rollout; of all where none is named.
+    pub(super) fn processes_changed(&self, rollout: Option<&str>) {
+        let concerned = |it: &&Entry| rollout.is_none_or(|name| it.understood.name.as_str() == name);
+        for entry in self.entries().values().filter(concerned) {
+            // A full inbox: it is about to look anyway.
+            let _ = entry.inbox.try_send(Message::Processes);
+        }
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        &self.shared.machine
+    }
+
+    pub(super) fn state(&self) -> &std::path::Path {
+        &self.shared.state
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<Name, Entry>> {
+        self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, BTreeMap<String, SocketAddr>> {
+        self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,412 @@
+//! What callers ask of this machine's engine.
+
+mod apply;
+mod metrics;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt, stream};
+use rand::TryRngCore as _;
+use strategies::{Cause, Name, Order, Revision, Status};
+use tokio::sync::{Mutex, broadcast, oneshot, watch};
+
+use super::{
+    rollout::{Answered, Message, shown},
+    roster::{Entry, Roster},
+};
+use crate::{
+    api::{
+        Refusal,
+        server::{Caller, Engine},
+        view::{
+            Applied, Apply, Edit, Health, History, JournalQuery, JournalRecord, LogQuery, LogView, NewOrder,
+            OrderAnswer, RevisionState, RevisionView, RolloutEvent, RolloutList, RolloutView, WorkerView,
+        },
+    },
+    clock,
+    journal::NewRecord,
+    local::{
+        adapter::release::{Release, Runs},
+        control::keeper::KeeperError,
+        store::StoreError,
+        supervisor::protocol::WorkerState,
+    },
+    port::Unavailable,
+};
+
+/// Longest wait for a rollout's own answer; then its last one is given.
+const OWN_ANSWER: Duration = Duration::from_millis(500);
+/// Longest wait for an order to take effect.
+const ORDER_ANSWER: Duration = Duration::from_secs(10);
+/// Records of a journal read back at most.
+const MOST_RECORDS: u32 = 10_000;
+
+/// The engine of this machine, for callers. Clones share it.
+#[derive(Clone)]
+pub(super) struct Service {
+    roster: Roster,
+    /// Documents are changed one after the other.
+    changing: Arc<Mutex<()>>,
+}
+
+impl From<KeeperError> for Refusal {
+    fn from(error: KeeperError) -> Self {
+        match error {
+            KeeperError::Store(StoreError::OrderDiffers(_)) => Self::Conflict(error.to_string()),
+            KeeperError::Store(_) | KeeperError::Closed => {
+                Self::Unavailable(Unavailable::new("it cannot be saved now", &error).to_string())
+            }
+        }
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl Service {
+    pub(super) fn new(roster: Roster) -> Self {
+        Self { roster, changing: Arc::default() }
+    }
+
+    fn entry(&self, name: &Name) -> Result<Entry, Refusal> {
+        self.roster.entry(name).ok_or_else(|| Refusal::NotFound(name.to_string()))
+    }
+
+    /// How a rollout stands: asked now, or what it said last if it has no time to answer.
+    async fn view(&self, entry: &Entry) -> Result<RolloutView, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let asked = entry.inbox.try_send(Message::Look(answer)).is_ok();
+        if asked && let Ok(Ok(view)) = tokio::time::timeout(OWN_ANSWER, answered).await {
+            return Ok((*view).clone());
+        }
+        let last = entry.told.view.borrow().clone();
+        let message = || format!("{} has not begun yet; ask again", entry.understood.name);
+        last.map(|it| (*it).clone()).ok_or_else(|| Refusal::Unavailable(message()))
+    }
+
+    async fn status(&self, name: &Name) -> Result<Option<Status>, Refusal> {
+        let rollout = name.to_string();
+        let saved = self.roster.machine().keeper.read(move |store| store.status::<Status>(&rollout)).await?;
+        Ok(saved.map(|it| it.status))
+    }
+
+    async fn releases(&self, name: &Name) -> Result<Vec<crate::local::store::Revision<Release>>, Refusal> {
+        let rollout = name.to_string();
+        Ok(self.roster.machine().keeper.read(move |store| store.revisions(&rollout)).await?)
+    }
+
+    /// Notes in the journal what a person did.
+    async fn note(&self, name: &Name, kind: &'static str, body: serde_json::Value) -> Result<(), Refusal> {
+        let (rollout, at, body) = (name.to_string(), clock::now(), body.to_string());
+        let append = move |it: &mut crate::local::store::Change<'_>| {
+            it.append_journal(&NewRecord { rollout: &rollout, at, kind, body: &body }).map(drop)
+        };
+        Ok(self.roster.machine().keeper.commit(append).await?)
+    }
+}
+
+/// Who a caller is, for the record.
+fn by(caller: &Caller) -> Name {
+    format!("uid {}", caller.uid).into()
+}
+
+impl Engine for Service {
+    async fn rollouts(&self) -> Result<RolloutList, Refusal> {
+        let mut rollouts = vec![];
+        for entry in self.roster.all() {
+            if let Ok(view) = self.view(&entry).await {
+                rollouts.push(view);
+            }
+        }
+        Ok(RolloutList { rollouts, health: self.health().await })
+    }
+
+    async fn rollout(&self, name: Name) -> Result<RolloutView, Refusal> {
+        self.view(&self.entry(&name)?).await
+    }
+
+    async fn events(&self, name: Name) -> Result<impl Stream<Item = RolloutEvent> + Send + 'static, Refusal> {
+        let entry = self.entry(&name)?;
+        let follow = Follow {
+            first: true,
+            views: entry.told.view.subscribe(),
+            decisions: entry.told.decisions.subscribe(),
+            ended: false,
+        };
+        // It begins to count for those who watch.
+        let _ = entry.inbox.try_send(Message::Processes);
+        // The entry itself must not be held: when it is dropped the rollout is gone.
+        drop(entry);
+        Ok(stream::unfold(follow, Follow::next).boxed())
+    }
+
+    async fn apply(&self, caller: Caller, apply: Apply) -> Result<Applied, Refusal> {
+        let _turn = self.changing.lock().await;
+        self.apply_file(&caller, apply).await
+    }
+
+    async fn delete(&self, caller: Caller, name: Name) -> Result<RolloutView, Refusal> {
+        let _turn = self.changing.lock().await;
+        let entry = self.entry(&name)?;
+        let mut kept = entry.kept.clone();
+        kept.leaving = true;
+        self.keep_document(&name, &entry.text, &kept).await?;
+        self.note(&name, "delete", serde_json::json!({ "by": by(&caller) })).await?;
+        self.roster.update(&name, |it| it.kept = kept.clone());
+        let asked = entry.understood.asked(&kept);
+        // A full inbox or a rollout that begins anew reads the document itself.
+        let _ = entry.inbox.send(Message::Document(Box::new((entry.understood.clone(), asked)))).await;
+        self.view(&entry).await
+    }
+
+    async fn order(&self, caller: Caller, name: Name, new: NewOrder) -> Result<OrderAnswer, Refusal> {
+        let entry = self.entry(&name)?;
+        let status = self.status(&name).await?;
+        let order = complete(new, status.as_ref(), &caller)?;
+        let (id, rollout, now, body) = (order.id.to_string(), name.to_string(), clock::now(), order.clone());
+        let record = serde_json::to_string(&order).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let take = move |it: &mut crate::local::store::Change<'_>| {
+            let appended = it.append_order(&id, &rollout, now, &body)?;
+            if appended == crate::local::store::Appended::New {
+                it.append_journal(&NewRecord { rollout: &rollout, at: now, kind: "order", body: &record })?;
+            }
+            Ok(())
+        };
+        self.roster.machine().keeper.commit(take).await?;
+        let (answer, answered) = oneshot::channel();
+        let told = entry.inbox.send(Message::Order(order.id.clone(), answer)).await.is_ok();
+        let answered = match told {
+            true => tokio::time::timeout(ORDER_ANSWER, answered).await.ok().and_then(Result::ok),
+            false => None,
+        };
+        let (accepted, view) = match answered {
+            Some(Answered { accepted, view }) => (accepted, (*view).clone()),
+            None => (false, self.view(&entry).await?),
+        };
+        let because = (!accepted).then(|| why_not(&order, &view));
+        Ok(OrderAnswer { order, accepted, because, view })
+    }
+
+    async fn edit(&self, caller: Caller, name: Name, edit: Edit) -> Result<Applied, Refusal> {
+        let _turn = self.changing.lock().await;
+        self.edit_document(&caller, &name, edit).await
+    }
+
+    async fn history(&self, name: Name) -> Result<History, Refusal> {
+        self.entry(&name)?;
+        let status = self.status(&name).await?;
+        let releases = self.releases(&name).await?;
+        let mut revisions: Vec<RevisionView> =
+            releases.iter().map(|it| remembered(it, status.as_ref())).collect();
+        revisions.reverse();
+        let rollout = name.to_string();
+        let records = self
+            .roster
+            .machine()
+            .keeper
+            .read(move |store| store.journal_tail(Some(&rollout), MOST_RECORDS))
+            .await?;
+        Ok(History { revisions, attempts: attempts(&records, status.as_ref()) })
+    }
+
+    async fn journal(&self, name: Name, query: JournalQuery) -> Result<Vec<JournalRecord>, Refusal> {
+        let limit = query.limit.unwrap_or(1_000).clamp(1, MOST_RECORDS);
+        let rollout = name.to_string();
+        let read = self.roster.machine().keeper.read(move |store| match query.after {
+            Some(after) => store.journal(Some(&rollout), after.saturating_add(1), limit),
+            None => store.journal_tail(Some(&rollout), limit),
+        });
+        Ok(read.await?.iter().map(shown).collect())
+    }
+
+    async fn logs(&self, name: Name, query: LogQuery) -> Result<Vec<LogView>, Refusal> {
+        self.entry(&name)?;
+        let supervisor = &self.roster.machine().supervisor;
+        let cannot = |error: crate::local::supervisor::ClientError| {
+            Refusal::from(Unavailable::new("the supervisor cannot be asked", &error))
+        };
+        let count = query.lines.unwrap_or(20).clamp(1, 1_000);
+        let mut logs = vec![];
+        for it in supervisor.observe().await.map_err(cannot)?.processes {
+            let revision = Revision::from(it.process.revision.as_str());
+            let wanted = query.revision.as_ref().is_none_or(|wanted| *wanted == revision);
+            if it.process.rollout == name.as_str() && wanted {
+                let ordinal = it.process.ordinal;
+                // One that has gone meanwhile has no lines any more.
+                let lines = supervisor.lines(it.process, count).await.unwrap_or_default();
+                logs.push(LogView { revision, ordinal, lines, file: it.log });
+            }
+        }
+        Ok(logs)
+    }
+
+    async fn health(&self) -> Health {
+        let machine = self.roster.machine();
+        let seen = machine.supervisor.observe().await;
+        let (wanted, workers) = machine.fleet.known();
+        let state = |it: WorkerState| match it {
+            WorkerState::Starting => "starting",
+            WorkerState::Ready => "ready",
+            WorkerState::Draining => "draining",
+        };
+        Health {
+            store: machine.keeper.trouble(),
+            workers: workers
+                .iter()
+                .map(|it| WorkerView {
+                    worker: it.seen.worker,
+                    pid: it.seen.pid,
+                    state: state(it.seen.state).to_owned(),
+                    serves: it.serves,
+                    wanted,
+                })
+                .collect(),
+            control_pid: std::process::id(),
+            control_restarts: seen.as_ref().map_or(0, |it| it.supervisor.control_restarts),
+            supervisor: seen.err().map(|error| error.to_string()),
+            control_rss: metrics::resident(),
+        }
+    }
+
+    async fn metrics(&self) -> Result<String, Refusal> {
+        self.render().await
+    }
+
+    async fn shutdown(&self, caller: Caller) -> Result<(), Refusal> {
+        tracing::info!(uid = caller.uid, "everything is asked to end");
+        let ended = self.roster.machine().supervisor.shutdown().await;
+        ended.map_err(|error| Unavailable::new("the supervisor cannot be asked", &error).into())
+    }
+}
+
+/// 32 hexadecimal digits that nobody can guess.
+fn random() -> Result<String, Refusal> {
+    let mut bytes = [0; 16];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|error| Refusal::Unavailable(format!("the kernel gives no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Fills in what an order is about where it does not say.
+fn complete(new: NewOrder, status: Option<&Status>, caller: &Caller) -> Result<Order, Refusal> {
+    let NewOrder { id, action, revision, attempt, step, reason, not_after } = new;
+    let on_trial = status.and_then(|it| it.canary.clone());
+    let revision = revision.or(on_trial).ok_or_else(|| {
+        Refusal::Conflict(format!("there is no canary that could be told to {action}: nothing is on trial"))
+    })?;
+    let id = match id {
+        Some(id) => id,
+        None => random()?.into(),
+    };
+    let attempt = attempt.unwrap_or_else(|| status.map_or(0, |it| it.attempt));
+    Ok(Order { id, action, revision, attempt, step, by: by(caller), reason, not_after })
+}
+
+fn why_not(order: &Order, view: &RolloutView) -> String {
+    if view.canary.as_ref() != Some(&order.revision) {
+        return format!("it is about {}, and that is not on trial", order.revision);
+    }
+    if view.attempt != order.attempt {
+        return format!("it is about attempt {}, and this is attempt {}", order.attempt, view.attempt);
+    }
+    if let Some(trouble) = view.troubles.first() {
+        return format!("the engine cannot act: {}", trouble.text);
+    }
+    let open: Vec<String> = view.orders.iter().map(ToString::to_string).collect();
+    match open.is_empty() {
+        true => format!("in phase {} there is nothing to {}", view.phase, order.action),
+        false => format!("in phase {} it has no effect; what has: {}", view.phase, open.join(", ")),
+    }
+}
+
+fn remembered(it: &crate::local::store::Revision<Release>, status: Option<&Status>) -> RevisionView {
+    let revision = Revision::from(it.revision.as_str());
+    let refused: Option<Cause> = status
+        .and_then(|status| status.refused.iter().find(|refused| refused.revision == revision))
+        .map(|it| it.cause.clone());
+    let promoted = status
+        .and_then(|status| status.recent.iter().find(|recent| recent.revision == revision))
+        .map(|it| it.at);
+    let is = |side: Option<&Option<Revision>>| side.is_some_and(|it| it.as_ref() == Some(&revision));
+    let state = if is(status.map(|it| &it.stable)) {
+        RevisionState::Stable
+    } else if refused.is_some() {
+        RevisionState::Refused
+    } else if is(status.map(|it| &it.canary)) {
+        RevisionState::Canary
+    } else if promoted.is_some() {
+        RevisionState::Former
+    } else {
+        RevisionState::Unused
+    };
+    let available = match &it.body.runs {
+        Runs::Process { spec, .. } => spec.directory.exists(),
+        Runs::Upstream { .. } => true,
+    };
+    RevisionView { revision, at: it.at, state, runs: it.body.runs.words(), promoted, refused, available }
+}
+
+/// The ends of attempts, latest first, as the recorded statuses tell.
+fn attempts(records: &[crate::journal::Record], status: Option<&Status>) -> Vec<strategies::Ended> {
+    let mut ended: Vec<strategies::Ended> = vec![];
+    let recorded = records.iter().filter_map(|it| it.decode::<crate::engine::DecisionRecord>().ok());
+    let saved = recorded.filter_map(|it| match it.next {
+        strategies::Next::Save(status) => status.last,
+        strategies::Next::Rest | strategies::Next::Write(_) => None,
+    });
+    for it in saved.chain(status.and_then(|it| it.last.clone())) {
+        if !ended.iter().any(|known| (known.attempt, known.at) == (it.attempt, it.at)) {
+            ended.push(it);
+        }
+    }
+    ended.reverse();
+    ended
+}
+
+/// One caller who follows a rollout.
+struct Follow {
+    first: bool,
+    views: watch::Receiver<Option<Arc<RolloutView>>>,
+    decisions: broadcast::Receiver<Arc<JournalRecord>>,
+    ended: bool,
+}
+
+impl Follow {
+    async fn next(mut self) -> Option<(RolloutEvent, Self)> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            if self.first {
+                self.first = false;
+                self.views.mark_changed();
+            }
+            tokio::select! {
+                biased;
+                record = self.decisions.recv() => match record {
+                    Ok(record) => return Some((RolloutEvent::Decision(Box::new((*record).clone())), self)),
+                    // Too slow for some of them: the journal has them.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => {
+                        self.ended = true;
+                        return Some((RolloutEvent::Gone, self));
+                    }
+                },
+                changed = self.views.changed() => {
+                    if changed.is_err() {
+                        self.ended = true;
+                        return Some((RolloutEvent::Gone, self));
+                    }
+                    let view = self.views.borrow_and_update().clone();
+                    if let Some(view) = view {
+                        return Some((RolloutEvent::Status(Box::new((*view).clone())), self));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Documents that are applied, and edits of those that are there.
+
+use std::path::Path;
+
+use strategies::{Name, Revision, Status};
+
+use super::{Service, by, random};
+use crate::{
+    api::{
+        Refusal,
+        server::Caller,
+        view::{Applied, AppliedRollout, Apply, DocumentChange, Edit, Finding},
+    },
+    clock,
+    local::{
+        adapter::release::{Release, Runs},
+        control::{
+            document::{Kept, Understood, findings, understand},
+            release::{self, Made},
+            rollout::Message,
+            roster::Entry,
+        },
+        store::{Change, Document},
+    },
+    spec::{self, Document as Written, yaml::Value},
+    workload::Workload,
+};
+
+impl Service {
+    pub(super) async fn apply_file(&self, caller: &Caller, apply: Apply) -> Result<Applied, Refusal> {
+        let read = spec::read(&apply.path, apply.text.as_bytes());
+        let mut applied = Applied { findings: findings(&read), rollouts: vec![] };
+        if applied.findings.iter().any(|it| it.is_error) {
+            return Ok(applied);
+        }
+        let names: Vec<Name> = read
+            .documents
+            .iter()
+            .filter_map(|it| match &it.document {
+                Written::Rollout(it) => Some(it.metadata.name.clone()),
+                _ => None,
+            })
+            .collect();
+        if names.is_empty() {
+            return Err(Refusal::Invalid(format!("{} holds no Rollout", apply.path)));
+        }
+        let understood: Result<Vec<Understood>, Refusal> =
+            names.iter().map(|name| understand(&read.documents, name.as_str(), &apply.base, true)).collect();
+        for understood in understood? {
+            if apply.dry_run {
+                continue;
+            }
+            let wanted =
+                Wanted { text: apply.text.clone(), path: apply.path.clone(), base: apply.base.clone() };
+            let (rollout, warning) = self.apply_one(caller, understood, wanted, Ask::AsWritten).await?;
+            applied.rollouts.push(rollout);
+            applied.findings.extend(warning);
+        }
+        Ok(applied)
+    }
+
+    async fn apply_one(
+        &self,
+        caller: &Caller,
+        understood: Understood,
+        wanted: Wanted,
+        ask: Ask,
+    ) -> Result<(AppliedRollout, Option<Finding>), Refusal> {
+        let name = understood.name.clone();
+        let known = self.roster.entry(&name);
+        if known.as_ref().is_some_and(|it| it.kept.leaving) {
+            return Err(Refusal::Conflict(format!("{name} is being deleted; apply again when it is gone")));
+        }
+        let before = known.as_ref().map(|it| it.kept.clone());
+        let restarts = before.as_ref().map_or(0, |it| it.restarts) + u64::from(matches!(ask, Ask::Restart));
+        let status = self.status(&name).await?;
+        check_upstream(&understood.workload, status.as_ref())?;
+        let made = self.make(&name, &understood.workload, &wanted, restarts).await?;
+        let revision = made.revision.clone();
+        self.roster.listen_with(&understood).await.map_err(|error| Refusal::Conflict(error.to_string()))?;
+        let kept = Kept {
+            path: wanted.path,
+            base: wanted.base,
+            revision: revision.clone(),
+            restarts,
+            leaving: false,
+            sticky_key: match &before {
+                Some(before) => before.sticky_key.clone(),
+                None => random()?,
+            },
+        };
+        let warning = uncopied(&made);
+        let generation = self.keep_all(caller, &name, &wanted.text, &kept, made).await?;
+        let change = match (&known, &before) {
+            (None, _) | (_, None) => DocumentChange::Created,
+            (Some(_), Some(before)) if before.revision != revision => DocumentChange::NewRevision,
+            (Some(known), Some(_)) if known.generation == generation => DocumentChange::Unchanged,
+            (Some(_), Some(_)) => DocumentChange::NewPlan,
+        };
+        let entry = self.take_over(&name, known, understood, kept, wanted.text, generation).await;
+        let next_attempt = status.map_or(0, |it| it.attempt) + u32::from(change != DocumentChange::Created);
+        let addresses = self.roster.addresses(&entry);
+        Ok((AppliedRollout { name, change, revision, next_attempt, addresses }, warning))
+    }
+
+    /// The rollout's task learns of it, or begins.
+    async fn take_over(
+        &self,
+        name: &Name,
+        known: Option<Entry>,
+        understood: Understood,
+        kept: Kept,
+        text: String,
+        generation: u64,
+    ) -> Entry {
+        match known {
+            Some(entry) => {
+                let asked = understood.asked(&kept);
+                self.roster.update(name, |it| {
+                    (it.text, it.kept, it.generation) = (text.clone(), kept.clone(), generation);
+                    it.understood = understood.clone();
+                });
+                let entry = self.roster.entry(name).unwrap_or(entry);
+                // A task that begins anew reads the document itself.
+                let _ = entry.inbox.send(Message::Addresses(self.roster.addresses(&entry))).await;
+                let _ = entry.inbox.send(Message::Document(Box::new((understood, asked)))).await;
+                entry
+            }
+            None => {
+                let rollout = name.to_string();
+                let document = Document { rollout, generation, at: clock::now(), text, parsed: kept };
+                let (entry, inbox) = Entry::new(document, understood);
+                if let Err(error) = self.roster.add(name, entry.clone(), inbox).await {
+                    tracing::warn!(rollout = %name, %error, "a new rollout cannot begin yet");
+                }
+                entry
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        name: &Name,
+        workload: &Workload,
+        wanted: &Wanted,
+        restarts: u64,
+    ) -> Result<Made, Refusal> {
+        let (state, rollout) = (self.roster.state().to_owned(), name.to_string());
+        let (workload, base, text) = (workload.clone(), wanted.base.clone(), wanted.text.clone());
+        let make = move || release::make(&state, &rollout, &workload, Path::new(&base), &text, restarts);
+        tokio::task::spawn_blocking(make)
+            .await
+            .map_err(|error| Refusal::Unavailable(format!("the copy failed: {error}")))?
+    }
+
+    /// Document and revision, durable together; answers the document's version.
+    async fn keep_all(
+        &self,
+        caller: &Caller,
+        name: &Name,
+        text: &str,
+        kept: &Kept,
+        made: Made,
+    ) -> Result<u64, Refusal> {
+        let (rollout, text, kept, now) = (name.to_string(), text.to_owned(), kept.clone(), clock::now());
+        let known = self.releases(name).await?.into_iter().find(|it| it.revision == made.revision.as_str());
+        let release = merged(known.map(|it| it.body), made.release);
+        let body =
+            serde_json::json!({ "by": by(caller), "revision": kept.revision, "path": kept.path }).to_string();
+        let save = move |it: &mut Change<'_>| {
+            let before = it.apply_document(&rollout, now, &text, &kept)?;
+            it.save_revision(&rollout, kept.revision.as_str(), now, &release)?;
+            it.append_journal(&crate::journal::NewRecord {
+                rollout: &rollout,
+                at: now,
+                kind: "document",
+                body: &body,
+            })?;
+            Ok(before)
+        };
+        Ok(self.roster.machine().keeper.commit(save).await?)
+    }
+
+    /// Only what stands beside the text changes.
+    pub(super) async fn keep_document(&self, name: &Name, text: &str, kept: &Kept) -> Result<u64, Refusal> {
+        let (rollout, text, kept, now) = (name.to_string(), text.to_owned(), kept.clone(), clock::now());
+        let save = move |it: &mut Change<'_>| it.apply_document(&rollout, now, &text, &kept);
+        Ok(self.roster.machine().keeper.commit(save).await?)
+    }
+
+    pub(super) async fn edit_document(
+        &self,
+        caller: &Caller,
+        name: &Name,
+        edit: Edit,
+    ) -> Result<Applied, Refusal> {
+        let entry = self.entry(name)?;
+        if entry.kept.leaving {
+            return Err(Refusal::Conflict(format!("{name} is being deleted")));
+        }
+        let Entry { text, kept, understood, .. } = entry.clone();
+        let wanted = |text: String| Wanted { text, path: kept.path.clone(), base: kept.base.clone() };
+        let (rollout, warning) = match edit {
+            Edit::Undo { to } => return self.undo(caller, name, entry, to).await,
+            Edit::Restart => {
+                let Workload::Process(_) = understood.workload else {
+                    let message = "its processes are not run by this machine: restart them where they run";
+                    return Err(Refusal::Invalid(message.to_owned()));
+                };
+                self.apply_one(caller, understood, wanted(text), Ask::Restart).await?
+            }
+            Edit::SetCommand { command } => {
+                let text = with_command(&kept.path, &text, name, &command)?;
+                let read = spec::read(&kept.path, text.as_bytes());
+                if let Some(wrong) = findings(&read).into_iter().find(|it| it.is_error) {
+                    return Err(Refusal::Invalid(wrong.rendered));
+                }
+                let understood = understand(&read.documents, name.as_str(), &kept.base, true)?;
+                self.apply_one(caller, understood, wanted(text), Ask::AsWritten).await?
+            }
+        };
+        Ok(Applied { findings: warning.into_iter().collect(), rollouts: vec![rollout] })
+    }
+
+    /// A former revision is wanted again, as it was: nothing is copied anew. The document's next application wants
+    /// again what it says.
+    async fn undo(
+        &self,
+        caller: &Caller,
+        name: &Name,
+        entry: Entry,
+        to: Option<Revision>,
+    ) -> Result<Applied, Refusal> {
+        let status = self.status(name).await?;
+        let to = match to.or_else(|| status.as_ref().and_then(|it| former(it, &entry.kept.revision))) {
+            Some(to) => to,
+            None => return Err(Refusal::Conflict(format!("{name} has no former revision to go back to"))),
+        };
+        let releases = self.releases(name).await?;
+        let Some(release) = releases.iter().find(|it| it.revision == to.as_str()) else {
+            return Err(Refusal::Invalid(format!(
+                "{name} has had no revision {to}; `serinus history` lists them"
+            )));
+        };
+        if let Runs::Process { spec, .. } = &release.body.runs
+            && !spec.directory.exists()
+        {
+            return Err(Refusal::Invalid(format!(
+                "the copy of {to} is gone from this machine; apply its file again"
+            )));
+        }
+        let change = match to == entry.kept.revision {
+            true => DocumentChange::Unchanged,
+            false => DocumentChange::NewRevision,
+        };
+        let kept = Kept { revision: to.clone(), ..entry.kept.clone() };
+        let generation = self.keep_document(name, &entry.text, &kept).await?;
+        self.note(name, "undo", serde_json::json!({ "by": by(caller), "revision": to })).await?;
+        let (understood, text) = (entry.understood.clone(), entry.text.clone());
+        let entry = self.take_over(name, Some(entry), understood, kept, text, generation).await;
+        let rollout = AppliedRollout {
+            name: name.clone(),
+            change,
+            revision: to,
+            next_attempt: status.map_or(0, |it| it.attempt) + 1,
+            addresses: self.roster.addresses(&entry),
+        };
+        Ok(Applied { findings: vec![], rollouts: vec![rollout] })
+    }
+}
+
+/// A file as it is applied.
+struct Wanted {
+    text: String,
+    path: String,
+    base: std::path::PathBuf,
+}
+
+/// What is wanted of it.
+enum Ask {
+    AsWritten,
+    Restart,
+}
+
+/// What `undo` goes back to: in mid-rollout to stable, else to the stable revision before.
+fn former(status: &Status, wanted: &Revision) -> Option<Revision> {
+    let stable = status.stable.clone()?;
+    if stable != *wanted {
+        return Some(stable);
+    }
+    status.recent.iter().rev().map(|it| &it.revision).find(|it| **it != stable).cloned()
+}
+
+/// A revision that is known keeps what it runs, as it was; when it counts as ready may change.
+fn merged(known: Option<Release>, made: Release) -> Release {
+    let Some(known) = known else { return made };
+    let runs = match (known.runs, made.runs) {
+        (Runs::Process { spec, .. }, Runs::Process { readiness, command, .. }) => {
+            Runs::Process { spec, readiness, command }
+        }
+        (_, made) => made,
+    };
+    Release { runs, text: made.text }
+}
+
+/// Whoever serves must stay listed.
+fn check_upstream(workload: &Workload, status: Option<&Status>) -> Result<(), Refusal> {
+    let (Workload::Upstream(upstream), Some(status)) = (workload, status) else { return Ok(()) };
+    let on_trial = status.phase.step().and(status.canary.as_ref());
+    for revision in status.stable.iter().chain(on_trial) {
+        if !upstream.releases.iter().any(|it| it.revision.as_str() == revision.as_str()) {
+            let message = format!(
+                "release {revision} gets requests now and is missing in `releases`: list it until it is replaced"
+            );
+            return Err(Refusal::Conflict(message));
+        }
+    }
+    Ok(())
+}
+
+fn uncopied(made: &Made) -> Option<Finding> {
+    if made.uncopied.is_empty() {
+        return None;
+    }
+    let files: Vec<String> = made.uncopied.iter().map(|it| it.display().to_string()).collect();
+    let message = format!(
+        "{} is named by the command and not part of the copy: a change of it changes what runs; list it in `files`",
+        files.join(", ")
+    );
+    let rendered = format!("warning: {message}");
+    Some(Finding { is_error: false, code: "file-not-copied".into(), message, line: 1, column: 1, rendered })
+}
+
+/// The text with another command in the Rollout called `name`.
+fn with_command(path: &str, text: &str, name: &Name, command: &[String]) -> Result<String, Refusal> {
+    if command.is_empty() {
+        return Err(Refusal::Invalid("a command needs at least a program".to_owned()));
+    }
+    let read = spec::read(path, text.as_bytes());
+    let rollout = read.documents.iter().find(|it| match &it.document {
+        Written::Rollout(it) => it.metadata.name == *name,
+        _ => false,
+    });
+    let way = ["spec", "workload", "process", "command"];
+    let node = way
+        .iter()
+        .try_fold(&rollout.ok_or_else(|| Refusal::NotFound(name.to_string()))?.node, |node, key| {
+            node.field(key).map(|it| &it.value)
+        });
+    let Some(node) = node.filter(|it| matches!(it.value, Value::List(_))) else {
+        return Err(Refusal::Invalid(format!(
+            "{name} runs no process of this machine, so it has no command"
+        )));
+    };
+    let list = serde_json::to_string(command).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    let source = read.source.text();
+    let (before, after) = (source.get(..node.span.start), source.get(node.span.end..));
+    let (Some(before), Some(after)) = (before, after) else {
+        return Err(Refusal::Invalid("the command cannot be found in the text".to_owned()));
+    };
+    // A block list ends with its last line's feed or before it; a flow list stands on the line of its key.
+    let gap = if before.ends_with([' ', '\n']) { "" } else { " " };
+    let end = if after.is_empty() || after.starts_with('\n') { "" } else { "\n" };
+    let whole = format!("{before}{gap}{list}{end}{after}");
+    Ok(whole)
+}

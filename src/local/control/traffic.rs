@@ -1,0 +1,319 @@
+//! Requests per revision, put together from what the workers counted. Pure.
+//!
+//! Workers count from zero when they start; here only differences between two readings of the same run are added up,
+//! so that neither a restart nor a reading that came twice changes a sum. What is remembered can be stored, so that a
+//! restart of this process loses nothing either.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use strategies::{Revision, Status};
+
+use crate::{
+    analyses::{Counted, Routed},
+    api::view::{ArmRole, Second, Tally, TrafficView},
+};
+
+/// Seconds that are shown.
+const SECONDS: usize = 60;
+/// Seconds over which rates and latencies are told.
+const LATELY: i64 = 5;
+/// Runs of workers that are remembered.
+const RUNS: usize = 128;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Traffic {
+    /// The attempt that the sums are of.
+    attempt: u32,
+    /// Whether that attempt is under way.
+    running: bool,
+    /// Sums since it began, or since it ended.
+    sums: BTreeMap<Revision, BTreeMap<String, Tally>>,
+    /// The last readings by worker run: what was ended and failed, by entry, revision and routing.
+    read: BTreeMap<String, BTreeMap<String, Tally>>,
+    /// In which order runs were read first.
+    order: VecDeque<String>,
+    /// What `traffic` was when the last attempt ended.
+    last: Vec<TrafficView>,
+    #[serde(skip)]
+    recent: VecDeque<Lately>,
+    #[serde(skip)]
+    bounds_ms: Vec<f64>,
+    #[serde(skip)]
+    latencies: BTreeMap<String, BTreeMap<String, Vec<u64>>>,
+}
+
+/// What one reading brought.
+#[derive(Clone, Debug, PartialEq)]
+struct Lately {
+    at: Timestamp,
+    seconds: f64,
+    by: BTreeMap<Revision, Tally>,
+    latency: BTreeMap<Revision, Vec<u64>>,
+}
+
+impl Traffic {
+    /// Takes a reading of every worker that answered, of the entries of this rollout.
+    pub(super) fn take(&mut self, counted: &[Counted], is_own: impl Fn(&str) -> bool, at: Timestamp) {
+        let mut lately = Lately { at, seconds: 1.0, by: BTreeMap::new(), latency: BTreeMap::new() };
+        if let Some(before) = self.recent.back() {
+            lately.seconds = at.duration_since(before.at).as_secs_f64().max(0.001);
+        }
+        for it in counted {
+            self.bounds_ms = it.bounds.iter().map(|seconds| seconds * 1e3).collect();
+            self.take_run(it, &is_own, &mut lately);
+        }
+        self.recent.push_back(lately);
+        while self.recent.len() > SECONDS {
+            self.recent.pop_front();
+        }
+    }
+
+    fn take_run(&mut self, counted: &Counted, is_own: &impl Fn(&str) -> bool, lately: &mut Lately) {
+        let run = format!("{}/{}", counted.source, counted.start);
+        if !self.read.contains_key(&run) {
+            self.order.push_back(run.clone());
+            while self.order.len() > RUNS {
+                let oldest = self.order.pop_front();
+                self.read.retain(|run, _| Some(run) != oldest.as_ref());
+                self.latencies.retain(|run, _| Some(run) != oldest.as_ref());
+            }
+        }
+        let read = self.read.entry(run.clone()).or_default();
+        let latencies = self.latencies.entry(run).or_default();
+        for series in counted.series.iter().filter(|it| is_own(it.entry.as_str())) {
+            let key = format!("{}|{}|{}", series.entry, series.revision, word(series.routed));
+            let before = read.insert(key.clone(), Tally { total: series.ended, failed: series.failed });
+            let before = before.unwrap_or_default();
+            let grown = Tally {
+                total: series.ended.saturating_sub(before.total),
+                failed: series.failed.saturating_sub(before.failed),
+            };
+            let sum = self.sums.entry(series.revision.clone()).or_default();
+            add(sum.entry(word(series.routed).to_owned()).or_default(), grown);
+            if series.routed == Routed::Mirror {
+                continue;
+            }
+            add(lately.by.entry(series.revision.clone()).or_default(), grown);
+            let first = !latencies.contains_key(&key);
+            let known = latencies.insert(key, series.latency.clone()).unwrap_or_default();
+            if first {
+                continue;
+            }
+            let sum = lately.latency.entry(series.revision.clone()).or_default();
+            sum.resize(series.latency.len().max(sum.len()), 0);
+            for (at, count) in series.latency.iter().enumerate() {
+                sum[at] += count.saturating_sub(known.get(at).copied().unwrap_or(0));
+            }
+        }
+    }
+
+    /// Begins the sums anew where an attempt begins or ends.
+    pub(super) fn follow(&mut self, status: &Status) {
+        let running = status.phase.step().is_some()
+            || matches!(status.phase, strategies::Phase::Aborting { .. } | strategies::Phase::Promoting);
+        if (self.attempt, self.running) == (status.attempt, running) {
+            return;
+        }
+        if self.running {
+            self.last = self.views(status.last.as_ref().map(|it| &it.revision), status);
+        }
+        (self.attempt, self.running) = (status.attempt, running);
+        self.sums.clear();
+    }
+
+    /// What `traffic` was when the last attempt ended.
+    #[must_use]
+    pub(super) fn last(&self) -> &[TrafficView] {
+        &self.last
+    }
+
+    /// Sums and rates of each revision, stable first.
+    #[must_use]
+    pub(super) fn now(&self, status: &Status) -> Vec<TrafficView> {
+        self.views(None, status)
+    }
+
+    /// `tried`: the revision that was on trial when that is over, whatever it is now.
+    fn views(&self, tried: Option<&Revision>, status: &Status) -> Vec<TrafficView> {
+        let role = |revision: &Revision| {
+            if Some(revision) == tried || (tried.is_none() && self.is_canary(revision, status)) {
+                ArmRole::Canary
+            } else if tried.is_some() || Some(revision) == status.stable.as_ref() {
+                ArmRole::Stable
+            } else {
+                ArmRole::Former
+            }
+        };
+        let mut views: Vec<TrafficView> =
+            self.sums.iter().map(|(revision, by)| self.view(revision, role(revision), by)).collect();
+        views.sort_by(|a, b| (a.role, &a.revision).cmp(&(b.role, &b.revision)));
+        views
+    }
+
+    fn is_canary(&self, revision: &Revision, status: &Status) -> bool {
+        status.canary.as_ref() == Some(revision) && status.stable.as_ref() != Some(revision)
+    }
+
+    fn view(&self, revision: &Revision, role: ArmRole, by: &BTreeMap<String, Tally>) -> TrafficView {
+        let users = by.iter().filter(|(way, _)| way.as_str() != word(Routed::Mirror)).map(|(_, it)| *it);
+        let sum = users.fold(Tally::default(), |mut sum, it| {
+            add(&mut sum, it);
+            sum
+        });
+        let (mut lately, mut seconds, mut latency) = (Tally::default(), 0.0, vec![]);
+        for it in self.lately() {
+            seconds += it.seconds;
+            add(&mut lately, it.by.get(revision).copied().unwrap_or_default());
+            let counts = it.latency.get(revision).map(Vec::as_slice).unwrap_or_default();
+            latency.resize(counts.len().max(latency.len()), 0);
+            latency.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        let rate = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+        TrafficView {
+            revision: revision.clone(),
+            role,
+            requests: sum.total,
+            failed: sum.failed,
+            by: by.clone(),
+            rate: rate(lately.total),
+            failed_rate: rate(lately.failed),
+            p50_ms: quantile(&latency, &self.bounds_ms, 0.5),
+            p99_ms: quantile(&latency, &self.bounds_ms, 0.99),
+        }
+    }
+
+    fn lately(&self) -> impl Iterator<Item = &Lately> {
+        let end = self.recent.back().map(|it| it.at);
+        let begin = end.and_then(|it| it.checked_sub(jiff::SignedDuration::from_secs(LATELY)).ok());
+        self.recent.iter().filter(move |it| begin.is_some_and(|begin| it.at > begin))
+    }
+
+    /// The last seconds, one by one.
+    #[must_use]
+    pub(super) fn recent(&self) -> Vec<Second> {
+        self.recent.iter().map(|it| Second { at: it.at, by: it.by.clone() }).collect()
+    }
+}
+
+fn add(sum: &mut Tally, it: Tally) {
+    sum.total += it.total;
+    sum.failed += it.failed;
+}
+
+fn word(routed: Routed) -> &'static str {
+    match routed {
+        Routed::Weight => "weight",
+        Routed::Match => "match",
+        Routed::Sticky => "sticky",
+        Routed::Mirror => "mirror",
+        Routed::Retry => "retry",
+    }
+}
+
+/// The value below which `share` of the counts lie, by straight lines within a bucket.
+fn quantile(counts: &[u64], bounds: &[f64], share: f64) -> Option<f64> {
+    let total: u64 = counts.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let rank = share * total as f64;
+    let mut below = 0.0;
+    for (at, count) in counts.iter().enumerate() {
+        let count = *count as f64;
+        if below + count >= rank && count > 0.0 {
+            let low = at.checked_sub(1).and_then(|it| bounds.get(it)).copied().unwrap_or(0.0);
+            let high = bounds.get(at).copied().unwrap_or(low);
+            return Some(low + (high - low) * ((rank - below) / count));
+        }
+        below += count;
+    }
+    bounds.last().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use strategies::Phase;
+
+    use super::*;
+    use crate::analyses::Series;
+
+    fn reading(start: &str, ended: u64, failed: u64) -> Counted {
+        let series = Series {
+            entry: "shop/0".into(),
+            revision: "v1".into(),
+            routed: Routed::Weight,
+            begun: ended,
+            ended,
+            failed,
+            latency: vec![ended, 0],
+        };
+        Counted {
+            source: "0".into(),
+            start: start.into(),
+            up: Duration::from_secs(1),
+            bounds: Arc::from([0.01]),
+            series: vec![series],
+            replicas: vec![],
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn a_restarted_worker_and_a_repeated_reading_change_no_sum() {
+        let mut traffic = Traffic::default();
+        let status = Status::new(at(0));
+        for (second, reading) in
+            [reading("a", 10, 1), reading("a", 10, 1), reading("a", 30, 1), reading("b", 5, 0)]
+                .into_iter()
+                .enumerate()
+        {
+            traffic.take(&[reading], |entry| entry.starts_with("shop/"), at(second as i64));
+        }
+        let view = &traffic.now(&status)[0];
+        assert_eq!((view.requests, view.failed), (35, 1));
+        let stored = serde_json::to_string(&traffic).unwrap();
+        let mut again: Traffic = serde_json::from_str(&stored).unwrap();
+        again.take(&[reading("b", 7, 0)], |_| true, at(9));
+        assert_eq!(again.now(&status)[0].requests, 37, "nothing is counted twice after a restart");
+        again.take(&[reading("c", 7, 0)], |_| false, at(9));
+        assert_eq!(again.now(&status)[0].requests, 37, "entries of others are left out");
+    }
+
+    #[test]
+    fn the_end_of_an_attempt_is_kept() {
+        let mut traffic = Traffic::default();
+        let mut status = Status::new(at(0));
+        (status.attempt, status.canary, status.stable) = (1, Some("v1".into()), Some("v0".into()));
+        status.phase = Phase::Stepping { step: 0 };
+        traffic.follow(&status);
+        traffic.take(&[reading("a", 10, 3)], |_| true, at(1));
+        status.phase = Phase::Idle;
+        status.stable = Some("v1".into());
+        status.last = Some(strategies::Ended {
+            revision: "v1".into(),
+            attempt: 1,
+            end: strategies::End::Promoted,
+            at: at(2),
+        });
+        traffic.follow(&status);
+        let last = &traffic.last()[0];
+        assert_eq!((last.role, last.requests, last.failed), (ArmRole::Canary, 10, 3));
+        assert!(traffic.now(&status).is_empty());
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        assert_eq!(quantile(&[0, 10, 0], &[1.0, 2.0], 0.5), Some(1.5));
+        assert_eq!(quantile(&[0, 0, 4], &[1.0, 2.0], 0.99), Some(2.0));
+        assert_eq!(quantile(&[0, 0], &[1.0], 0.5), None);
+    }
+}
