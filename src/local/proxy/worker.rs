@@ -248,10 +248,7 @@ impl Worker {
             start: self.start.clone(),
             generation: self.generation.get(),
             uptime_ms: millis(now.duration_since(self.started)),
-            listeners: listeners
-                .iter()
-                .map(|(name, listener)| (name.clone(), listener.snapshot()))
-                .collect(),
+            listeners: listeners.iter().map(|(name, listener)| (name.clone(), listener.snapshot())).collect(),
             series: self.counts.snapshot(),
             endpoints: seen
                 .map(|endpoint| EndpointSnapshot {
