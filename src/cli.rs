@@ -7,12 +7,25 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod changes;
 mod color;
+mod ending;
 mod exit;
 mod failure;
 mod instance;
+mod live;
 mod log;
+mod order;
 mod output;
+mod picture;
+mod progress;
+mod send;
+mod summary;
+mod supervised;
+#[cfg(test)]
+mod testing;
+mod watch;
+mod words;
 
 mod abort;
 mod apply;
@@ -25,7 +38,7 @@ mod get;
 mod history;
 mod internal;
 mod judge;
-mod lint;
+pub mod lint;
 mod pause;
 mod plan;
 mod promote;
@@ -74,9 +87,9 @@ Start here:
 `serinus COMMAND --help` says more about each command.";
 
 macro_rules! commands {
-    ($($(#[$attr:meta])* $Command:ident = $module:ident,)*) => {
+    ($($(#[$attr:meta])* $Command:ident($Args:ty),)*) => {
         #[derive(Debug, Subcommand)]
-        enum Command { $($(#[$attr])* $Command($module::Args),)* }
+        enum Command { $($(#[$attr])* $Command($Args),)* }
 
         impl Command {
             fn run(self) -> Result<Exit, Failure> {
@@ -87,38 +100,65 @@ macro_rules! commands {
 }
 
 commands! {
-    Demo = demo,
-    Run = run,
-    Apply = apply,
-    Delete = delete,
-    Plan = plan,
-    Lint = lint,
-    Schema = schema,
-    Get = get,
-    Status = status,
-    Wait = wait,
-    History = history,
-    Explain = explain,
-    Promote = promote,
-    Approve = approve,
-    Pause = pause,
-    Resume = resume,
-    Abort = abort,
-    Retry = retry,
-    Undo = undo,
-    Restart = restart,
-    SetCommand = set_command,
+    /// Show a real canary on this machine, with a sample service
+    Demo(demo::Args),
+    /// Bring up a service behind the proxy and keep it running
+    Run(run::Args),
+    /// Hand in a document: the next release of a service that runs
+    Apply(apply::Args),
+    /// Stop a service and forget it
+    Delete(delete::Args),
+    /// Show the steps a document stands for
+    Plan(plan::Args),
+    /// Check documents and show every mistake with its place
+    Lint(lint::LintArgs),
+    /// Print the JSON Schema of documents, for editors
+    Schema(schema::Args),
+    /// List rollouts
+    Get(get::Args),
+    /// Show how a rollout stands
+    Status(status::Args),
+    /// Wait until a rollout is over
+    Wait(wait::Args),
+    /// List revisions and past attempts
+    History(history::Args),
+    /// Tell the story of a rollout, with the evidence
+    Explain(explain::Args),
+    /// End the present step, or all of them
+    Promote(promote::Args),
+    /// Say yes where a step asks for it
+    Approve(approve::Args),
+    /// Go no step further for now
+    Pause(pause::Args),
+    /// Go on after a pause
+    Resume(resume::Args),
+    /// Turn back: all requests to stable
+    Abort(abort::Args),
+    /// Try a revision again that was rolled back
+    Retry(retry::Args),
+    /// Release a former revision again
+    Undo(undo::Args),
+    /// Run the same once more, as a new release
+    Restart(restart::Args),
+    /// Release another command
+    SetCommand(set_command::Args),
     #[command(hide = true)]
-    SetImage = set_image,
-    Judge = judge,
-    Completions = completions,
-    Version = version,
+    SetImage(set_image::Args),
+    /// Judge recorded measurements, without running anything
+    Judge(judge::Args),
+    /// Print shell completions, or write manual pages
+    Completions(completions::Args),
+    /// Print the version
+    Version(version::Args),
     #[command(hide = true)]
-    Internal = internal,
+    Internal(internal::Args),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if internal::is_shim() {
+        std::process::exit(crate::local::process::shim::exec_shim());
+    }
     let cli = Cli::parse();
     cli.color.choose();
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -132,6 +172,15 @@ pub fn main() -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+/// Runs `work` to its end on this thread.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Failure::System { act: "start", source })?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 /// The whole command line as data, for completions and manual pages.

@@ -42,6 +42,17 @@ pub enum Failure {
     /// The supervisor did not start, or ended otherwise than asked to.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
+    /// A part of a running instance did not start or ended by itself.
+    #[error(transparent)]
+    Part(#[from] Box<dyn Error + Send + Sync>),
+    /// The supervisor ended by itself.
+    #[error("the supervisor ended by itself ({how}); what it said is in {}", log.display())]
+    SupervisorEnded {
+        /// How.
+        how: String,
+        /// Its log.
+        log: PathBuf,
+    },
     /// The engine did not come up, or went away and did not come back.
     #[error("the engine does not answer; its log is {}", log.display())]
     EngineDown {
@@ -73,6 +84,14 @@ pub enum Failure {
         act: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// What was asked has nothing to act on.
+    #[error("{what}")]
+    NothingToDo {
+        /// What is missing.
+        what: String,
+        /// What can be done.
+        help: String,
     },
     /// What was asked makes no sense; the text says why.
     #[error("{what}")]
@@ -113,10 +132,15 @@ impl Failure {
             Self::Usage { .. } | Self::WhichRollout { .. } | Self::NoSuchRollout { .. } => Exit::Usage,
             Self::Said(exit) => *exit,
             Self::TimedOut { .. } => Exit::TimedOut,
-            Self::Engine(_) | Self::Supervisor(_) | Self::EngineDown { .. } => Exit::Failed,
+            Self::Engine(_)
+            | Self::Supervisor(_)
+            | Self::Part(_)
+            | Self::SupervisorEnded { .. }
+            | Self::EngineDown { .. } => Exit::Failed,
             Self::NoState
             | Self::NothingRuns { .. }
             | Self::NoRollouts
+            | Self::NothingToDo { .. }
             | Self::File { .. }
             | Self::System { .. } => Exit::Failed,
         }
@@ -134,13 +158,16 @@ impl Failure {
             Self::WhichRollout { .. } => "name it: `serinus status NAME`".to_owned(),
             Self::NoSuchRollout { .. } => "`serinus get` lists what there is".to_owned(),
             Self::NoRollouts => "hand in a document with `serinus apply FILE`".to_owned(),
-            Self::Usage { help, .. } => help.clone(),
+            Self::Usage { help, .. } | Self::NothingToDo { help, .. } => help.clone(),
             Self::TimedOut { .. } => {
                 "it goes on by itself; `serinus status` shows what it waits for, and `serinus wait` waits on".to_owned()
             }
-            Self::EngineDown { .. } => "`serinus run` starts it again where it stood".to_owned(),
+            Self::EngineDown { .. } | Self::SupervisorEnded { .. } => {
+                "`serinus run` starts everything again where it stood".to_owned()
+            }
             Self::Engine(_)
             | Self::Supervisor(_)
+            | Self::Part(_)
             | Self::File { .. }
             | Self::System { .. }
             | Self::Said(_) => return None,

@@ -58,7 +58,10 @@ pub(super) fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
 /// Rows with aligned columns. The first row is the head. Cells may carry colours.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width_of = |column| rows.iter().filter_map(|row| row.get(column)).map(|it| width(it)).max().unwrap_or(0);
+    let width_of = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|it| width(it)).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width_of).collect();
     let mut text = String::new();
     for row in rows {
