@@ -63,9 +63,6 @@ pub enum WorkerError {
         #[source]
         source: std::io::Error,
     },
-    /// The configuration it was started with can't be served.
-    #[error("worker was started with a configuration it can't serve: {0}")]
-    Config(String),
 }
 
 fn setup(what: &'static str) -> impl FnOnce(std::io::Error) -> WorkerError {
@@ -101,7 +98,7 @@ async fn work(
     let names: Vec<_> = listeners.iter().map(|(name, _)| name.clone()).collect();
     let worker = Rc::new(worker::Worker::new(&boot, &names));
     if let Some(config) = &boot.config {
-        worker.apply(config).map_err(|error| WorkerError::Config(error.to_string()))?;
+        worker.begin_with(config);
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(setup("its signal handler"))?;
     control.set_nonblocking(true).map_err(setup("its control socket"))?;
