@@ -63,9 +63,6 @@ pub enum WorkerError {
         #[source]
         source: std::io::Error,
     },
-    /// The configuration it was started with can't be served.
-    #[error("worker was started with a configuration it can't serve: {0}")]
-    Config(String),
 }
 
 /// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
@@ -121,7 +118,7 @@ pub async fn serve(
     let mut accepting = Accepting { worker: Rc::clone(&worker), tasks: BTreeMap::new() };
     accepting.listen(listeners)?;
     if let Some(config) = &boot.config {
-        worker.apply(config).map_err(|error| WorkerError::Config(error.to_string()))?;
+        worker.begin_with(config);
     }
     control.set_nonblocking(true).map_err(setup("its control socket"))?;
     let control = tokio::net::UnixListener::from_std(control).map_err(setup("its control socket"))?;
