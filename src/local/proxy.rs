@@ -51,9 +51,6 @@ use tokio::{
 pub use wire::{BadStreak, Health, MAX_MESSAGE, Order, Reply, WireError};
 pub use worker::WorkerBoot;
 
-/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
-const ACCEPT_QUEUE: i32 = 4096;
-
 /// A worker could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -67,6 +64,9 @@ pub enum WorkerError {
         source: std::io::Error,
     },
 }
+
+/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
+const ACCEPT_QUEUE: i32 = 4096;
 
 fn setup(what: &'static str) -> impl FnOnce(std::io::Error) -> WorkerError {
     move |source| WorkerError::Setup { what, source }
