@@ -35,6 +35,7 @@ mod apply;
 mod approve;
 mod completions;
 mod delete;
+mod demo;
 mod explain;
 mod get;
 mod history;
@@ -107,6 +108,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Show a real canary on this machine, with a sample service
+    Demo(demo::Args),
     /// Bring up a service behind the proxy and keep it running
     Run(run::Args),
     /// Hand in a document: the next release of a service that runs

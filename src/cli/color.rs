@@ -49,8 +49,6 @@ pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const DIM: Style = Style::new().effects(Effects::DIMMED);
 /// What a reader looks for.
 pub(super) const STRONG: Style = Style::new().effects(Effects::BOLD);
-/// The stable side, everywhere.
-pub(super) const STABLE: Style = AnsiColor::Cyan.on_default();
 /// The canary side, everywhere.
 pub(super) const CANARY: Style = AnsiColor::Yellow.on_default();
 

@@ -207,6 +207,8 @@ pub(super) struct Watch {
     pub(super) awaited: Option<Awaited>,
     /// How long at most.
     pub(super) timeout: Option<Duration>,
+    /// What stands above the live view, asked for at each drawing.
+    pub(super) banner: Option<Box<dyn Fn() -> String>>,
     before: Option<RolloutView>,
     began: Timestamp,
     /// When the awaited attempt was first seen, and its traffic since.
@@ -258,6 +260,7 @@ impl Watch {
             log: state.join("logs"),
             awaited: None,
             timeout: None,
+            banner: None,
             before: None,
             began: clock::now(),
             attempt_began: None,
@@ -290,6 +293,9 @@ impl Watch {
                     Err(error) => self.excuse(error, silent_since)?,
                 },
                 _ = ticks.tick() => {
+                    if let (Some(scene), Some(banner)) = (screen.scene(), &self.banner) {
+                        scene.banner = banner();
+                    }
                     screen.redraw()?;
                     if until.is_some_and(|it| clock::instant() >= it) {
                         return self.timed_out();
@@ -302,18 +308,6 @@ impl Watch {
                 () = signals.any() => return Ok(Watched::Left),
             }
         }
-    }
-
-    /// The last look at the rollout.
-    #[must_use]
-    pub(super) fn last(&self) -> Option<&RolloutView> {
-        self.before.as_ref()
-    }
-
-    /// The traffic of the awaited attempt, so far.
-    #[must_use]
-    pub(super) fn traffic(&self) -> &[TrafficView] {
-        &self.traffic
     }
 
     fn look(&mut self, view: RolloutView, screen: &mut Screen) -> Result<Option<Over>, Failure> {

@@ -206,8 +206,8 @@ impl Worker {
     pub(super) fn begin_with(&self, config: &ProxyConfig) {
         let Err(error) = self.apply(config) else { return };
         tracing::error!(%error, "the first configuration can't be served whole");
-        let listeners = self.listeners.borrow();
-        for (name, listener) in listeners.iter() {
+        self.config.replace(Some(config.clone()));
+        for (name, listener) in self.listeners.borrow().iter() {
             let Some(config) = config.listeners.get(name) else { continue };
             let made = self.table(listener, config);
             match made {
