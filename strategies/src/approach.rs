@@ -21,7 +21,7 @@ use crate::{
     Arm, ArmSeen, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId, RouteKind, RoutePlan,
     RouteSeen, Seen, Sizing, Split, Status, Steering, WaitingFor, Weight, World, Write,
     predict::predict,
-    reach::{Load, need, reach, reach_by_entry, settles_at},
+    reach::{Load, asked_by_entry, need, reach, reach_by_entry, settles_at},
     target::{Aim, Target},
 };
 
@@ -176,6 +176,10 @@ impl Way<'_> {
             }
             let replicas = (*wished).min(desired.saturating_add(self.room()));
             if replicas == desired && *wished > desired {
+                // An abort does not wait for room: the canary makes it, once it has no more traffic.
+                if let Phase::Aborting { .. } = self.status.phase {
+                    continue;
+                }
                 let arm = arm.clone();
                 self.wait(WaitingFor::Room { arm, limit: self.limit() }, None);
                 continue;
@@ -223,34 +227,38 @@ impl Way<'_> {
     /// One number moves both sides, a batch at a time, the batch before it ready again first.
     fn shift_partition(&mut self) {
         let (Some(stable), total) = (self.target.stable.clone(), self.target.total) else { return };
-        let Seen::Is(seen) = self.world.arm(&stable) else {
+        let others = self.world.arms.iter().filter(|(arm, _)| **arm != stable);
+        let other = self.target.canary.clone().or_else(|| others.map(|(arm, _)| arm.clone()).next());
+        // One object carries both sides; a side without replicas may not be listed.
+        let here = self.world.arm(&stable).get();
+        let object = here.or_else(|| self.world.arm(other.as_ref()?).get());
+        let (Some(fence), desired) = (object.map(|it| it.fence), here.map_or(0, |it| it.desired)) else {
             if let Some(wished) = self.target.sizes.get(&stable) {
                 self.offer(Change::Create(stable.clone(), *wished), Fence::Absent);
             }
             return;
         };
-        let others = self.world.arms.iter().filter(|(arm, _)| **arm != stable);
-        let other = self.target.canary.clone().or_else(|| others.map(|(arm, _)| arm.clone()).next());
         let Some(other) = other else {
-            if seen.desired != total && self.target.sizes.contains_key(&stable) {
-                self.offer(Change::Size([(stable, total)].into()), seen.fence);
+            if desired != total && self.target.sizes.contains_key(&stable) {
+                self.offer(Change::Size([(stable, total)].into()), fence);
             }
             return;
         };
         let there = self.world.arm(&other).get();
-        let (at, wished) = (
-            there.map_or(0, |it| it.desired),
-            self.target.sizes.get(&other).copied().unwrap_or(
-                total.saturating_sub(self.target.sizes.get(&stable).copied().unwrap_or(seen.desired)),
-            ),
-        );
+        let (at, wished) =
+            (
+                there.map_or(0, |it| it.desired),
+                self.target.sizes.get(&other).copied().unwrap_or(
+                    total.saturating_sub(self.target.sizes.get(&stable).copied().unwrap_or(desired)),
+                ),
+            );
         let next = match wished > at {
             true => at.saturating_add(self.batch()).min(wished),
             false => at.saturating_sub(self.batch()).max(wished),
         };
         let sizes = [(stable, total.saturating_sub(next)), (other, next)];
-        if next != at || seen.desired != total.saturating_sub(next) {
-            self.offer(Change::Size(sizes.into()), seen.fence);
+        if next != at || desired != total.saturating_sub(next) {
+            self.offer(Change::Size(sizes.into()), fence);
         }
     }
 
@@ -358,9 +366,11 @@ impl Way<'_> {
         let Phase::Aborting { .. } = self.status.phase else { return false };
         let overdue =
             self.status.since.checked_add(self.plan.deadlines.abort.0).is_ok_and(|end| end <= self.now);
+        let stable = self.target.stable.as_ref().and_then(|it| self.ready_of(it));
+        let stable_is_up = !matches!(stable, None | Some(Ready::Replicas(0)));
         let canary_is_down =
             self.target.canary.as_ref().is_none_or(|it| self.ready_of(it) == Some(Ready::Replicas(0)));
-        overdue || canary_is_down || self.gone(self.target.canary.as_ref())
+        (overdue && stable_is_up) || canary_is_down || self.gone(self.target.canary.as_ref())
     }
 
     fn gone(&self, arm: Option<&Arm>) -> bool {
@@ -480,10 +490,28 @@ impl Way<'_> {
         if reached || !ours {
             return;
         }
+        if let OwnerGoal::HandedTo(revision) = &goal {
+            self.check_heir(&Arm::main(revision.clone()));
+        }
         if self.found.waiting.is_empty() {
             self.offer(Change::Own(goal), fence);
         } else {
             self.wait(WaitingFor::Owner { goal }, None);
+        }
+    }
+
+    /// What is handed over carries everything: its new owner sizes it as it finds it.
+    fn check_heir(&mut self, heir: &Arm) {
+        let load = Load { share: Weight::FULL, some: true, by_ready: false };
+        let needed = need(self.plan, self.target.total, load);
+        let enough = match self.ready_of(heir) {
+            Some(Ready::Elastic) => true,
+            Some(Ready::Replicas(ready)) => ready >= needed,
+            None => false,
+        };
+        if !enough {
+            let ready = self.count_ready(heir);
+            self.wait(WaitingFor::Replicas { arm: heir.clone(), needed, ready }, None);
         }
     }
 
@@ -567,9 +595,13 @@ impl Way<'_> {
 
     /// Rules 1 and 3.
     fn destination(&self, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
-        let present = reach_by_entry(self.plan, self.world, self.now, arm);
-        let asked = reach_by_entry(self.plan, after, self.now, arm);
-        if !present.iter().zip(&asked).any(|(before, load)| load.raises(*before)) {
+        // Neither may more be asked for, nor may more be possible: what a data plane still follows of somebody
+        // else's split is no reason to ask for the same.
+        let raised =
+            |before: &[Load], after: &[Load]| before.iter().zip(after).any(|(was, is)| is.raises(*was));
+        let possible = |world: &World| reach_by_entry(self.plan, world, self.now, arm);
+        let asked = |world: &World| asked_by_entry(self.plan, world, arm);
+        if !raised(&asked(self.world), &asked(after)) && !raised(&possible(self.world), &possible(after)) {
             return None;
         }
         let load = reach(self.plan, after, self.now, arm);

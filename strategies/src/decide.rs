@@ -101,6 +101,10 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     }
     let mut waiting: Vec<Waiting> =
         approach.waiting.into_iter().map(|(what, until)| under_way_waiting(look, what, until)).collect();
+    if let (Phase::Stepping { .. }, Some(hold)) = (&status.phase, &status.hold) {
+        // Whatever the machine waits for beside it, a person is told what to say.
+        waiting.push(person(look, open_orders(hold)));
+    }
     let next = match approach.write {
         None => Next::Rest,
         Some(write) => match contest(look, &write) {

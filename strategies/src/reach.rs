@@ -65,11 +65,20 @@ pub fn reach(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Load {
     reach_by_entry(plan, world, now, arm).into_iter().fold(Load::default(), Load::max)
 }
 
-/// The same, entry by entry, in the order of the plan.
+/// What is asked for `arm` entry by entry, in the order of the plan, whatever a data plane may still follow.
+#[must_use]
+pub(crate) fn asked_by_entry(plan: &Plan, world: &World, arm: &Arm) -> Vec<Load> {
+    by_entry(&Look { plan, world, now: None, arm })
+}
+
+/// The same as [`reach`], entry by entry, in the order of the plan.
 #[must_use]
 pub fn reach_by_entry(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Vec<Load> {
-    let look = Look { plan, world, now, arm };
-    match &plan.steering {
+    by_entry(&Look { plan, world, now: Some(now), arm })
+}
+
+fn by_entry(look: &Look<'_>) -> Vec<Load> {
+    match &look.plan.steering {
         Steering::Ratio => vec![look.behind_balancer(true)],
         Steering::Routes(routes) => routes
             .iter()
@@ -106,7 +115,8 @@ const MOST_LEVELS: u8 = 8;
 struct Look<'a> {
     plan: &'a Plan,
     world: &'a World,
-    now: Timestamp,
+    /// `None`: only what is asked counts.
+    now: Option<Timestamp>,
     arm: &'a Arm,
 }
 
@@ -116,7 +126,8 @@ impl Look<'_> {
             return Load::default();
         };
         let asked = self.split(&seen.asked, levels);
-        let settles = self.plan.routes().any(|(it, route)| it == id && settled(route, seen, self.now));
+        let Some(now) = self.now else { return asked };
+        let settles = self.plan.routes().any(|(it, route)| it == id && settled(route, seen, now));
         match &seen.acknowledged {
             Some(acknowledged) if !settles => asked.max(self.split(&acknowledged.split, levels)),
             Some(_) | None => asked,
