@@ -52,7 +52,6 @@ impl Model {
     pub fn eval(&self, seen: &St, memo: &mut Memo) -> Arc<Eval> {
         let viewed = St {
             flights: [Flight::None; 2],
-            lag: Lag::None,
             budget: super::state::Budget::default(),
             ghost: super::state::Ghost::default(),
             durable: None,
@@ -83,6 +82,7 @@ impl Model {
             wake: wake.map(|it| super::bridge::ticks(it).max(1)),
             run: decision.run.iter().filter(new).filter_map(running).collect(),
             good: invariants::is_good(plan, status, world, &decision, *now)
+                || (self.config.broken & 1 != 0 && stable_is_gone(&decision))
                 || (self.config.deaf != 0 && is_home_but_deaf(&view, &decision)),
             violations,
         }
@@ -137,7 +137,10 @@ impl Model {
     fn check_users(&self, st: &St) -> Vec<Violation> {
         let status = self.bodies.get(st.ro.body);
         let adopting = status.stable.is_none();
-        let taken = st.owner.is == super::state::OwnerSt::UsersOwn || matches!(status.phase, Phase::Left);
+        // From here on the workload is its owner's: a native update.
+        let leaves = self.config.owner && matches!(status.phase, Phase::Leaving | Phase::Left);
+        let natively = leaves && status.stable.as_ref().map(number_of) != Some(st.owner.runs);
+        let taken = st.owner.is == super::state::OwnerSt::UsersOwn || natively;
         if st.ghost.drifted || adopting || taken {
             return vec![];
         }
@@ -229,6 +232,11 @@ fn is_home_but_deaf(view: &View<'_>, decision: &strategies::Decision) -> bool {
     };
     let settling = decision.waiting.iter().any(|it| matches!(it.what, WaitingFor::Settling { .. }));
     home && settling && decision.next == Next::Rest && !matches!(view.status.phase, Phase::Stepping { .. })
+}
+
+/// Traffic stays where something answers: rule 6.
+fn stable_is_gone(decision: &strategies::Decision) -> bool {
+    decision.waiting.iter().any(|it| matches!(it.what, WaitingFor::StableIsDown { .. }))
 }
 
 fn running(activity: &Activity) -> Option<Running> {
