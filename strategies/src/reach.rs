@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 
+use crate::mutant::rule;
 use crate::{
     Arm, Dest, Plan, RouteId, RouteKind, RoutePlan, RouteSeen, Seen, Share, Sizing, Split, Steering, Weight,
     World,
@@ -98,7 +99,12 @@ pub fn settled(route: &RoutePlan, seen: &RouteSeen, now: Timestamp) -> bool {
 #[must_use]
 pub fn settles_at(route: &RoutePlan, seen: &RouteSeen) -> Option<Timestamp> {
     let acknowledged = seen.acknowledged.as_ref().filter(|it| it.split == seen.asked)?;
-    Some(acknowledged.since.checked_add(route.settle.0).unwrap_or(Timestamp::MAX))
+    Some(acknowledged.since.checked_add(lag(route)).unwrap_or(Timestamp::MAX))
+}
+
+/// How long the data plane may lag behind its acknowledgement.
+fn lag(route: &RoutePlan) -> std::time::Duration {
+    if rule!(NoSettleTime, false) { std::time::Duration::ZERO } else { route.settle.0 }
 }
 
 /// Whether requests come in here.

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::mutant::rule;
 use crate::{
     Arm, ArmSeen, Dest, Goal, Matched, OwnerGoal, OwnerIs, Phase, Plan, Revision, RouteId, RouteKind,
     RoutePlan, RouteRest, Scaler, Seen, Sizing, Split, StableCapacity, Status, Steering, Wanted, Weight,
@@ -57,6 +58,7 @@ pub fn target(plan: &Plan, status: &Status, world: &World, wanted: &Wanted) -> O
         Phase::Aborting { .. } => Some(build.aborting()),
         Phase::RolledBack { .. } => {
             let refused = status.canary.clone().map(OwnerGoal::Refused);
+            let refused = if rule!(FreesRefused, false) { Some(OwnerGoal::Free) } else { refused };
             Some(build.home(build.has_owner().then_some(refused).flatten()))
         }
         Phase::Leaving => Some(build.home(build.has_owner().then_some(OwnerGoal::Free))),
@@ -265,7 +267,9 @@ impl Build<'_> {
 
     /// Whether the workload is, or is about to be, its owner's again because the Rollout is being deleted.
     fn is_given_back(&self) -> bool {
-        let free = |it: &crate::Owner| matches!(it.is, OwnerIs::Free | OwnerIs::Moving);
+        let free = |it: &crate::Owner| {
+            !rule!(OwnersArmsRetired, false) && matches!(it.is, OwnerIs::Free | OwnerIs::Moving)
+        };
         self.status.phase == Phase::Leaving && self.world.owner.get().is_some_and(free)
     }
 

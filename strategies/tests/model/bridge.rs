@@ -28,6 +28,8 @@ const LONG_AGO: Timestamp = Timestamp::UNIX_EPOCH;
 /// A configuration and the values that its states refer to.
 pub struct Model {
     pub config: Config,
+    /// The defect that is switched on.
+    pub mutant: Option<strategies::mutant::Mutant>,
     pub plans: [Plan; 3],
     pub route_ids: Vec<RouteId>,
     pub bodies: Table<Status>,
@@ -87,6 +89,7 @@ impl Model {
         let route_ids = config.plan.routes().map(|(id, _)| id.clone()).collect();
         Self {
             config,
+            mutant: None,
             plans,
             route_ids,
             bodies: Table::new(),

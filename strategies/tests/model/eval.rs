@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strategies::{
     Activity, ActivityId, Next, Phase, Samples, Seen, Steering, WaitingFor, decide,
     invariants::{self, Violation},
+    mutant,
 };
 
 use super::{
@@ -72,7 +73,7 @@ impl Model {
     fn judge(&self, seen: &St, coverage: &mut Coverage) -> Eval {
         let view = self.expand(seen);
         let View { plan, status, orders, world, now } = &view;
-        let decision = decide(plan, status, orders, world, *now);
+        let decision = mutant::with(self.mutant, || decide(plan, status, orders, world, *now));
         let violations = invariants::check_decision(plan, status, orders, world, &decision, *now);
         coverage.decision(status, &decision);
         let wake = decision.wake().and_then(|at| std::time::Duration::try_from(at.duration_since(*now)).ok());
@@ -91,7 +92,8 @@ impl Model {
     /// The decision on a state in words.
     pub fn describe(&self, seen: &St) -> String {
         let view = self.expand(seen);
-        let decision = decide(view.plan, &view.status, &view.orders, &view.world, view.now);
+        let decide = || decide(view.plan, &view.status, &view.orders, &view.world, view.now);
+        let decision = mutant::with(self.mutant, decide);
         match decision.next {
             Next::Rest => format!(
                 "rest, waiting for {:?}",

@@ -186,10 +186,8 @@ fn level(
     }
     let parts: Vec<Found> = std::thread::scope(|scope| {
         let work = &work;
-        let handles: Vec<_> = memos
-            .iter()
-            .map(|memo| scope.spawn(move || super::with_mutant_of(model, || work(&mut memo.lock().unwrap()))))
-            .collect();
+        let handles: Vec<_> =
+            memos.iter().map(|memo| scope.spawn(move || work(&mut memo.lock().unwrap()))).collect();
         handles.into_iter().map(|it| it.join().unwrap()).collect()
     });
     let mut all = Found::default();
