@@ -1,6 +1,8 @@
 //! Checks the rollout machine in every configuration of the model, as far as memory allows.
 //!
 //! `cargo run --release -p strategies --example check -- [--states 50M] [--live] [--only NAME] [--threads 2]`
+//!
+//! `--mutants` looks for a trace that kills each mutant instead, and writes it to `tests/mutants/`.
 
 #[path = "../tests/model/checker.rs"]
 mod checker;
@@ -11,6 +13,7 @@ use checker::{
     bridge::Model,
     config,
     coverage::Coverage,
+    mutants::Defect,
     search::{Bounds, Report, search},
 };
 
@@ -19,10 +22,11 @@ struct Asked {
     live: bool,
     threads: usize,
     only: Vec<String>,
+    mutants: bool,
 }
 
 fn asked() -> Result<Asked, String> {
-    let mut asked = Asked { states: 1_000_000, live: false, threads: 2, only: vec![] };
+    let mut asked = Asked { states: 1_000_000, live: false, threads: 2, only: vec![], mutants: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -30,6 +34,7 @@ fn asked() -> Result<Asked, String> {
             "--states" => asked.states = number(&value()?)?,
             "--threads" => asked.threads = number(&value()?)?,
             "--only" => asked.only.push(value()?),
+            "--mutants" => asked.mutants = true,
             "--live" => asked.live = true,
             other => return Err(format!("unknown option {other}")),
         }
@@ -53,6 +58,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if asked.mutants {
+        return hunt(&asked);
+    }
     let mut coverage = Coverage::default();
     let (mut states, mut failed) = (0, false);
     for config in config::all() {
@@ -71,6 +79,35 @@ fn main() -> ExitCode {
     }
     println!("{states} states in all; not reached: {:?}", coverage.missing());
     ExitCode::from(u8::from(failed))
+}
+
+/// Looks for the shortest trace that each mutant does not survive.
+fn hunt(asked: &Asked) -> ExitCode {
+    let place = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants");
+    let mut alive = 0;
+    for defect in Defect::all() {
+        let name = defect.name();
+        if !asked.only.is_empty() && !asked.only.contains(&name) {
+            continue;
+        }
+        let Some(kill) = defect.hunt(asked.states, asked.threads) else {
+            println!("{name:<24} ALIVE");
+            alive += 1;
+            continue;
+        };
+        let clean = kill.without();
+        println!("{name:<24} {} in {} after {} acts", kill.breaks, kill.config, kill.acts.len());
+        if let Some(broken) = clean {
+            println!("    and without it {broken}");
+            alive += 1;
+        }
+        if let Err(error) = std::fs::write(place.join(format!("{name}.txt")), kill.write()) {
+            eprintln!("cannot write the trace of {name} to {}: {error}", place.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{alive} alive");
+    ExitCode::from(u8::from(alive > 0))
 }
 
 fn print(model: &Model, report: &Report, took: std::time::Duration, live: bool) {

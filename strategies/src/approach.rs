@@ -17,11 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::mutant::rule;
 use crate::{
     Arm, ArmSeen, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId, RouteKind, RoutePlan,
     RouteSeen, Seen, Sizing, Split, Status, Steering, WaitingFor, Weight, World, Write,
     predict::predict,
-    reach::{Load, need, reach, reach_by_entry, settles_at},
+    reach::{Load, asked_by_entry, need, reach, reach_by_entry, settles_at},
     target::{Aim, Target},
 };
 
@@ -108,7 +109,7 @@ impl Way<'_> {
         for of in &missing {
             self.wait(WaitingFor::Observation { of: of.clone() }, None);
         }
-        !missing.is_empty()
+        !missing.is_empty() && !rule!(UnreadIsZero, false)
     }
 
     fn owner(&self) -> Option<&crate::Owner> {
@@ -117,7 +118,8 @@ impl Way<'_> {
 
     /// A workload that the user took back is not touched.
     fn users_own(&mut self) -> bool {
-        let users = self.owner().is_some_and(|it| it.is == OwnerIs::UsersOwn);
+        let users =
+            self.owner().is_some_and(|it| it.is == OwnerIs::UsersOwn) && !rule!(UsersOwnTouched, false);
         if users {
             self.wait(WaitingFor::UsersOwn, None);
         }
@@ -148,7 +150,9 @@ impl Way<'_> {
                 (None, None)
             }
         };
-        for arm in stable.into_iter().chain(canary) {
+        let turning = matches!(self.status.phase, Phase::Aborting { .. });
+        let stable = stable.filter(|_| !turning || !rule!(NoAbortClaim, false));
+        for arm in stable.into_iter().chain(canary).filter(|_| !rule!(NoClaim, false)) {
             if let Seen::Is(seen) = self.world.arm(arm)
                 && seen.epoch != Some(self.status.epoch)
             {
@@ -176,6 +180,10 @@ impl Way<'_> {
             }
             let replicas = (*wished).min(desired.saturating_add(self.room()));
             if replicas == desired && *wished > desired {
+                // An abort does not wait for room: the canary makes it, once it has no more traffic.
+                if matches!(self.status.phase, Phase::Aborting { .. }) && !rule!(AbortNeedsRoom, false) {
+                    continue;
+                }
                 let arm = arm.clone();
                 self.wait(WaitingFor::Room { arm, limit: self.limit() }, None);
                 continue;
@@ -196,6 +204,9 @@ impl Way<'_> {
 
     fn room(&self) -> u32 {
         let desired = self.world.arms.values().filter_map(Seen::get).map(|it| it.desired);
+        if rule!(NoLimit, false) {
+            return u32::MAX;
+        }
         self.limit().saturating_sub(desired.fold(0, u32::saturating_add))
     }
 
@@ -223,34 +234,38 @@ impl Way<'_> {
     /// One number moves both sides, a batch at a time, the batch before it ready again first.
     fn shift_partition(&mut self) {
         let (Some(stable), total) = (self.target.stable.clone(), self.target.total) else { return };
-        let Seen::Is(seen) = self.world.arm(&stable) else {
+        let others = self.world.arms.iter().filter(|(arm, _)| **arm != stable);
+        let other = self.target.canary.clone().or_else(|| others.map(|(arm, _)| arm.clone()).next());
+        // One object carries both sides; a side without replicas may not be listed.
+        let here = self.world.arm(&stable).get();
+        let object = here.or_else(|| self.world.arm(other.as_ref()?).get());
+        let (Some(fence), desired) = (object.map(|it| it.fence), here.map_or(0, |it| it.desired)) else {
             if let Some(wished) = self.target.sizes.get(&stable) {
                 self.offer(Change::Create(stable.clone(), *wished), Fence::Absent);
             }
             return;
         };
-        let others = self.world.arms.iter().filter(|(arm, _)| **arm != stable);
-        let other = self.target.canary.clone().or_else(|| others.map(|(arm, _)| arm.clone()).next());
         let Some(other) = other else {
-            if seen.desired != total && self.target.sizes.contains_key(&stable) {
-                self.offer(Change::Size([(stable, total)].into()), seen.fence);
+            if desired != total && self.target.sizes.contains_key(&stable) {
+                self.offer(Change::Size([(stable, total)].into()), fence);
             }
             return;
         };
         let there = self.world.arm(&other).get();
-        let (at, wished) = (
-            there.map_or(0, |it| it.desired),
-            self.target.sizes.get(&other).copied().unwrap_or(
-                total.saturating_sub(self.target.sizes.get(&stable).copied().unwrap_or(seen.desired)),
-            ),
-        );
+        let (at, wished) =
+            (
+                there.map_or(0, |it| it.desired),
+                self.target.sizes.get(&other).copied().unwrap_or(
+                    total.saturating_sub(self.target.sizes.get(&stable).copied().unwrap_or(desired)),
+                ),
+            );
         let next = match wished > at {
             true => at.saturating_add(self.batch()).min(wished),
             false => at.saturating_sub(self.batch()).max(wished),
         };
         let sizes = [(stable, total.saturating_sub(next)), (other, next)];
-        if next != at || seen.desired != total.saturating_sub(next) {
-            self.offer(Change::Size(sizes.into()), seen.fence);
+        if next != at || desired != total.saturating_sub(next) {
+            self.offer(Change::Size(sizes.into()), fence);
         }
     }
 
@@ -294,10 +309,13 @@ impl Way<'_> {
                 None => {}
             },
             Aim::Split(split) => {
-                let stamped = seen.is_some_and(|it| it.epoch == Some(self.status.epoch));
+                let stamped = seen.is_some_and(|it| rule!(NoRouteStamp, it.epoch == Some(self.status.epoch)));
                 let next = self.as_far_as_carried(route, seen, split);
                 match seen {
-                    Some(seen) if stamped && seen.asked == next => {
+                    Some(seen)
+                        if (stamped && seen.asked == next)
+                            || rule!(ProgressFromRoute, false) && seen.manager.is_some() =>
+                    {
                         if next != *split {
                             self.wait_for_stable();
                         }
@@ -319,6 +337,7 @@ impl Way<'_> {
     fn await_settling(&mut self, id: &RouteId, route: &RoutePlan, seen: &RouteSeen) {
         match settles_at(route, seen) {
             Some(at) if at <= self.now => {}
+            _ if rule!(TurnsBackEarly, false) && matches!(self.status.phase, Phase::Aborting { .. }) => {}
             until => self.wait(WaitingFor::Settling { route: id.clone() }, until),
         }
     }
@@ -356,11 +375,16 @@ impl Way<'_> {
     /// Whether an abort may send stable more than it is sized for.
     fn may_overload_stable(&self) -> bool {
         let Phase::Aborting { .. } = self.status.phase else { return false };
+        if rule!(AbortWaits, false) {
+            return false;
+        }
         let overdue =
             self.status.since.checked_add(self.plan.deadlines.abort.0).is_ok_and(|end| end <= self.now);
+        let stable = self.target.stable.as_ref().and_then(|it| self.ready_of(it));
+        let stable_is_up = rule!(RatioTakesLast, !matches!(stable, None | Some(Ready::Replicas(0))));
         let canary_is_down =
             self.target.canary.as_ref().is_none_or(|it| self.ready_of(it) == Some(Ready::Replicas(0)));
-        overdue || canary_is_down || self.gone(self.target.canary.as_ref())
+        (overdue && stable_is_up) || canary_is_down || self.gone(self.target.canary.as_ref())
     }
 
     fn gone(&self, arm: Option<&Arm>) -> bool {
@@ -406,7 +430,8 @@ impl Way<'_> {
                 continue;
             }
             let load = reach(self.plan, self.world, self.now, arm);
-            let mut least = need(self.plan, target.total, load).max(*wished);
+            let carries = if rule!(ShrinkBelowNeed, false) { 0 } else { need(self.plan, target.total, load) };
+            let mut least = carries.max(*wished);
             if self.plan.steering == Steering::Ratio {
                 let floor = if self.may_overload_stable() { 0 } else { self.floor() };
                 least = least.max(floor.saturating_sub(self.ready_of_others(arm)));
@@ -480,10 +505,29 @@ impl Way<'_> {
         if reached || !ours {
             return;
         }
-        if self.found.waiting.is_empty() {
+        if let OwnerGoal::HandedTo(revision) = &goal {
+            self.check_heir(&Arm::main(revision.clone()));
+        }
+        if rule!(HandOverEarly, self.found.waiting.is_empty()) {
             self.offer(Change::Own(goal), fence);
         } else {
             self.wait(WaitingFor::Owner { goal }, None);
+        }
+    }
+
+    /// What is handed over carries everything: its new owner sizes it as it finds it.
+    fn check_heir(&mut self, heir: &Arm) {
+        let load = Load { share: Weight::FULL, some: true, by_ready: false };
+        let needed = need(self.plan, self.target.total, load);
+        let enough = rule!(SmallHeir, false)
+            || match self.ready_of(heir) {
+                Some(Ready::Elastic) => true,
+                Some(Ready::Replicas(ready)) => ready >= needed,
+                None => false,
+            };
+        if !enough {
+            let ready = self.count_ready(heir);
+            self.wait(WaitingFor::Replicas { arm: heir.clone(), needed, ready }, None);
         }
     }
 
@@ -561,24 +605,33 @@ impl Way<'_> {
             })
             .collect();
         let mut arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
-        arms.extend(&named);
+        arms.extend(named.iter().filter(|_| !rule!(AbsentArmsIgnored, false)));
         arms.into_iter().find_map(|arm| self.destination(&after, arm).or_else(|| self.source(&after, arm)))
     }
 
     /// Rules 1 and 3.
     fn destination(&self, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
-        let present = reach_by_entry(self.plan, self.world, self.now, arm);
-        let asked = reach_by_entry(self.plan, after, self.now, arm);
-        if !present.iter().zip(&asked).any(|(before, load)| load.raises(*before)) {
+        // Neither may more be asked for, nor may more be possible: what a data plane still follows of somebody
+        // else's split is no reason to ask for the same.
+        let raised =
+            |before: &[Load], after: &[Load]| before.iter().zip(after).any(|(was, is)| is.raises(*was));
+        let possible = |world: &World| reach_by_entry(self.plan, world, self.now, arm);
+        let asked = |world: &World| asked_by_entry(self.plan, world, arm);
+        let more = !rule!(DriftIsNoRaise, false) && raised(&asked(self.world), &asked(after));
+        if !more && !raised(&possible(self.world), &possible(after)) {
             return None;
         }
         let load = reach(self.plan, after, self.now, arm);
         let before = reach(self.plan, self.world, self.now, arm);
         let is_stable = Some(arm) == self.target.stable.as_ref();
-        let claimed = after.arm(arm).get().is_some_and(|it| it.epoch == Some(self.status.epoch));
+        let claimed = after.arm(arm).get().is_some_and(|it| {
+            let turning = matches!(self.status.phase, Phase::Aborting { .. });
+            rule!(NoClaim, it.epoch == Some(self.status.epoch)) || (turning && rule!(NoAbortClaim, false))
+        });
         let at_rest =
             is_stable && matches!(self.status.phase, Phase::Idle | Phase::RolledBack { .. } | Phase::Leaving);
         let astray = self.plan.steering != Steering::Ratio && load.by_ready && !before.by_ready && !is_stable;
+        let astray = astray && !rule!(NoPin, false);
         if astray || !(claimed || at_rest) {
             return Some(self.unsettled().unwrap_or_else(|| self.replicas(arm, load)));
         }
@@ -591,6 +644,7 @@ impl Way<'_> {
             Some(Ready::Replicas(ready)) => ready >= needed,
             None => needed == 0,
         };
+        let enough = rule!(RouteBeforeReady, enough);
         (!enough).then(|| self.replicas(arm, load))
     }
 
@@ -606,11 +660,13 @@ impl Way<'_> {
         if lowered >= before {
             return None;
         }
-        if let Some(unsettled) = self.unsettled() {
+        if let Some(unsettled) = self.unsettled().filter(|_| !rule!(SourceBeforeRoute, false)) {
             return Some(unsettled);
         }
         let load = reach(self.plan, self.world, self.now, arm);
-        if lowered < need(self.plan, self.target.total, load) {
+        let served = self.plan.steering != Steering::Ratio && load.by_ready && lowered == 0;
+        let carried = !served && lowered >= need(self.plan, self.target.total, load);
+        if !(rule!(ShrinkBelowNeed, carried)) {
             return Some(self.replicas(arm, load));
         }
         let ready =
@@ -632,9 +688,9 @@ impl Way<'_> {
             let Seen::Is(seen) = self.world.route(id) else { return None };
             let at_rest =
                 matches!(self.target.routes.get(id), Some(Aim::Rest(split)) if *split == seen.asked);
-            let stamped = at_rest || seen.epoch == Some(self.status.epoch);
+            let stamped = rule!(NoRouteStamp, at_rest || seen.epoch == Some(self.status.epoch));
             let until = settles_at(route, seen).filter(|_| stamped);
-            let settled = until.is_some_and(|at| at <= self.now);
+            let settled = rule!(NoConfirm, until.is_some_and(|at| at <= self.now));
             (!settled).then(|| (WaitingFor::Settling { route: id.clone() }, until))
         })
     }

@@ -5,6 +5,7 @@ mod orders;
 
 use jiff::Timestamp;
 
+use crate::mutant::rule;
 use crate::{
     Cause, Consequence, End, Ended, Hold, Mode, Outcome, Phase, Plan, Purpose, Recent, Refused, Revision,
     Samples, Status, Verdict, Wanted, World,
@@ -51,7 +52,7 @@ impl Status {
     /// Turning back: a change of authority.
     pub(crate) fn abort(&self, cause: Cause, now: Timestamp) -> Self {
         let mut next = self.enter(Phase::Aborting { cause }, now);
-        next.epoch = self.epoch.next();
+        next.epoch = if rule!(AbortKeepsEpoch, false) { self.epoch } else { self.epoch.next() };
         next.hold = None;
         next
     }
@@ -59,8 +60,9 @@ impl Status {
     /// A new attempt with `revision`.
     pub(crate) fn start(&self, revision: &Revision, step: usize, now: Timestamp) -> Self {
         let mut next = self.enter(Phase::Stepping { step }, now);
-        next.epoch = self.epoch.next();
-        next.attempt = self.attempt.saturating_add(1);
+        next.epoch = if rule!(StartKeepsEpoch, false) { self.epoch } else { self.epoch.next() };
+        let again = !rule!(OldEvidence, false) || self.canary.as_ref() != Some(revision);
+        next.attempt = self.attempt.saturating_add(u32::from(again));
         next.canary = Some(revision.clone());
         next.refused.retain(|it| it.revision != *revision);
         next.hold = None;
@@ -74,7 +76,7 @@ impl Status {
     /// The canary is stable from now on.
     pub(crate) fn commit(&self, now: Timestamp) -> Self {
         let mut next = self.enter(Phase::Promoting, now);
-        next.epoch = self.epoch.next();
+        next.epoch = if rule!(CommitKeepsEpoch, false) { self.epoch } else { self.epoch.next() };
         next.hold = None;
         next.stable.clone_from(&self.canary);
         if let Some(revision) = &self.canary {
@@ -135,6 +137,9 @@ fn leaving(look: &Look<'_>) -> Option<Status> {
         return None;
     }
     match look.status.phase {
+        Phase::Stepping { .. } if rule!(LeavesAtOnce, false) => {
+            Some(look.status.enter(Phase::Leaving, look.now))
+        }
         Phase::Stepping { .. } => Some(look.status.abort(Cause::Leaving, look.now)),
         Phase::Adopting | Phase::Idle | Phase::RolledBack { .. } => {
             Some(look.status.enter(Phase::Leaving, look.now))
@@ -189,6 +194,9 @@ fn judge_guards(look: &Look<'_>) -> Option<Status> {
             }
         }
     });
+    if rule!(GuardIgnored, false) {
+        return None;
+    }
     bad.find_map(|(id, verdict)| look.consequence(&id, verdict))
 }
 
@@ -224,6 +232,9 @@ fn wanted(look: &Look<'_>) -> Option<Status> {
     let is_stable = status.stable.as_ref() == Some(revision);
     let is_canary = status.canary.as_ref() == Some(revision);
     match &status.phase {
+        Phase::Stepping { .. } if !is_canary && !is_stable && rule!(Replaces, false) => {
+            Some(status.start(revision, 0, look.now))
+        }
         Phase::Stepping { .. } if !is_canary => {
             Some(status.abort(Cause::Superseded { by: revision.clone() }, look.now))
         }
@@ -248,7 +259,9 @@ fn wanted(look: &Look<'_>) -> Option<Status> {
 impl Look<'_> {
     fn refuse_or_start(&self) -> Option<Status> {
         let (status, revision) = (self.status, &self.wanted.revision);
-        if let Some(refused) = status.refused.iter().find(|it| it.revision == *revision) {
+        if let Some(refused) =
+            status.refused.iter().find(|it| it.revision == *revision && !rule!(RefusedBegins, false))
+        {
             let mut next = status.enter(Phase::RolledBack { cause: refused.cause.clone() }, self.now);
             next.canary = Some(revision.clone());
             return Some(next);
@@ -288,7 +301,7 @@ pub(crate) fn progress_ends(plan: &Plan, status: &Status) -> Option<Timestamp> {
 
 fn progress_deadline(look: &Look<'_>) -> Option<Status> {
     let Phase::Stepping { .. } = look.status.phase else { return None };
-    if progress_ends(look.plan, look.status).is_none_or(|end| look.now < end) {
+    if rule!(NoProgressDeadline, progress_ends(look.plan, look.status).is_none_or(|end| look.now < end)) {
         return None;
     }
     match (look.plan.deadlines.then, &look.status.hold) {

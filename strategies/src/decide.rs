@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::rule;
 use crate::{
     Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Orders, Phase, Plan, Progress, Repair, RouteId,
     Samples, Seen, Status, Waiting, WaitingFor, World, Write,
@@ -61,7 +62,7 @@ pub fn decide(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
     if status.phase == Phase::Left {
         return Decision { next: Next::Rest, run: vec![], waiting: vec![] };
     }
-    if plan.mode == Mode::Off && !wanted.leaving {
+    if plan.mode == Mode::Off && !rule!(OffActs, false) && !wanted.leaving {
         return idle(status, WaitingFor::ModeOff);
     }
     let look = Look { plan, status, orders, world, wanted, now };
@@ -101,6 +102,10 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     }
     let mut waiting: Vec<Waiting> =
         approach.waiting.into_iter().map(|(what, until)| under_way_waiting(look, what, until)).collect();
+    if let (Phase::Stepping { .. }, Some(hold)) = (&status.phase, &status.hold) {
+        // Whatever the machine waits for beside it, a person is told what to say.
+        waiting.push(person(look, open_orders(hold)));
+    }
     let next = match approach.write {
         None => Next::Rest,
         Some(write) => match contest(look, &write) {
@@ -115,7 +120,8 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     if let Next::Save(next) = next {
         return save(look, *next);
     }
-    Decision { next, run: activities(look.plan, status, look.now, Samples::Withheld), waiting }
+    let samples = if rule!(EvidenceUnsettled, false) { Samples::Count } else { Samples::Withheld };
+    Decision { next, run: activities(look.plan, status, look.now, samples), waiting }
 }
 
 /// Every wait for the machine ends at the latest when its deadline passes.
@@ -275,7 +281,7 @@ fn progress(look: &Look<'_>, step: usize) -> Decision {
 
 /// Why no step is taken even if the present one is over.
 fn held_back(look: &Look<'_>) -> Option<Waiting> {
-    match &look.status.hold {
+    match look.status.hold.as_ref().filter(|_| !rule!(HoldIgnored, false)) {
         Some(hold) => Some(person(look, open_orders(hold))),
         None if look.plan.mode == Mode::Paused => {
             Some(Waiting { what: WaitingFor::ModePaused, since: look.status.since, until: None })
@@ -300,7 +306,8 @@ fn forward(look: &Look<'_>, step: usize) -> Status {
     if step >= plan.last_step() {
         return status.commit(look.now);
     }
-    let mut next = status.enter(Phase::Stepping { step: step + 1 }, look.now);
+    let to = if rule!(TwoSteps, false) { plan.last_step() } else { step + 1 };
+    let mut next = status.enter(Phase::Stepping { step: to }, look.now);
     if !plan.goal_at(step).within(&plan.goal_at(step + 1)) {
         // A step back takes something away from the canary: nothing decided before may land after it.
         next.epoch = status.epoch.next();

@@ -15,6 +15,10 @@ mod change;
 mod decide;
 mod duration;
 pub mod invariants;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 mod name;
 mod order;
 mod plan;

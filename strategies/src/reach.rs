@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 
+use crate::mutant::rule;
 use crate::{
     Arm, Dest, Plan, RouteId, RouteKind, RoutePlan, RouteSeen, Seen, Share, Sizing, Split, Steering, Weight,
     World,
@@ -65,11 +66,20 @@ pub fn reach(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Load {
     reach_by_entry(plan, world, now, arm).into_iter().fold(Load::default(), Load::max)
 }
 
-/// The same, entry by entry, in the order of the plan.
+/// What is asked for `arm` entry by entry, in the order of the plan, whatever a data plane may still follow.
+#[must_use]
+pub(crate) fn asked_by_entry(plan: &Plan, world: &World, arm: &Arm) -> Vec<Load> {
+    by_entry(&Look { plan, world, now: None, arm })
+}
+
+/// The same as [`reach`], entry by entry, in the order of the plan.
 #[must_use]
 pub fn reach_by_entry(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Vec<Load> {
-    let look = Look { plan, world, now, arm };
-    match &plan.steering {
+    by_entry(&Look { plan, world, now: Some(now), arm })
+}
+
+fn by_entry(look: &Look<'_>) -> Vec<Load> {
+    match &look.plan.steering {
         Steering::Ratio => vec![look.behind_balancer(true)],
         Steering::Routes(routes) => routes
             .iter()
@@ -89,7 +99,12 @@ pub fn settled(route: &RoutePlan, seen: &RouteSeen, now: Timestamp) -> bool {
 #[must_use]
 pub fn settles_at(route: &RoutePlan, seen: &RouteSeen) -> Option<Timestamp> {
     let acknowledged = seen.acknowledged.as_ref().filter(|it| it.split == seen.asked)?;
-    Some(acknowledged.since.checked_add(route.settle.0).unwrap_or(Timestamp::MAX))
+    Some(acknowledged.since.checked_add(lag(route)).unwrap_or(Timestamp::MAX))
+}
+
+/// How long the data plane may lag behind its acknowledgement.
+fn lag(route: &RoutePlan) -> std::time::Duration {
+    if rule!(NoSettleTime, false) { std::time::Duration::ZERO } else { route.settle.0 }
 }
 
 /// Whether requests come in here.
@@ -106,7 +121,8 @@ const MOST_LEVELS: u8 = 8;
 struct Look<'a> {
     plan: &'a Plan,
     world: &'a World,
-    now: Timestamp,
+    /// `None`: only what is asked counts.
+    now: Option<Timestamp>,
     arm: &'a Arm,
 }
 
@@ -116,7 +132,8 @@ impl Look<'_> {
             return Load::default();
         };
         let asked = self.split(&seen.asked, levels);
-        let settles = self.plan.routes().any(|(it, route)| it == id && settled(route, seen, self.now));
+        let Some(now) = self.now else { return asked };
+        let settles = self.plan.routes().any(|(it, route)| it == id && settled(route, seen, now));
         match &seen.acknowledged {
             Some(acknowledged) if !settles => asked.max(self.split(&acknowledged.split, levels)),
             Some(_) | None => asked,

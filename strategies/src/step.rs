@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::rule;
 use crate::{
     Activity, ActivityId, Cause, Name, Outcome, RequestMatch, Revision, Sticky, Verdict, WaitingFor, Weight,
     Window,
@@ -163,7 +164,15 @@ impl StepSeen<'_> {
     /// The saved verdict of that activity; pending where there is none.
     #[must_use]
     pub fn verdict(&self, id: &ActivityId) -> Verdict {
-        self.verdicts.get(id).map_or(Verdict::Pending, |it| it.verdict)
+        let verdict = self.verdicts.get(id).map_or(Verdict::Pending, |it| it.verdict);
+        let passes = match verdict {
+            Verdict::Pass => true,
+            Verdict::Pending => rule!(MissingPasses, false),
+            Verdict::Fail => rule!(FailPasses, false),
+            Verdict::Inconclusive => rule!(InconclusivePasses, false),
+            Verdict::Error => rule!(ErrorPasses, false),
+        };
+        if passes { Verdict::Pass } else { verdict }
     }
 
     /// The end of a time that began when the goal was first seen to hold; `None` beyond the calendar.
@@ -181,7 +190,7 @@ impl StepSeen<'_> {
     #[must_use]
     pub fn verdict_due(&self, length: std::time::Duration) -> Option<Timestamp> {
         let ends = [Some(length), length.checked_add(LAST_WORD)].into_iter().flatten();
-        ends.filter_map(|it| self.end_of(it)).find(|it| self.now < *it)
+        ends.filter_map(|it| self.end_of(it)).find(|it| rule!(WakesInThePast, self.now < *it))
     }
 }
 

@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::mutant::rule;
 use crate::{
-    Arm, ArmSeen, Dest, Goal, Matched, OwnerGoal, Phase, Plan, Revision, RouteId, RouteKind, RoutePlan,
-    RouteRest, Scaler, Seen, Sizing, Split, StableCapacity, Status, Steering, Wanted, Weight, World,
+    Arm, ArmSeen, Dest, Goal, Matched, OwnerGoal, OwnerIs, Phase, Plan, Revision, RouteId, RouteKind,
+    RoutePlan, RouteRest, Scaler, Seen, Sizing, Split, StableCapacity, Status, Steering, Wanted, Weight,
+    World,
 };
 
 /// What the present phase wants the world to be, whatever it is now. [`approach`](crate::approach) finds the way.
@@ -56,6 +58,7 @@ pub fn target(plan: &Plan, status: &Status, world: &World, wanted: &Wanted) -> O
         Phase::Aborting { .. } => Some(build.aborting()),
         Phase::RolledBack { .. } => {
             let refused = status.canary.clone().map(OwnerGoal::Refused);
+            let refused = if rule!(FreesRefused, false) { Some(OwnerGoal::Free) } else { refused };
             Some(build.home(build.has_owner().then_some(refused).flatten()))
         }
         Phase::Leaving => Some(build.home(build.has_owner().then_some(OwnerGoal::Free))),
@@ -115,6 +118,8 @@ impl Build<'_> {
         let mut target = self.empty();
         if self.has_owner() {
             target.kept = self.world.arms.keys().cloned().chain([first.clone()]).collect();
+            // With nothing stable there is nothing to hold it for.
+            target.owner = Some(OwnerGoal::Free);
         } else {
             match self.plan.sizing {
                 Sizing::PerArm | Sizing::Partition => {
@@ -195,6 +200,12 @@ impl Build<'_> {
             && let Some(stable) = &self.status.stable
         {
             target.owner = Some(OwnerGoal::HandedTo(stable.clone()));
+            let handed = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::HandedTo(stable.clone()));
+            if !handed && matches!(self.plan.sizing, Sizing::PerArm | Sizing::Partition) {
+                // Until then the new stable is ours to size, and the old one its owner's to keep and to retire.
+                target.sizes.insert(Arm::main(stable.clone()), self.wanted.replicas);
+                target.kept.extend(self.world.arms.keys().cloned());
+            }
             // What it owned before is its own to scale down.
             target.kept.extend(self.world.arms.keys().cloned());
         }
@@ -229,7 +240,12 @@ impl Build<'_> {
         let mut target = self.home_sizes();
         target.owner = owner;
         target.canary = self.canary().filter(|_| matches!(self.status.phase, Phase::RolledBack { .. }));
-        let other = |arm: &Arm| Some(arm) != target.stable.as_ref();
+        if self.is_given_back() {
+            // What its owner makes of the workload from here on is none of ours.
+            target.kept.extend(self.world.arms.keys().cloned());
+            target.sizes.clear();
+        }
+        let other = |arm: &Arm| Some(arm) != target.stable.as_ref() && !target.kept.contains(arm);
         let alone = !self.world.arms.iter().any(|(arm, seen)| other(arm) && is_there(seen));
         for (id, route) in self.plan.routes() {
             if self.status.stable.is_none() {
@@ -247,6 +263,14 @@ impl Build<'_> {
             target.routes.insert(id.clone(), aim);
         }
         target
+    }
+
+    /// Whether the workload is, or is about to be, its owner's again because the Rollout is being deleted.
+    fn is_given_back(&self) -> bool {
+        let free = |it: &crate::Owner| {
+            !rule!(OwnersArmsRetired, false) && matches!(it.is, OwnerIs::Free | OwnerIs::Moving)
+        };
+        self.status.phase == Phase::Leaving && self.world.owner.get().is_some_and(free)
     }
 
     fn home_sizes(&self) -> Target {

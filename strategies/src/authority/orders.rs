@@ -1,4 +1,5 @@
 use super::{Look, keep_latest};
+use crate::mutant::rule;
 use crate::{
     Accepted, Action, Cause, Hold, LeaveBehavior, Order, Phase, Status, Verdict,
     status::{Said, Waited},
@@ -8,7 +9,9 @@ use crate::{
 pub(crate) fn take_orders(look: &Look<'_>) -> Option<Status> {
     let aborts_first = |order: &&Order| order.action != Action::Abort;
     let mut orders: Vec<&Order> = look.orders.0.iter().filter(|it| is_about(look, it)).collect();
-    orders.sort_by_key(aborts_first);
+    if !rule!(AbortLast, false) {
+        orders.sort_by_key(aborts_first);
+    }
     orders.into_iter().find_map(|order| {
         let (mut next, overrode) = take(look, order)?;
         next.accepted.push(Accepted {
@@ -37,10 +40,10 @@ fn is_about(look: &Look<'_>, order: &Order) -> bool {
     let status = look.status;
     let step = status.phase.step().and_then(|step| look.plan.steps.get(step)).map(|it| &it.name);
     status.canary.as_ref() == Some(&order.revision)
-        && status.attempt == order.attempt
+        && rule!(LateOrders, status.attempt == order.attempt)
         && order.step.as_ref().is_none_or(|it| Some(it) == step)
         && order.not_after.is_none_or(|end| look.now <= end)
-        && !status.accepted.iter().any(|it| it.id == order.id)
+        && rule!(RepeatedOrders, !status.accepted.iter().any(|it| it.id == order.id))
 }
 
 /// What an order makes of the status, and whether it overrides a gate. `None`: it has nothing to do here.
@@ -58,6 +61,11 @@ fn take(look: &Look<'_>, order: &Order) -> Option<(Status, bool)> {
 fn abort(look: &Look<'_>, order: &Order) -> Option<Status> {
     let cause = Cause::Aborted { by: order.by.clone(), reason: order.reason.clone() };
     match &look.status.phase {
+        Phase::Stepping { .. }
+            if look.status.said == Said::PromotedFully && rule!(AbortAfterPromote, false) =>
+        {
+            None
+        }
         Phase::Stepping { .. } => Some(look.status.abort(cause, look.now)),
         // Already on the way back to make room for another revision; this one is refused as well.
         Phase::Aborting { cause: Cause::Superseded { .. } } => {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{ALL, canary, exposure, has_ready, stable},
-    save::{check_save, goal_holds, is_open},
+    save::{check_save, goal_holds, is_open, within_authority},
     write::{all_settled, check_write},
 };
 use crate::{
@@ -45,8 +45,14 @@ pub fn is_good(plan: &Plan, status: &Status, world: &World, decision: &Decision,
     if decision.next != Next::Rest {
         return false;
     }
+    let taken = |it: &Waiting| matches!(it.what, WaitingFor::ModeOff | WaitingFor::UsersOwn);
+    let paused = |it: &Waiting| matches!(it.what, WaitingFor::ModePaused);
+    if decision.waiting.iter().any(taken) {
+        return true;
+    }
     match &status.phase {
         Phase::Left => true,
+        Phase::Idle | Phase::RolledBack { .. } if decision.waiting.iter().any(paused) => true,
         Phase::Idle => status.stable.as_ref() == Some(&wanted.revision) && alone(plan, status, world, now),
         Phase::RolledBack { .. } => {
             status.canary.as_ref() == Some(&wanted.revision)
@@ -55,7 +61,7 @@ pub fn is_good(plan: &Plan, status: &Status, world: &World, decision: &Decision,
         }
         Phase::Stepping { .. } => {
             decision.waiting.iter().any(|it| for_a_person(&it.what))
-                && goal_holds(plan, status, world, now).is_ok()
+                && within_authority(plan, status, world, now)
         }
         Phase::Adopting | Phase::Promoting | Phase::Aborting { .. } | Phase::Leaving => false,
     }
@@ -67,10 +73,9 @@ fn alone(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
     let others = world.arms.iter().any(|(arm, seen)| *arm != home && !matches!(seen, Seen::Absent));
     let sized = matches!(plan.sizing, Sizing::PerArm | Sizing::Partition);
     let whole = world.arm(&home).get().is_some_and(|it| !sized || it.desired == wanted.replicas);
-    let served = has_ready(world, &home, if sized { u64::from(wanted.replicas) } else { 1 });
     let met = exposure(plan, world, &home, now);
     let all = plan.steering == Steering::Ratio || met.share >= ALL || met.balanced;
-    (!others || !sized) && whole && served && all && all_settled(plan, world, now)
+    (!others || !sized) && whole && all && all_settled(plan, world, now)
 }
 
 /// Whether only a person can end this wait, and is told how.
@@ -218,7 +223,9 @@ impl Judge<'_> {
                 .filter(|_| self.plan.steering != Steering::Ratio)
                 .map(|it| exposure(self.plan, self.world, &it, self.now));
             let data_plane = !all_settled(self.plan, self.world, self.now);
-            let owner = waiting.iter().any(|it| matches!(it.what, WaitingFor::Owner { .. }));
+            let owner = waiting
+                .iter()
+                .any(|it| matches!(it.what, WaitingFor::Owner { .. } | WaitingFor::Contested { .. }));
             let stays = routed.is_some_and(|it| it.any());
             found.require(!(over && alive && stays) || data_plane || owner || blind, "L2", || {
                 format!(

@@ -7,8 +7,8 @@ use super::{
     exposure::{Of, authorised, canary, exposure, exposure_of, loose, stable},
 };
 use crate::{
-    Action, ActivityId, Cause, Consequence, Hold, Leave, Mode, Order, Orders, Phase, Plan, Role, Said, Seen,
-    Status, Steering, Verdict, Window, World,
+    Action, ActivityId, Cause, Consequence, Hold, Leave, Mode, Order, Orders, OwnerIs, Phase, Plan, Role,
+    Said, Seen, Status, Steering, Verdict, Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -75,6 +75,16 @@ pub(super) fn goal_holds(plan: &Plan, status: &Status, world: &World, now: Times
         true => Ok(()),
         false => Err(format!("{arm} gets {met:?}, the step wants {goal:?}")),
     }
+}
+
+/// Whether the canary has nothing that the present step does not authorise, and every data plane follows.
+pub(super) fn within_authority(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
+    let Some(arm) = canary(status).filter(|_| plan.steering != Steering::Ratio) else { return true };
+    let goal = authorised(plan, status);
+    let met = exposure(plan, world, &arm, now);
+    let matched = met.matches.iter().all(|it| goal.matches.contains_key(it));
+    let weighted = met.share <= u64::from(goal.weight.ppm()) && met.copies <= u64::from(goal.mirror.ppm());
+    weighted && matched && !met.balanced
 }
 
 struct Judge<'a> {
@@ -410,7 +420,9 @@ impl Judge<'_> {
             self.world.arms.iter().filter(|(arm, seen)| {
                 **arm != home && arm.role == Role::Main && !matches!(seen, Seen::Absent)
             });
-        for (arm, _) in others.filter(|_| self.plan.steering != Steering::Ratio) {
+        // Past the deletion the owner rolls its own template out.
+        let given_back = self.leaving() && self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Free);
+        for (arm, _) in others.filter(|_| self.plan.steering != Steering::Ratio && !given_back) {
             let met = exposure(self.plan, self.world, arm, self.now);
             found.require(!met.any(), "S22", || format!("it is over, and {arm} may still get {met:?}"));
         }

@@ -402,7 +402,7 @@ impl Judge<'_> {
                 let behind = self.world.owner.get().is_some_and(|it| it.behind == Behind::Template);
                 let wanted = self.world.wanted.get().map(|it| &it.revision);
                 let same = self.status.stable.is_none() || wanted == self.status.stable.as_ref();
-                found.require(leaving || (same && !behind), "S4", || {
+                found.require(leaving || self.status.stable.is_none() || (same && !behind), "S4", || {
                     format!("the owner would roll out {wanted:?} by itself")
                 });
             }

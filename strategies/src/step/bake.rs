@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LeaveBehavior, Progress, StepSeen};
+use crate::mutant::rule;
 use crate::{HumanDuration, WaitingFor};
 
 /// Holds with all traffic on the canary while stable keeps its replicas, so that an abort is instant.
@@ -16,7 +17,7 @@ pub struct Bake {
 impl LeaveBehavior for Bake {
     fn progress(&self, seen: &StepSeen<'_>) -> Progress {
         match seen.end_of(self.length.0) {
-            Some(end) if seen.now < end => Progress::Waiting(WaitingFor::Bake, Some(end)),
+            Some(end) if seen.now < end && !rule!(NoBake, false) => Progress::Waiting(WaitingFor::Bake, Some(end)),
             Some(_) | None => Progress::Done,
         }
     }

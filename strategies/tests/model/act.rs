@@ -49,7 +49,7 @@ pub enum Act {
     Loss(u8),
     /// Somebody else changes a route: everything to the canary, to stable, or to whatever is ready.
     Drift(u8, u8),
-    /// From now on a controller sees one object as it is now.
+    /// From now on a controller sees one object as it is now, or not at all.
     Stale(u8),
     /// The machine loses power.
     Crash,
@@ -60,7 +60,19 @@ pub enum Act {
 pub const VERDICTS: [Verdict; 4] = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive, Verdict::Error];
 /// Names of the activities in the plans of the model.
 pub const ACTIVITIES: [&str; 3] = ["pods", "evidence", "analyze"];
-const OBJECTS: [&str; 7] = ["status", "wanted", "owner", "arm-a", "arm-b", "web", "route-0"];
+const OBJECTS: [&str; 11] = [
+    "status",
+    "wanted",
+    "owner",
+    "arm-a",
+    "arm-b",
+    "web",
+    "no-wanted",
+    "no-workload",
+    "no-owner",
+    "no-arm-a",
+    "no-route",
+];
 
 impl Act {
     /// Whether it belongs to a world that recovers, without people and without new faults.

@@ -28,6 +28,8 @@ const LONG_AGO: Timestamp = Timestamp::UNIX_EPOCH;
 /// A configuration and the values that its states refer to.
 pub struct Model {
     pub config: Config,
+    /// The defect that is switched on.
+    pub mutant: Option<strategies::mutant::Mutant>,
     pub plans: [Plan; 3],
     pub route_ids: Vec<RouteId>,
     pub bodies: Table<Status>,
@@ -87,6 +89,7 @@ impl Model {
         let route_ids = config.plan.routes().map(|(id, _)| id.clone()).collect();
         Self {
             config,
+            mutant: None,
             plans,
             route_ids,
             bodies: Table::new(),
@@ -115,7 +118,9 @@ impl Model {
             Lag::Route(at, route) => seen.routes[usize::from(at)] = route,
             Lag::Owner(owner) => seen.owner = owner,
             Lag::Wanted(wanted) => seen.wanted = wanted,
+            Lag::Unread(_) => return seen,
         }
+        seen.lag = Lag::None;
         seen
     }
 
@@ -131,7 +136,7 @@ impl Model {
 
     /// The world as users meet it: every route asks for what its data plane does.
     pub fn serving(&self, st: &St) -> World {
-        let mut serving = *st;
+        let mut serving = St { lag: Lag::None, ..*st };
         for route in &mut serving.routes {
             if route.actual == NOTHING {
                 *route = RouteSt::default();
@@ -162,13 +167,25 @@ impl Model {
             leaving: st.leaving,
         };
         let routes = self.route_ids.iter().zip(&st.routes);
-        World {
+        let mut world = World {
             wanted: Seen::Is(wanted),
             arms: arms.map(|at| (arm(at), Seen::Is(seen(at)))).collect(),
             routes: routes.map(|(id, it)| (id.clone(), self.route(st, it))).collect(),
             owner: self.owner(st),
             ran: (*self.ran.get(u32::from(st.ran))).clone(),
+        };
+        match st.lag {
+            Lag::Unread(0) => world.wanted = Seen::Unread,
+            Lag::Unread(1) => world.wanted = Seen::Absent,
+            Lag::Unread(2) => world.owner = Seen::Unread,
+            Lag::Unread(3) => drop(world.arms.insert(arm(0), Seen::Unread)),
+            Lag::Unread(_) => {
+                let id = self.route_ids.first().cloned();
+                world.routes.extend(id.map(|id| (id, Seen::Unread)));
+            }
+            Lag::None | Lag::Ro(_) | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) => {}
         }
+        world
     }
 
     pub fn split(&self, st: &St, id: u8) -> Option<Split> {

@@ -15,13 +15,7 @@ pub mod config;
 pub mod coverage;
 pub mod eval;
 pub mod intern;
+pub mod mutants;
 pub mod search;
 pub mod state;
 pub mod world;
-
-use bridge::Model;
-
-/// Runs with the defect of the model switched on, if it has one.
-pub fn with_mutant_of<T>(_model: &Model, run: impl FnOnce() -> T) -> T {
-    run()
-}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strategies::{
     Activity, ActivityId, Next, Phase, Samples, Seen, Steering, WaitingFor, decide,
     invariants::{self, Violation},
+    mutant,
 };
 
 use super::{
@@ -52,7 +53,6 @@ impl Model {
     pub fn eval(&self, seen: &St, memo: &mut Memo) -> Arc<Eval> {
         let viewed = St {
             flights: [Flight::None; 2],
-            lag: Lag::None,
             budget: super::state::Budget::default(),
             ghost: super::state::Ghost::default(),
             durable: None,
@@ -73,7 +73,7 @@ impl Model {
     fn judge(&self, seen: &St, coverage: &mut Coverage) -> Eval {
         let view = self.expand(seen);
         let View { plan, status, orders, world, now } = &view;
-        let decision = decide(plan, status, orders, world, *now);
+        let decision = mutant::with(self.mutant, || decide(plan, status, orders, world, *now));
         let violations = invariants::check_decision(plan, status, orders, world, &decision, *now);
         coverage.decision(status, &decision);
         let wake = decision.wake().and_then(|at| std::time::Duration::try_from(at.duration_since(*now)).ok());
@@ -83,6 +83,7 @@ impl Model {
             wake: wake.map(|it| super::bridge::ticks(it).max(1)),
             run: decision.run.iter().filter(new).filter_map(running).collect(),
             good: invariants::is_good(plan, status, world, &decision, *now)
+                || (self.config.broken & 1 != 0 && stable_is_gone(&decision))
                 || (self.config.deaf != 0 && is_home_but_deaf(&view, &decision)),
             violations,
         }
@@ -91,7 +92,8 @@ impl Model {
     /// The decision on a state in words.
     pub fn describe(&self, seen: &St) -> String {
         let view = self.expand(seen);
-        let decision = decide(view.plan, &view.status, &view.orders, &view.world, view.now);
+        let decide = || decide(view.plan, &view.status, &view.orders, &view.world, view.now);
+        let decision = mutant::with(self.mutant, decide);
         match decision.next {
             Next::Rest => format!(
                 "rest, waiting for {:?}",
@@ -137,7 +139,10 @@ impl Model {
     fn check_users(&self, st: &St) -> Vec<Violation> {
         let status = self.bodies.get(st.ro.body);
         let adopting = status.stable.is_none();
-        let taken = st.owner.is == super::state::OwnerSt::UsersOwn || matches!(status.phase, Phase::Left);
+        // From here on the workload is its owner's: a native update.
+        let leaves = self.config.owner && matches!(status.phase, Phase::Leaving | Phase::Left);
+        let natively = leaves && status.stable.as_ref().map(number_of) != Some(st.owner.runs);
+        let taken = st.owner.is == super::state::OwnerSt::UsersOwn || natively;
         if st.ghost.drifted || adopting || taken {
             return vec![];
         }
@@ -229,6 +234,11 @@ fn is_home_but_deaf(view: &View<'_>, decision: &strategies::Decision) -> bool {
     };
     let settling = decision.waiting.iter().any(|it| matches!(it.what, WaitingFor::Settling { .. }));
     home && settling && decision.next == Next::Rest && !matches!(view.status.phase, Phase::Stepping { .. })
+}
+
+/// Traffic stays where something answers: rule 6.
+fn stable_is_gone(decision: &strategies::Decision) -> bool {
+    decision.waiting.iter().any(|it| matches!(it.what, WaitingFor::StableIsDown { .. }))
 }
 
 fn running(activity: &Activity) -> Option<Running> {

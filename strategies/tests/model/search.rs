@@ -186,10 +186,8 @@ fn level(
     }
     let parts: Vec<Found> = std::thread::scope(|scope| {
         let work = &work;
-        let handles: Vec<_> = memos
-            .iter()
-            .map(|memo| scope.spawn(move || super::with_mutant_of(model, || work(&mut memo.lock().unwrap()))))
-            .collect();
+        let handles: Vec<_> =
+            memos.iter().map(|memo| scope.spawn(move || work(&mut memo.lock().unwrap()))).collect();
         handles.into_iter().map(|it| it.join().unwrap()).collect()
     });
     let mut all = Found::default();
@@ -216,7 +214,8 @@ fn expand(
 ) {
     let st = St::unpack(words);
     let seen = model.eval(&model.seen(&st), memo);
-    let truth = if st.lag == Lag::None { seen.clone() } else { model.eval(&st, memo) };
+    let truth =
+        if st.lag == Lag::None { seen.clone() } else { model.eval(&St { lag: Lag::None, ..st }, memo) };
     let broken = model.check_state(&st, memo).into_iter().chain(seen.violations.iter().cloned()).next();
     if let Some(violation) = broken {
         found.failures.push((slot, None, violation));
@@ -256,7 +255,8 @@ fn retrace(model: &Model, way: &[u64]) -> Vec<Act> {
     let mut st = model.init();
     let mut trace = vec![];
     for key in &way[1..] {
-        let (seen, truth) = (model.eval(&model.seen(&st), &mut memo), model.eval(&st, &mut memo));
+        let (seen, truth) =
+            (model.eval(&model.seen(&st), &mut memo), model.eval(&St { lag: Lag::None, ..st }, &mut memo));
         let mut acts = vec![];
         model.acts(&st, &truth, &mut acts);
         let (act, next) = acts
@@ -314,7 +314,8 @@ pub fn narrate(model: &Model, trace: &[Act]) -> Vec<String> {
     let mut st = model.init();
     let mut lines = vec![];
     for act in trace {
-        let (seen, truth) = (model.eval(&model.seen(&st), &mut memo), model.eval(&st, &mut memo));
+        let (seen, truth) =
+            (model.eval(&model.seen(&st), &mut memo), model.eval(&St { lag: Lag::None, ..st }, &mut memo));
         let decides = matches!(act, Act::Step | Act::Prepare(_));
         let says = if decides { format!(": {}", model.describe(&model.seen(&st))) } else { String::new() };
         lines.push(format!("{act}{says}"));

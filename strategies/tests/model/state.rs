@@ -121,6 +121,8 @@ pub enum Lag {
     Route(u8, RouteSt),
     Owner(OwnerObj),
     Wanted(u8),
+    /// It cannot be read at all: what is wanted, the workload being gone, the owner, an arm, a route.
+    Unread(u8),
 }
 
 /// What may still go wrong or be asked for.
@@ -326,6 +328,7 @@ impl Bits {
             Lag::Route(..) => 3,
             Lag::Owner(_) => 4,
             Lag::Wanted(_) => 5,
+            Lag::Unread(_) => 6,
         };
         self.byte(&mut kind, 3);
         *lag = match (kind, *lag) {
@@ -357,6 +360,11 @@ impl Bits {
                 let mut wanted = if let Lag::Wanted(wanted) = old { wanted } else { 0 };
                 self.byte(&mut wanted, 2);
                 Lag::Wanted(wanted)
+            }
+            (6, old) => {
+                let mut what = if let Lag::Unread(what) = old { what } else { 0 };
+                self.byte(&mut what, 3);
+                Lag::Unread(what)
             }
             _ => Lag::None,
         };
@@ -418,7 +426,9 @@ impl St {
         });
         let lag = match &mut self.lag {
             Lag::Ro(ro) => Some(ro),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) => None,
+            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {
+                None
+            }
         };
         std::iter::once(&mut self.ro).chain(&mut self.durable).chain(flights).chain(lag)
     }
@@ -481,7 +491,9 @@ impl St {
             Lag::Ro(it) => Some(&mut it.epoch),
             Lag::Arm(_, it) if it.exists => Some(&mut it.epoch),
             Lag::Route(_, it) if it.exists => Some(&mut it.epoch),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) => None,
+            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {
+                None
+            }
         };
         let durable = durable.as_mut().map(|it| &mut it.epoch);
         let all = std::iter::once(&mut ro.epoch).chain(durable).chain(arms).chain(routes);
@@ -535,7 +547,7 @@ impl St {
             Lag::Arm(at, it) if object == Object::Arm(*at) => all.push(&mut it.version),
             Lag::Route(at, it) if object == Object::Route(*at) && it.exists => all.push(&mut it.version),
             Lag::Owner(it) if object == Object::Owner => all.push(&mut it.version),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) => {}
+            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {}
         }
         all
     }

@@ -180,7 +180,8 @@ impl Model {
             }
         }
         if budget.lags > 0 && st.lag == Lag::None {
-            out.extend((0..6).filter(|it| *it != 2 || self.config.owner).map(Act::Stale));
+            let owner = self.config.owner;
+            out.extend((0..11).filter(|it| owner || !matches!(it, 2 | 8)).map(Act::Stale));
         }
         if budget.crashes > 0 && st.durable.is_some() {
             out.push(Act::Crash);
@@ -296,6 +297,7 @@ impl Model {
             2 => Lag::Owner(st.owner),
             3 | 4 => Lag::Arm(what - 3, st.arms[usize::from(what - 3)]),
             5 => Lag::Route(u8::try_from(route).ok()?, st.routes[route]),
+            6..11 => Lag::Unread(what - 6),
             _ => return None,
         })
     }
@@ -452,7 +454,8 @@ impl Model {
 
     /// Free with another template: its own rolling update. It keeps enough ready by itself.
     fn owner_freed(&self, next: &mut St) -> OwnerSt {
-        let leaves = matches!(self.bodies.get(next.ro.body).phase, Phase::Leaving | Phase::Left);
+        let status = self.bodies.get(next.ro.body);
+        let leaves = matches!(status.phase, Phase::Leaving | Phase::Left) || status.stable.is_none();
         if next.owner.runs != next.wanted && !leaves {
             return OwnerSt::Held;
         }

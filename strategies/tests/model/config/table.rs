@@ -110,7 +110,7 @@ fn people() -> Vec<Config> {
             ..base("deletion", plan(canary(), proxy(1)))
         },
         Config {
-            budget: Budget { pushes: 1, takes: 2, leaves: 1, ..Budget::default() },
+            budget: Budget { pushes: 1, takes: 2, ..Budget::default() },
             flights: false,
             owner: true,
             ..base("taken-back", plan(vec![step("full", 100, until())], two_levels(0)))

@@ -1,0 +1,133 @@
+//! Prints how long one decision takes in the middle of a typical rollout: `cargo bench -p strategies --bench decide`.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a command that measures")]
+
+use std::{collections::BTreeMap, hint::black_box, time::Instant};
+
+use jiff::Timestamp;
+use strategies::{
+    Acknowledged, Arm, ArmSeen, Capacity, Deadlines, Decision, Dest, Fence, Guard, HumanDuration, Leave,
+    Mode, Next, OnVerdict, Orders, Outcome, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen,
+    Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict, Wanted, Weight, World, decide,
+    step::{Bake, Until},
+};
+
+const ROUNDS: u32 = 200_000;
+
+fn plan() -> Plan {
+    let until = || {
+        Leave::Until(Until {
+            analyses: vec!["golden".into()],
+            min: HumanDuration::from_mins(1),
+            max: HumanDuration::from_mins(30),
+        })
+    };
+    let step = |percent: u32, leave| Step {
+        name: format!("{percent}").into(),
+        weight: Some(Weight::from_percent(percent)),
+        matches: vec![],
+        mirror: None,
+        sticky: None,
+        scale: None,
+        leave,
+    };
+    let web = RoutePlan {
+        kind: RouteKind::Weighted { stable: None, canary: None },
+        settle: HumanDuration::default(),
+        finest: Weight::from_ppm(1),
+        rest: RouteRest::OnStable,
+    };
+    Plan {
+        mode: Mode::Active,
+        steps: vec![
+            step(5, until()),
+            step(10, until()),
+            step(25, until()),
+            step(50, until()),
+            step(100, Leave::Bake(Bake { length: HumanDuration::from_mins(5) })),
+        ],
+        guards: vec![Guard { name: "pods".into(), from: "5".into() }],
+        on_verdict: OnVerdict::default(),
+        capacity: Capacity {
+            stable: StableCapacity::Keep,
+            surge: Weight::FULL,
+            max_unavailable: Weight::ZERO,
+            keep_canary: HumanDuration::from_secs(30),
+        },
+        deadlines: Deadlines::default(),
+        rollback_window: None,
+        sizing: Sizing::PerArm,
+        steering: Steering::Routes([("web".into(), web)].into()),
+    }
+}
+
+struct Bench {
+    plan: Plan,
+    status: Status,
+    world: World,
+    now: Timestamp,
+}
+
+impl Bench {
+    /// A canary of ten replicas at a quarter of the traffic, waiting for evidence.
+    fn new() -> Self {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let mut status = Status::new(now);
+        (status.stable, status.canary) = (Some("v1".into()), Some("v2".into()));
+        (status.attempt, status.phase, status.held) = (1, Phase::Stepping { step: 2 }, Some(now));
+        let [stable, canary] = ["v1", "v2"].map(|it| Arm::main(it.into()));
+        let arm = |replicas| {
+            let ready = Some(Ready::Replicas(replicas));
+            Seen::Is(ArmSeen { desired: replicas, ready, epoch: Some(status.epoch), fence: Fence::At(7) })
+        };
+        let weight = Weight::from_percent(25);
+        let asked = Split::fixed(BTreeMap::from([
+            (Dest::Arm(stable.clone()), weight.complement()),
+            (Dest::Arm(canary.clone()), weight),
+        ]));
+        let route = RouteSeen {
+            acknowledged: Some(Acknowledged { split: asked.clone(), since: now }),
+            asked,
+            epoch: Some(status.epoch),
+            manager: None,
+            fence: Fence::At(9),
+        };
+        let wanted = Wanted { revision: "v2".into(), replicas: 10, scaler: None, leaving: false };
+        let world = World {
+            wanted: Seen::Is(wanted),
+            arms: [(stable, arm(10)), (canary, arm(3))].into(),
+            routes: [("web".into(), Seen::Is(route))].into(),
+            owner: Seen::Absent,
+            ran: BTreeMap::new(),
+        };
+        Self { plan: plan(), status, world, now }
+    }
+
+    fn decide(&self) -> Decision {
+        decide(&self.plan, &self.status, &Orders::default(), &self.world, self.now)
+    }
+
+    fn print(&self, what: &str, expected: impl Fn(&Next) -> bool) {
+        assert!(expected(&self.decide().next), "{what}: {:?}", self.decide().next);
+        let began = Instant::now();
+        for _ in 0..ROUNDS {
+            let _: Decision = black_box(black_box(self).decide());
+        }
+        println!("{what:<36} {:>6.2} µs", began.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS));
+    }
+}
+
+fn main() {
+    let waits = Bench::new();
+    waits.print("waits for evidence", |it| *it == Next::Rest);
+
+    let mut passed = Bench::new();
+    let id = passed.decide().run[1].id().clone();
+    passed.world.ran.insert(id, Outcome { verdict: Verdict::Pass, because: None });
+    passed.print("records a verdict", |it| matches!(it, Next::Save(_)));
+
+    let mut routes = Bench::new();
+    (routes.status.phase, routes.status.held) = (Phase::Stepping { step: 1 }, None);
+    routes.status.waited.since = Some(routes.now);
+    routes.print("moves traffic", |it| matches!(it, Next::Write(_)));
+}

@@ -1,0 +1,157 @@
+//! Defects that tests can switch on, one at a time, to see that the properties notice them.
+//!
+//! A rule that has a mutant is written `rule!(Name, condition)` where it is evaluated. Without the feature `mutants`
+//! that is the condition and nothing else.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $Name:ident,)*) => {
+        /// One defect of one rule.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[allow(missing_docs, reason = "the sentence stands beside the name")]
+        pub enum Mutant { $($(#[$doc])* $Name,)* }
+
+        #[cfg(feature = "mutants")]
+        impl Mutant {
+            /// Every defect.
+            pub const ALL: &[Self] = &[$(Self::$Name,)*];
+        }
+    };
+}
+
+mutants! {
+    /// Replicas go before the router has confirmed.
+    NoConfirm,
+    /// What a router acknowledges counts as done at once.
+    NoSettleTime,
+    /// Routes need not carry the present epoch.
+    NoRouteStamp,
+    /// Arms are used without a claim.
+    NoClaim,
+    /// An abort routes to stable without claiming it.
+    NoAbortClaim,
+    /// Traffic goes to what is not ready.
+    RouteBeforeReady,
+    /// Sources are lowered before routes are stamped and settled.
+    SourceBeforeRoute,
+    /// Replicas are lowered below what may still come.
+    ShrinkBelowNeed,
+    /// An abort waits for all of stable.
+    AbortWaits,
+    /// What cannot be read is taken for nothing.
+    UnreadIsZero,
+    /// Replicas without a limit.
+    NoLimit,
+    /// The workload is handed over before the traffic has followed.
+    HandOverEarly,
+    /// Arms that do not exist are not looked at.
+    AbsentArmsIgnored,
+    /// An abort waits for room that only its end makes.
+    AbortNeedsRoom,
+    /// A ratio takes the last ready replica away.
+    RatioTakesLast,
+    /// What somebody else routed is no raise when it is asked for again.
+    DriftIsNoRaise,
+    /// The new stable is handed over while it is too small.
+    SmallHeir,
+    /// What its owner rolls out at deletion is cleaned up.
+    OwnersArmsRetired,
+    /// An unpinned Service may meet the canary.
+    NoPin,
+    /// What the user took back is written.
+    UsersOwnTouched,
+    /// Inconclusive counts as a pass.
+    InconclusivePasses,
+    /// An error counts as a pass.
+    ErrorPasses,
+    /// No verdict counts as a pass.
+    MissingPasses,
+    /// A failed gate counts as a pass.
+    FailPasses,
+    /// Evidence of the attempt before counts.
+    OldEvidence,
+    /// Evidence counts before the split has settled.
+    EvidenceUnsettled,
+    /// A guard that failed is overlooked.
+    GuardIgnored,
+    /// An abort is ignored once full promotion was ordered.
+    AbortAfterPromote,
+    /// An abort waits until other orders are done.
+    AbortLast,
+    /// Orders about an earlier attempt count.
+    LateOrders,
+    /// One order counts twice.
+    RepeatedOrders,
+    /// A refused revision begins again by itself.
+    RefusedBegins,
+    /// An abort keeps the epoch.
+    AbortKeepsEpoch,
+    /// A start keeps the epoch.
+    StartKeepsEpoch,
+    /// A commit keeps the epoch.
+    CommitKeepsEpoch,
+    /// Two steps at once.
+    TwoSteps,
+    /// Progress is read off the live route.
+    ProgressFromRoute,
+    /// The progress deadline never passes.
+    NoProgressDeadline,
+    /// Another revision takes the canary's place in mid-step.
+    Replaces,
+    /// Steps are taken while held.
+    HoldIgnored,
+    /// The engine acts with mode off.
+    OffActs,
+    /// Deletion does not turn back first.
+    LeavesAtOnce,
+    /// An abort ends before its routes have settled.
+    TurnsBackEarly,
+    /// A wake-up in the past.
+    WakesInThePast,
+    /// A refused revision's template is given free.
+    FreesRefused,
+    /// A bake ends at once.
+    NoBake,
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static ON: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Runs with this defect switched on in this thread.
+    pub fn with<T>(mutant: Option<Mutant>, run: impl FnOnce() -> T) -> T {
+        let before = ON.replace(mutant);
+        let result = run();
+        ON.set(before);
+        result
+    }
+
+    pub(crate) fn is_on(mutant: Mutant) -> bool {
+        ON.get() == Some(mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::with;
+
+#[cfg(feature = "mutants")]
+pub(crate) use switch::is_on;
+
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is_on(_: Mutant) -> bool {
+    false
+}
+
+/// The condition of a rule, which always holds while its mutant is on.
+macro_rules! rule {
+    ($Mutant:ident, $holds:expr) => {
+        crate::mutant::is_on(crate::mutant::Mutant::$Mutant) || $holds
+    };
+}
+
+pub(crate) use rule;
