@@ -42,6 +42,7 @@ mod history;
 mod internal;
 pub mod lint;
 mod pause;
+mod plan;
 mod promote;
 mod restart;
 mod resume;
@@ -116,6 +117,8 @@ commands! {
     Apply(apply::Args),
     /// Stop a service and forget it
     Delete(delete::Args),
+    /// Show the steps a document stands for
+    Plan(plan::Args),
     /// Check documents and show every mistake with its place
     Lint(lint::LintArgs),
     /// Print the JSON Schema of documents, for editors

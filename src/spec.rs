@@ -7,6 +7,7 @@ mod analysis_run;
 mod check;
 pub mod compile;
 pub mod diagnostic;
+pub mod forecast;
 pub mod golden;
 mod hint;
 pub mod kind;

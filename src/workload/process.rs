@@ -19,11 +19,11 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Where `files` and a program with a `/` are looked for, relative to the manifest. Default: its directory.
-    /// Processes themselves run in their revision's own directory.
+    /// Processes run there too, unless there are `files`: then they run among their copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
-    /// Files and directories that belong to a version, relative to `workingDir`, `*` and `**` allowed. They are
-    /// copied, and a change in any of them is a new version.
+    /// Files and whole directories that belong to a version, relative to `workingDir`. They are copied, and a change
+    /// in any of them is a new version.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
     /// When a process counts as ready. Default: as soon as it accepts connections on its port.

@@ -103,6 +103,10 @@ fn process(process: &Process, check: &mut Check<'_>) {
             let way = way(&[Key::Field("files"), Key::Index(index)]);
             let help = "name it relative to `workingDir`, without `..`";
             check.error(Code::BadValue, &way, format!("`{file}` is not below `workingDir`"), help);
+        } else if file.contains('*') {
+            let way = way(&[Key::Field("files"), Key::Index(index)]);
+            let help = "name the files, or the directory they are in";
+            check.error(Code::BadValue, &way, format!("`{file}` is no file: patterns are not supported"), help);
         }
     }
 }

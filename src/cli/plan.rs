@@ -1,0 +1,266 @@
+//! `serinus plan`: the steps a document stands for, how long they take, and what they can see.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use analysis::written::{Fraction, Ratio};
+use clap::ValueEnum;
+use strategies::Weight;
+
+use super::lint;
+use crate::spec::{
+    self, Report, Severity,
+    compile::compile,
+    forecast::{Expected, Forecast, StepForecast, forecast, number, rounded},
+};
+
+/// Shows the steps a document stands for, how long they take, and what they can and cannot see.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The document; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Which Rollout, where the file holds several
+    #[arg(long, value_name = "NAME")]
+    pub rollout: Option<String>,
+
+    /// Requests that users send, such as 500/s or 30/m
+    #[arg(long, value_name = "RATE", requires = "error_rate")]
+    pub traffic: Option<Rate>,
+
+    /// Share of them that fails on stable, such as 0.1%
+    #[arg(long, value_name = "SHARE", requires = "traffic", value_parser = str::parse::<Fraction>)]
+    pub error_rate: Option<Fraction>,
+
+    /// How many times as many errors would matter to you
+    #[arg(long, value_name = "FACTOR", default_value = "2x", value_parser = matters)]
+    pub matters: Ratio,
+
+    /// How to show it
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
+    #[arg(help = "How to show it: text, json or yaml")]
+    pub output: Form,
+}
+
+/// How to show a plan.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// Requests per time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Requests per second, above 0 and finite.
+    pub per_second: f64,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || format!("`{text}` is no rate: write a number and /s, /m or /h, such as 500/s");
+        let (number, unit) = text.split_once('/').ok_or_else(invalid)?;
+        let seconds = match unit {
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            _ => return Err(invalid()),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| invalid())?;
+        let per_second = number / seconds;
+        if 0.0 < per_second && per_second <= 1e9 { Ok(Self { per_second }) } else { Err(invalid()) }
+    }
+}
+
+fn matters(text: &str) -> Result<Ratio, String> {
+    let factor: Ratio = text.parse()?;
+    if 1.0 < factor.times() { Ok(factor) } else { Err(format!("`{text}` is not worse: write more than 1x")) }
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        run(&self, &mut io::stdout().lock(), color::on_stdout())
+            .map_err(|source| Failure::System { act: "write to standard output", source })
+    }
+}
+
+/// Reads the document and writes its plan to `out`; `styled`: with colours.
+///
+/// Exit code: 0 shown, 2 the document cannot be read or has mistakes, which are shown instead.
+///
+/// # Errors
+///
+/// `out` cannot be written to.
+pub fn run(args: &Args, out: &mut dyn Write, styled: bool) -> io::Result<Exit> {
+    let bytes = match lint::read_file(&args.file) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            writeln!(out, "cannot read {}: {error}", args.file.display())?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let read = spec::read(&args.file.display().to_string(), &bytes);
+    if read.diagnostics.iter().any(|it| it.severity == Severity::Error) {
+        let report = Report { source: &read.source, diagnostics: &read.diagnostics };
+        writeln!(out, "{}", report.render(styled))?;
+        return Ok(Exit::Usage);
+    }
+    let compiled = match compile(&read.documents, args.rollout.as_deref()) {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            writeln!(out, "{error}")?;
+            return Ok(Exit::Usage);
+        }
+    };
+    let expected = args.traffic.zip(args.error_rate).map(|(traffic, errors)| Expected {
+        requests_per_s: traffic.per_second,
+        error_rate: errors.get(),
+        matters: args.matters.times(),
+    });
+    let forecast = forecast(&compiled, expected);
+    match args.output {
+        Form::Text => write!(out, "{}", text(&forecast, expected))?,
+        Form::Json => writeln!(out, "{}", serde_json::to_string_pretty(&forecast)?)?,
+        Form::Yaml => {
+            writeln!(out, "{}", serde_saphyr::to_string(&forecast).map_err(io::Error::other)?.trim_end())?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The plan for people.
+#[must_use]
+pub fn text(forecast: &Forecast, expected: Option<Expected>) -> String {
+    let mut text = format!("{}: {} steps", forecast.rollout, forecast.steps.len());
+    if let Some(replicas) = forecast.replicas {
+        let _ = write!(text, ", {}", counted(replicas, "replica"));
+    }
+    text += "\n\n";
+    text += &table(&rows(forecast, expected.is_some()));
+    text.push('\n');
+    for it in times(forecast) {
+        let _ = writeln!(text, "{it}");
+    }
+    for guard in &forecast.guards {
+        let metrics: Vec<&str> = guard.metrics.iter().map(strategies::Name::as_str).collect();
+        let what = match metrics.as_slice() {
+            [] => "only the cluster knows its metrics".to_owned(),
+            ["pods"] => "crashes and lost readiness".to_owned(),
+            metrics => metrics.join(", "),
+        };
+        let _ = writeln!(text, "Guard `{}` ({what}) from `{}` on.", guard.name, guard.from);
+    }
+    if let Some(expected) = expected.filter(|_| forecast.steps.iter().any(|it| it.sight.is_some())) {
+        let _ = writeln!(
+            text,
+            "At {} requests/s with {} errors on stable. SEES: the smallest factor of errors that is found within the \
+             step. FINDS, HURTS: the time until a version with {}x the errors is rolled back, and the requests that fail \
+             until then.",
+            number(expected.requests_per_s),
+            Fraction::new(expected.error_rate).map_or_else(|_| String::new(), |it| it.to_string()),
+            number(expected.matters)
+        );
+    }
+    for it in &forecast.warnings {
+        let _ = writeln!(text, "warning: {it}");
+    }
+    for it in &forecast.unknown {
+        let _ = writeln!(text, "Not known here: {it}.");
+    }
+    text
+}
+
+fn times(forecast: &Forecast) -> Vec<String> {
+    let mut lines = Vec::new();
+    let least = rounded(forecast.least);
+    lines.push(match forecast.most {
+        Some(most) if most == forecast.least => format!("Takes {least}, and what replicas take to start."),
+        Some(most) => {
+            format!("Takes at least {least} and at most {}, and what replicas take to start.", rounded(most))
+        }
+        None => format!("Takes at least {least}; how long a person or an analysis takes is open."),
+    });
+    if let Some(expected) = forecast.expected {
+        lines.push(format!("Expected for a version as good as stable: {}.", rounded(expected)));
+    }
+    lines.push(match forecast.timeout {
+        Some(timeout) => {
+            format!("A pipeline that waits for the end must allow {} (`--timeout`).", rounded(timeout))
+        }
+        None => "A pipeline cannot wait for the end: a step has no limit.".to_owned(),
+    });
+    if let Some(peak) = forecast.peak_replicas {
+        lines.push(format!("At most {} at the same time.", counted(peak, "replica")));
+    }
+    lines
+}
+
+fn rows(forecast: &Forecast, sees: bool) -> Vec<Vec<String>> {
+    let mut head = vec!["STEP", "WEIGHT", "STABLE+CANARY", "WAITS FOR", "LEAST", "MOST"];
+    if sees {
+        head.extend(["PASSES", "SEES", "FINDS", "HURTS"]);
+    }
+    let head = head.into_iter().map(str::to_owned).collect();
+    std::iter::once(head).chain(forecast.steps.iter().map(|it| row(it, sees))).collect()
+}
+
+fn row(step: &StepForecast, sees: bool) -> Vec<String> {
+    let mut weight = step.weight.to_string();
+    for id in &step.matches {
+        let _ = write!(weight, " +{id}");
+    }
+    if step.mirror != Weight::ZERO {
+        let _ = write!(weight, " copy {}", step.mirror);
+    }
+    let replicas = step.stable_replicas.zip(step.canary_replicas);
+    let open = || "open".to_owned();
+    let none = || "-".to_owned();
+    let mut row = vec![
+        step.name.to_string(),
+        weight,
+        replicas.map_or_else(|| "?".to_owned(), |(stable, canary)| format!("{stable}+{canary}")),
+        step.waits_for.clone(),
+        rounded(step.least),
+        step.most.map_or_else(open, rounded),
+    ];
+    if sees {
+        let sight = step.sight;
+        row.push(sight.and_then(|it| it.pass).map_or_else(none, rounded));
+        row.push(sight.and_then(|it| it.smallest).map_or_else(none, |it| format!("{it:.2}x")));
+        row.push(sight.and_then(|it| it.detect).map_or_else(none, rounded));
+        row.push(sight.map_or_else(none, |it| number(it.damage)));
+    }
+    row
+}
+
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|it| it.get(column)).map(|it| it.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|it| width(it).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn counted(count: u32, one: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {one}s"),
+    }
+}

@@ -1,0 +1,150 @@
+//! The commands that only read: `lint`, `plan`, `schema`.
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use serinus::cli::{lint, plan, schema};
+
+#[derive(Parser)]
+enum Command {
+    Lint(lint::LintArgs),
+    Plan(plan::Args),
+    Schema(schema::Args),
+}
+
+/// What a command writes, and its exit code; paths below `examples/` are shown as they are in the repository.
+fn run(line: &str) -> (String, ExitCode) {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let words = line.split_whitespace().map(|it| match it.starts_with("examples/") {
+        true => format!("{root}/{it}"),
+        false => it.to_owned(),
+    });
+    let command = Command::parse_from(std::iter::once("serinus".to_owned()).chain(words));
+    let mut out = Vec::new();
+    let code = match command {
+        Command::Lint(args) => lint::run(&args, &mut out, false),
+        Command::Plan(args) => plan::run(&args, &mut out, false),
+        Command::Schema(args) => schema::run(&args, &mut out),
+    };
+    (String::from_utf8(out).unwrap().replace(&format!("{root}/"), ""), code.unwrap())
+}
+
+#[track_caller]
+fn shows(name: &str, line: &str) {
+    let (text, code) = run(line);
+    assert_eq!(code, ExitCode::SUCCESS, "{text}");
+    keeps(name, &text);
+}
+
+fn keeps(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("commands");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// A file that lives as long as the test.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("serinus-spec-{}-{name}", std::process::id()));
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn plan_tells_what_each_example_does() {
+    for name in ["demo", "blue-green", "ab-test", "shadow", "thresholds"] {
+        shows(&format!("plan-{name}"), &format!("plan examples/{name}/rollout.yaml"));
+    }
+}
+
+#[test]
+fn plan_tells_what_each_step_sees_at_a_traffic() {
+    shows("plan-demo-traffic", "plan examples/demo/rollout.yaml --traffic 500/s --error-rate 0.1%");
+    shows("plan-demo-little-traffic", "plan examples/demo/rollout.yaml --traffic 300/m --error-rate 1% --matters 5x");
+}
+
+#[test]
+fn plan_is_there_for_programs() {
+    shows("plan-json", "plan examples/own-service/shop.yaml --traffic 50/s --error-rate 1% --output json");
+    let (yaml, _) = run("plan examples/own-service/shop.yaml --output yaml");
+    let (json, _) = run("plan examples/own-service/shop.yaml --output json");
+    let yaml: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
+    assert_eq!(yaml, serde_json::from_str::<serde_json::Value>(&json).unwrap());
+}
+
+#[test]
+fn plan_of_a_document_with_mistakes_shows_them_instead() {
+    let file = File::new("plan.yaml", &super::GOOD.replace("canary", "canery"));
+    let (text, code) = run(&format!("plan {}", file.0.display()));
+    assert_eq!(code, ExitCode::from(2));
+    assert!(text.contains("did you mean `canary`?"), "{text}");
+    assert_eq!(run("plan /nonexistent.yaml").1, ExitCode::from(2));
+    let several = File::new("several.yaml", &format!("{0}---\n{1}", super::GOOD, super::GOOD.replace("shop", "other").replace("8080", "8081")));
+    let (text, code) = run(&format!("plan {}", several.0.display()));
+    assert_eq!(code, ExitCode::from(2));
+    assert!(text.contains("shop, other"), "{text}");
+    assert_eq!(run(&format!("plan --rollout other {}", several.0.display())).1, ExitCode::SUCCESS);
+}
+
+#[test]
+fn rates_are_a_number_and_a_unit() {
+    for (text, per_second) in [("500/s", 500.0), ("30/m", 0.5), ("3600/h", 1.0), ("0.1/s", 0.1)] {
+        assert_eq!(text.parse::<plan::Rate>().unwrap().per_second, per_second, "{text}");
+    }
+    for text in ["", "500", "/s", "0/s", "-1/s", "NaN/s", "inf/s", "5/d", "1e400/s"] {
+        assert!(text.parse::<plan::Rate>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn lint_of_good_files_is_clean() {
+    let (text, code) = run("lint examples/");
+    assert_eq!((text.as_str(), code), ("10 documents in 8 files: 0 errors, 0 warnings\n", ExitCode::SUCCESS));
+}
+
+#[test]
+fn lint_tells_programs_what_it_tells_people() {
+    let file = File::new("lint.yaml", &super::GOOD.replace("canary: {}", "canary: { steps: [ { weight: 5, until: {} } ] }"));
+    let shown = file.0.display().to_string();
+    let (text, code) = run(&format!("lint {shown}"));
+    assert_eq!(code, ExitCode::from(1));
+    assert!(text.contains("`5` has no unit") && text.ends_with("1 document in 1 file: 1 error, 0 warnings\n") || text.contains("1 error"), "{text}");
+    let (json, code) = run(&format!("lint --output json {shown}"));
+    assert_eq!(code, ExitCode::from(1));
+    keeps("lint-json", &json.replace(&shown, "lint.yaml"));
+}
+
+#[test]
+fn lint_counts_warnings_only_when_asked_to() {
+    let file = File::new("warn.yaml", &super::with_fields("mode: off"));
+    assert_eq!(run(&format!("lint {}", file.0.display())).1, ExitCode::SUCCESS);
+    assert_eq!(run(&format!("lint --strict {}", file.0.display())).1, ExitCode::from(1));
+}
+
+#[test]
+fn lint_of_what_cannot_be_read_says_so() {
+    let (text, code) = run("lint /nonexistent.yaml");
+    assert_eq!(code, ExitCode::from(2));
+    assert!(text.contains("cannot read /nonexistent.yaml"), "{text}");
+}
+
+#[test]
+fn schema_prints_one_kind_or_all() {
+    let (one, _) = run("schema Rollout");
+    let one: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(one["title"], "Rollout");
+    let (all, _) = run("schema");
+    let all: serde_json::Value = serde_json::from_str(&all).unwrap();
+    assert_eq!(all["allOf"].as_array().unwrap().len(), serinus::spec::Kind::ALL.len());
+}

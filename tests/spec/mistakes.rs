@@ -1,0 +1,362 @@
+//! One test per kind of mistake; what is said is kept in `mistakes/`, as users see it.
+
+use serinus::spec;
+
+use super::{GOOD, rendered, report, with_fields, with_strategy};
+
+#[track_caller]
+fn says(name: &str, bytes: impl AsRef<[u8]>) {
+    let text = rendered(bytes.as_ref());
+    assert!(!text.is_empty(), "{name}: nothing is said");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("mistakes");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[track_caller]
+fn says_nothing(bytes: impl AsRef<[u8]>) {
+    let text = rendered(bytes.as_ref());
+    assert!(text.is_empty(), "{text}");
+}
+
+#[test]
+fn the_text_that_mistakes_are_put_into_has_none() {
+    says_nothing(GOOD);
+}
+
+// Files that are no text, or too much of it.
+
+#[test]
+fn an_empty_file() {
+    says("file_empty", "");
+    says("file_blank", " \n\n");
+    says("file_of_comments", "# nothing\n---\n");
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+    says_nothing(format!("\u{feff}{GOOD}"));
+    says_nothing(GOOD.replace('\n', "\r\n"));
+    let broken = GOOD.replace("kind: Rollout", "kind: Rolout");
+    let windows = broken.replace('\n', "\r\n");
+    assert_eq!(rendered(windows.as_bytes()), rendered(broken.as_bytes()));
+    assert_eq!(rendered(format!("\u{feff}{broken}").as_bytes()), rendered(broken.as_bytes()));
+}
+
+#[test]
+fn ten_megabytes_are_refused_without_being_read() {
+    let mut text = GOOD.to_owned();
+    text.push_str(&"# more\n".repeat(1_500_000));
+    says("file_too_large", text);
+}
+
+#[test]
+fn bytes_that_are_no_utf8() {
+    let mut bytes = GOOD.as_bytes().to_vec();
+    let at = GOOD.find("shop").unwrap();
+    bytes[at] = 0xff;
+    says("file_not_utf8", bytes);
+    says("file_utf16", [0xff, 0xfe, b'a', 0, b'p', 0]);
+    says("file_binary", [0x7f, b'E', b'L', b'F', 0, 1, 2, 3]);
+}
+
+// Text that is no YAML, or too much of it.
+
+#[test]
+fn broken_yaml() {
+    says("yaml_tab", GOOD.replace("  workload:", "\tworkload:"));
+    says("yaml_unclosed_quote", GOOD.replace("\"127.0.0.1:8080\"", "\"127.0.0.1:8080"));
+    says("yaml_unclosed_bracket", GOOD.replace("[ ./shop ]", "[ ./shop"));
+    says("yaml_indentation", GOOD.replace("  strategy:", " strategy:"));
+    says("yaml_unquoted_colon", GOOD.replace("./shop", "./shop a: b: c"));
+}
+
+#[test]
+fn a_broken_document_does_not_hide_the_others() {
+    let text = format!("{}---\na: [\n---\n{}", GOOD.replace("canary", "canery"), GOOD.replace("shop }", "shop, x: 1 }"));
+    says("documents_one_broken", text);
+}
+
+#[test]
+fn deep_nesting() {
+    says("yaml_deep_flow", format!("a: {}{}", "[".repeat(10_000), "]".repeat(10_000)));
+    let deep: String = (0..300).map(|it| format!("{}a:\n", " ".repeat(it))).collect();
+    says("yaml_deep_block", deep);
+}
+
+#[test]
+fn aliases_that_grow() {
+    let mut text = "a0: &a0 [ x, x, x, x, x, x, x, x, x, x ]\n".to_owned();
+    for level in 1..12 {
+        let before = level - 1;
+        let nine = vec![format!("*a{before}"); 9].join(", ");
+        text += &format!("a{level}: &a{level} [ {nine} ]\n");
+    }
+    says("yaml_alias_bomb", text);
+    says("yaml_alias_unknown", GOOD.replace("{ canary: {} }", "*strategy"));
+    says("yaml_alias_of_itself", "a: &a [ *a ]\n");
+    let twice = format!("{GOOD}---\n{}", GOOD.replace("name: shop", "name: &n shop").replace("./shop", "*n"));
+    says_nothing(twice.replacen("name: shop", "name: one", 1).replacen("8080", "8081", 1));
+}
+
+#[test]
+fn yaml_that_readers_disagree_about() {
+    says("yaml_tags", GOOD.replace("./shop", "!!binary c2hvcA==").replace("{ canary: {} }", "!canary {}"));
+    says("yaml_merge_key", GOOD.replace("{ name: shop }", "{ name: shop, <<: { labels: {} } }"));
+    says("yaml_list_as_key", GOOD.replace("{ name: shop }", "{ name: shop, [ a ]: b }"));
+    says("yaml_off", with_fields("mode: off"));
+    says_nothing(with_fields("mode: \"off\""));
+    says("yaml_numbers", with_fields("replicas: 1e400").replace("./shop", ".nan"));
+}
+
+#[test]
+fn duplicate_keys() {
+    says("duplicate_key", with_fields("strategy: { linear: {} }"));
+}
+
+// Documents of the wrong shape.
+
+#[test]
+fn documents_of_unknown_kinds() {
+    says("kind_unknown", GOOD.replace("Rollout", "Rolout"));
+    says("kind_missing", GOOD.replace("kind: Rollout\n", ""));
+    says("version_unknown", GOOD.replace("v1alpha1", "v1"));
+    says("version_missing", GOOD.replace("apiVersion: serinus.dev/v1alpha1\n", ""));
+    says("document_list", "- a\n- b\n");
+    says("document_text", "hello\n");
+    says("document_foreign_alone", "apiVersion: v1\nkind: Service\nmetadata: { name: shop }\n");
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: { name: shop }\n";
+    says_nothing(format!("{GOOD}{service}"));
+}
+
+#[test]
+fn unknown_fields() {
+    says("field_unknown", GOOD.replace("strategy:", "stategy:").replace("command", "comand"));
+    says("field_of_argo", with_strategy("{ canary: { steps: [ { setWeight: 5 }, { pause: { duration: 10m } } ] } }"));
+    says("field_of_flagger", with_fields("targetRef: { name: shop }\n  progressDeadlineSeconds: 60"));
+    says("field_very_long", with_fields(&format!("{}: 1", "x".repeat(5_000))));
+}
+
+#[test]
+fn reserved_fields() {
+    says("field_reserved", with_fields("group: a\n  strategyRef: { name: b }\n  hooks: []"));
+    says("step_reserved", with_strategy("{ canary: { steps: [ { experiment: {} }, { plugin: { name: a } } ] } }"));
+}
+
+#[test]
+fn wrong_types() {
+    says(
+        "types",
+        with_fields("replicas: two\n  deadlines: [ 10m ]\n  mode: 1\n  analyses: { name: a }")
+            .replace("[ ./shop ]", "./shop --port 80"),
+    );
+    says("type_number_as_text", GOOD.replace("./shop ]", "./shop, --port, 8080, true ]"));
+    says("type_choice_as_text", with_strategy("canary"));
+    says("type_nothing", with_strategy("").replace("{ process: { command: [ ./shop ] } }", "{ process: }"));
+    says("type_two_choices", with_strategy("{ canary: {}, linear: {} }"));
+    says("type_no_choice", with_strategy("{}"));
+}
+
+#[test]
+fn missing_fields() {
+    says("field_missing", "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\n");
+    says("field_missing_inside", GOOD.replace("command: [ ./shop ]", "").replace("name: shop", ""));
+}
+
+#[test]
+fn weights() {
+    for (name, weight) in [
+        ("weight_negative", "-5%"),
+        ("weight_above_all", "101%"),
+        ("weight_without_unit", "5"),
+        ("weight_decimal_without_unit", "0.5"),
+        ("weight_too_fine", "0.00001%"),
+        ("weight_word", "half"),
+        ("weight_nan", ".nan"),
+    ] {
+        says(name, with_strategy(&format!("{{ canary: {{ steps: [ {{ weight: {weight}, until: {{}} }} ] }} }}")));
+    }
+}
+
+#[test]
+fn durations() {
+    let fields = ["10M", "1y", "10", "1.5h", "-5m", "5 minits", "\"\"", "m", "forever", "99999999999999999999h"];
+    let lines: Vec<String> = fields.iter().map(|it| format!("    - {{ pause: {{ for: {it} }} }}\n")).collect();
+    let text = GOOD.replace("  strategy: { canary: {} }\n", "  strategy:\n   canary:\n    steps:\n") + &lines.concat();
+    says("durations", text);
+}
+
+#[test]
+fn names_and_texts() {
+    says("name_upper_case", GOOD.replace("name: shop", "name: My_Shop"));
+    says("name_too_long", GOOD.replace("name: shop", &format!("name: {}", "a".repeat(64))));
+    says("name_of_step", with_strategy("{ canary: { steps: [ { name: Step One, until: {} } ] } }"));
+    says("address", GOOD.replace("\"127.0.0.1:8080\"", "localhost:8080"));
+    says("address_number", GOOD.replace("\"127.0.0.1:8080\"", "8080"));
+}
+
+#[test]
+fn text_parameters() {
+    says(
+        "parameters",
+        GOOD.replace("./shop ]", r#"./shop, "--port=$(prot)", $(weight), "$(date)", "$(port", "$$(date)" ]"#),
+    );
+}
+
+// Documents of the right shape that cannot be meant.
+
+#[test]
+fn steps_that_make_no_sense() {
+    says("step_two_gates", with_strategy("{ canary: { steps: [ { weight: 5%, until: {}, approve: {} } ] } }"));
+    says("step_no_gate", with_strategy("{ canary: { steps: [ { weight: 5% } ] } }"));
+    says("steps_none", with_strategy("{ canary: { steps: [] } }"));
+    says("step_same_name", with_strategy("{ canary: { steps: [ { name: a, weight: 5%, until: {} }, { name: a, weight: 6%, until: {} } ] } }"));
+    says("step_goes_back", with_strategy("{ canary: { steps: [ { weight: 50%, until: {} }, { weight: 5%, until: {} } ] } }"));
+    says("step_nothing_to_judge", with_strategy("{ canary: { steps: [ { scale: { replicas: 1 }, until: {} } ] } }"));
+    says("step_does_nothing", with_strategy("{ canary: { steps: [ { weight: 5%, until: {} }, { atOnce: {} } ] } }"));
+    says("step_min_above_max", with_strategy("{ canary: { steps: [ { weight: 5%, until: { min: 1h, max: 5m } } ] } }"));
+    says("step_match_everything", with_strategy("{ canary: { steps: [ { match: { id: a, anyOf: [ {} ] }, approve: {} } ] } }"));
+    says("step_match_ends_nothing", with_strategy("{ canary: { steps: [ { weight: 5%, match: { id: a, anyOf: [] }, approve: {} } ] } }"));
+    says("step_mirror_of_nothing", with_strategy("{ canary: { steps: [ { weight: 100%, mirror: 10%, approve: {} } ] } }"));
+    says("step_bad_regex", with_strategy(r#"{ canary: { steps: [ { match: { id: a, anyOf: [ { path: { regex: "(" } } ] }, approve: {} } ] } }"#));
+}
+
+#[test]
+fn ten_thousand_steps() {
+    let steps: String = (1..=10_000).map(|it| format!("    - {{ name: s{it}, weight: 1%, until: {{}} }}\n")).collect();
+    let text = GOOD.replace("  strategy: { canary: {} }\n", "  strategy:\n   canary:\n    steps:\n") + &steps;
+    says("steps_too_many", text);
+    says("steps_too_many_made", with_strategy("{ linear: { by: 0.0001% } }"));
+}
+
+#[test]
+fn weights_that_go_nowhere() {
+    says("linear_by_nothing", with_strategy("{ linear: { by: 0% } }"));
+    says("linear_backwards", with_strategy("{ linear: { from: 60%, upTo: 50% } }"));
+    says("exponential_by_one", with_strategy("{ exponential: { factor: 1x } }"));
+    says("exponential_factor", with_strategy("{ exponential: { factor: 2 } }"));
+    says("ab_test_of_nobody", with_strategy("{ abTest: {} }"));
+    says("shadow_of_nothing", with_strategy("{ shadow: { mirror: 0% } }"));
+}
+
+#[test]
+fn nothing_that_gates() {
+    says("nothing_gates", with_fields("analyses: []").replace("canary: {}", "linear: { leave: { pause: { for: 5m } } }"));
+    says("no_analyses", with_fields("analyses: []"));
+}
+
+#[test]
+fn comparisons_without_anything_to_compare_with() {
+    says("baseline_at_all", with_strategy("{ canary: { steps: [ { weight: 100%, analyze: { for: 5m } } ] } }"));
+    says("baseline_at_none", with_strategy("{ shadow: { leave: { until: {} } } }"));
+    says("baseline_after_switch", with_strategy("{ blueGreen: { after: [ { analyze: { for: 5m } } ] } }"));
+}
+
+const TEMPLATE: &str = r#"---
+apiVersion: serinus.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: { name: golden-signals }
+spec:
+  args: [ { name: service }, { name: code, value: "5.." } ]
+  metrics:
+    - name: errors
+      judge: { sequential: {} }
+      provider:
+        prometheus:
+          address: http://127.0.0.1:9090
+          bad: http_requests_total{service="$(args.service)",pod=~"$(arm.pods)",code=~"$(args.code)"}
+          total: http_requests_total{service="$(args.service)",pod=~"$(arm.pods)"}
+"#;
+
+fn with_guard(guard: &str) -> String {
+    with_fields(&format!("analyses: [ {guard} ]")) + TEMPLATE
+}
+
+#[test]
+fn references_that_lead_nowhere() {
+    says_nothing(with_guard("{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }"));
+    says("template_unknown", with_guard("{ name: g, templateRef: { name: golden-signal } }"));
+    says("template_built_in_unknown", with_guard("{ name: g, templateRef: { kind: BuiltIn, name: gold } }"));
+    says("argument_unknown", with_guard("{ name: g, templateRef: { name: golden-signals }, args: [ { name: servce, value: a } ] }"));
+    says("argument_parameter", with_guard("{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: $(rolout) } ] }"));
+    says("guard_from_nowhere", with_guard("{ name: g, templateRef: { kind: BuiltIn, name: golden }, from: weight-15 }"));
+    says("guard_same_name", with_guard("{ name: g, templateRef: { kind: BuiltIn, name: golden } }, { name: g, templateRef: { kind: BuiltIn, name: golden } }"));
+    says("guard_reserved_name", with_guard("{ name: pods, templateRef: { kind: BuiltIn, name: golden } }"));
+    let step = "{ canary: { steps: [ { weight: 5%, analyze: { templates: [ { name: golden-signals } ] } } ] } }";
+    says("argument_missing_in_step", with_strategy(step) + TEMPLATE);
+}
+
+#[test]
+fn templates() {
+    let with = |from: &str, to: &str| format!("{GOOD}{}", TEMPLATE.replace(from, to));
+    says("template_argument", with("$(args.service)", "$(args.servce)"));
+    says("template_parameter", with("$(arm.pods)", "$(arm.pod)"));
+    says("template_nothing_asked", with("          total: http_requests_total{service=\"$(args.service)\",pod=~\"$(arm.pods)\"}\n", ""));
+    says("template_nobody_asked", with("          address: http://127.0.0.1:9090\n", ""));
+    says("template_judge", with("sequential: {}", "sequential: { rollBack: { worseThan: 3x }, objective: 10% }"));
+    says("template_judge_unknown", with("sequential: {}", "sequental: {}"));
+    says("template_fraction", with("sequential: {}", "sequential: { rollBack: { alpha: 5 } }"));
+    says("template_condition", with("sequential: {}", "threshold: { pass: \"reslt > 1 &&\" }"));
+    says("template_dry", with("judge:", "dryRun: true\n      judge:"));
+    says("template_no_metrics", with("metrics:", "metrics: []\n  more:"));
+}
+
+#[test]
+fn two_documents_of_one_name() {
+    says("document_twice", format!("{GOOD}---\n{}", GOOD.replace("8080", "8081")));
+    says("address_twice", format!("{GOOD}---\n{}", GOOD.replace("name: shop", "name: other")));
+}
+
+#[test]
+fn what_does_not_belong_together() {
+    let cluster = "{ apiVersion: apps/v1, kind: Deployment, name: shop }";
+    let workload = "workload: { process: { command: [ ./shop ] } }";
+    says("workload_twice", with_fields(&format!("workloadRef: {cluster}")));
+    says("workload_none", GOOD.replace(&format!("  {workload}\n"), ""));
+    says("proxy_in_cluster", GOOD.replace(workload, &format!("workloadRef: {cluster}")));
+    says("gateway_on_machine", GOOD.replace("{ proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } }", "{ gatewayApi: { routes: [ { name: shop } ] } }"));
+    says("traffic_none", GOOD.replace("  traffic: [ { proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } } ]\n", ""));
+    says("traffic_no_router", GOOD.replace("{ proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } }", "{ settle: 3s }"));
+    says("traffic_two_routers", GOOD.replace("] } } ]", "] }, gatewayApi: { routes: [ { name: a } ] } } ]"));
+    says("services_on_machine", with_fields("services: [ { name: shop } ]"));
+    says("process_details", GOOD.replace("command: [ ./shop ]", "command: [ ./shop ], files: [ ../a, 'b/*' ], readiness: { http: {}, tcp: {}, every: 0s }, restart: { first: 1m, max: 1s }, logs: { size: 1KiB }"));
+}
+
+#[test]
+fn upstreams() {
+    let upstream = |text: &str| GOOD.replace("{ process: { command: [ ./shop ] } }", text);
+    says_nothing(upstream("{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }"));
+    says("upstream_unknown", upstream("{ upstream: { current: v2, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }"));
+    says("upstream_twice", upstream("{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"a:80\", \"a:80\" ] }, { revision: v1, addresses: [ \"b\" ] } ] } }").replace("\"b\"", "\"b:1\""));
+}
+
+#[test]
+fn what_a_router_cannot_do() {
+    let cluster = |strategy: &str| {
+        format!(
+            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workloadRef: {{ apiVersion: apps/v1, kind: Deployment, name: shop }}\n  traffic: [ {{ gatewayApi: {{ routes: [ {{ kind: HTTPRoute, name: shop }} ] }} }} ]\n  strategy: {strategy}\n"
+        )
+    };
+    let cookie = "{ abTest: { matches: [ { id: a, anyOf: [ { cookies: [ { name: b, exact: c } ] } ] } ], weight: 5% } }";
+    says("router_cookies_and_sticky", cluster(cookie));
+    says("ratio_mirror", cluster("{ shadow: {} }").replace("  traffic: [ { gatewayApi: { routes: [ { kind: HTTPRoute, name: shop } ] } } ]\n", ""));
+}
+
+#[test]
+fn replicas_that_cannot_be_there() {
+    says("capacity_keep", with_fields("capacity: { stable: keep, surge: 50% }"));
+    says("capacity_follow", with_fields("capacity: { stable: follow, surge: 0% }"));
+    says("capacity_in_place", with_fields("capacity: { stable: inPlace, maxUnavailable: 0% }"));
+    says("capacity_bake", with_fields("capacity: { stable: follow }").replace("canary: {}", "canary: { bake: { for: 5m } }"));
+    says("window_and_deadlines", with_fields("rollbackWindow: { revisions: 17, age: 1h }\n  deadlines: { progress: 0s }"));
+}
+
+#[test]
+fn all_mistakes_are_counted_and_the_first_hundred_are_shown() {
+    let fields: String = (0..250).map(|it| format!("  unknown{it}: 1\n")).collect();
+    let read = spec::read("rollout.yaml", format!("{GOOD}{fields}").as_bytes());
+    assert_eq!(read.diagnostics.len(), 250);
+    assert!(report(&read).ends_with("and 150 more in rollout.yaml"));
+}
