@@ -5,7 +5,6 @@ pub mod control;
 pub mod counted;
 pub mod load;
 pub mod process;
-pub mod counted;
 pub mod proxy;
 pub mod readiness;
 pub mod revision;

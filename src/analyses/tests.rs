@@ -230,7 +230,9 @@ fn what_was_served_before_the_data_plane_settled_counts_nowhere() {
 fn another_revision_or_attempt_begins_with_nothing() {
     let mut rig = Rig::new().listed(&[guard("errors")]);
     rig.seconds(5, (50, 0), (450, 0));
-    let Activity::Analysis { mut id, purpose, analyses, samples, min, max } = guard("errors") else { panic!() };
+    let Activity::Analysis { mut id, purpose, analyses, samples, min, max } = guard("errors") else {
+        panic!()
+    };
     id.attempt = 2;
     rig.list(&[Activity::Analysis { id, purpose, analyses, samples, min, max }]);
     rig.feed();
@@ -351,7 +353,11 @@ fn counters_that_do_not_answer_are_missing_and_lose_nothing() {
 
 #[test]
 fn an_outage_of_the_counters_is_never_a_failure() {
-    let mut rig = Rig::new().listed(&[guard("rate"), guard("errors"), activity(Purpose::Gate, "errors", Samples::Count)]);
+    let mut rig = Rig::new().listed(&[
+        guard("rate"),
+        guard("errors"),
+        activity(Purpose::Gate, "errors", Samples::Count),
+    ]);
     for _ in 0..700 {
         rig.second += 1;
         rig.feed_with(&[], false);
