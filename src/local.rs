@@ -11,3 +11,4 @@ pub mod revision;
 pub mod sample;
 pub mod store;
 pub mod supervisor;
+pub mod worker;

@@ -1,2 +1,7 @@
 //! The `serinus` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    serinus::cli::main()
+}

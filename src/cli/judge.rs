@@ -10,13 +10,13 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::PathBuf,
-    process::ExitCode,
 };
 
 use analysis::Verdict;
 
 pub use self::say::Output;
 use self::{config::Config, line::Line, say::Writer, stream::Stream};
+use super::{Exit, Failure};
 
 /// Arguments of `serinus judge`.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,27 +41,17 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// Wrong lines that are shown.
 const SHOWN: u64 = 20;
 
-/// Exit codes, as of a rollout.
-const PASSED: u8 = 0;
-const BROKEN: u8 = 1;
-const USAGE: u8 = 2;
-const FAILED: u8 = 3;
-const INCONCLUSIVE: u8 = 4;
+impl JudgeArgs {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        Ok(run(&self, &mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr()))
+    }
+}
 
 /// Judges what comes on `input`, line by line, until it ends.
 ///
 /// Exit codes: with one run 0 if it passed, 3 if it failed, 4 if it is inconclusive; with more runs 0. 2 if the
 /// configuration or a line was wrong, 4 if there was no poll at all, 1 if reading or writing failed.
-pub fn run(
-    args: &JudgeArgs,
-    input: &mut dyn Read,
-    output: &mut dyn Write,
-    errors: &mut dyn Write,
-) -> ExitCode {
-    ExitCode::from(judge(args, input, output, errors))
-}
-
-fn judge(args: &JudgeArgs, input: &mut dyn Read, output: &mut dyn Write, errors: &mut dyn Write) -> u8 {
+pub fn run(args: &JudgeArgs, input: &mut dyn Read, output: &mut dyn Write, errors: &mut dyn Write) -> Exit {
     // Where standard error is closed nobody reads it.
     let mut complain = |text: String| drop(writeln!(errors, "{text}"));
     let path = args.config.display();
@@ -69,14 +59,14 @@ fn judge(args: &JudgeArgs, input: &mut dyn Read, output: &mut dyn Write, errors:
         Ok(text) => text,
         Err(error) => {
             complain(format!("error: {path} could not be read: {error}"));
-            return USAGE;
+            return Exit::Usage;
         }
     };
     let config = match Config::read(&text) {
         Ok(config) => config,
         Err(wrong) => {
             wrong.iter().for_each(|it| complain(format!("error: {path}: {it}")));
-            return USAGE;
+            return Exit::Usage;
         }
     };
     let mut stream = Stream::new(config);
@@ -86,22 +76,22 @@ fn judge(args: &JudgeArgs, input: &mut dyn Read, output: &mut dyn Write, errors:
         Ok(wrong) => wrong,
         Err(error) => {
             complain(format!("error: the judging broke off: {error}"));
-            return BROKEN;
+            return Exit::Failed;
         }
     };
     match (wrong, stream.runs(), stream.only_verdict()) {
         (0, 0, _) => {
             complain("error: there was no line: nothing was judged".to_owned());
-            INCONCLUSIVE
+            Exit::Undecided
         }
-        (0, _, Some(Verdict::Fail)) => FAILED,
-        (0, _, Some(Verdict::Pending | Verdict::Inconclusive | Verdict::Error)) => INCONCLUSIVE,
-        (0, _, Some(Verdict::Pass) | None) => PASSED,
+        (0, _, Some(Verdict::Fail)) => Exit::RolledBack,
+        (0, _, Some(Verdict::Pending | Verdict::Inconclusive | Verdict::Error)) => Exit::Undecided,
+        (0, _, Some(Verdict::Pass) | None) => Exit::Done,
         (_, _, _) => {
             if SHOWN < wrong {
                 complain(format!("error: {} more lines are wrong", wrong - SHOWN));
             }
-            USAGE
+            Exit::Usage
         }
     }
 }

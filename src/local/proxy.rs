@@ -32,7 +32,7 @@ mod urn;
 mod wire;
 mod worker;
 
-use std::{net::TcpListener, os::unix::net::UnixListener, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, net::TcpListener, os::unix::net::UnixListener, rc::Rc, time::Duration};
 
 pub use client::{BadStreakSeen, BadStreaks, WorkerCallError, WorkerClient};
 pub use config::{
@@ -44,12 +44,12 @@ pub use counts::{
 };
 pub use refusal::PROXY_HEADER;
 pub use render::render_prometheus;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 pub use wire::{BadStreak, Health, MAX_MESSAGE, Order, Reply, WireError};
 pub use worker::WorkerBoot;
-
-/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
-const ACCEPT_QUEUE: i32 = 4096;
 
 /// A worker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +63,25 @@ pub enum WorkerError {
         #[source]
         source: std::io::Error,
     },
-    /// The configuration it was started with can't be served.
-    #[error("worker was started with a configuration it can't serve: {0}")]
-    Config(String),
 }
+
+/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
+const ACCEPT_QUEUE: i32 = 4096;
 
 fn setup(what: &'static str) -> impl FnOnce(std::io::Error) -> WorkerError {
     move |source| WorkerError::Setup { what, source }
+}
+
+/// Sockets by the name that the configuration knows them by.
+pub type Sockets = Vec<(ListenerName, TcpListener)>;
+
+/// What a worker is told besides the orders on its control socket.
+#[derive(Debug)]
+pub enum WorkerChange {
+    /// Listen on these from now on, and no others. A name that is there already keeps its socket.
+    Listeners(Sockets),
+    /// Take no new connections, finish what is under way, end within this time.
+    Drain(Duration),
 }
 
 /// Serves `listeners` until told to end by SIGTERM or a `drain` order; blocks the calling thread.
@@ -80,44 +92,37 @@ fn setup(what: &'static str) -> impl FnOnce(std::io::Error) -> WorkerError {
 ///
 /// # Errors
 /// Only while starting.
-pub fn run_worker(
-    boot: WorkerBoot,
-    listeners: Vec<(ListenerName, TcpListener)>,
-    control: UnixListener,
-) -> Result<(), WorkerError> {
+pub fn run_worker(boot: WorkerBoot, listeners: Sockets, control: UnixListener) -> Result<(), WorkerError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup("its runtime"))?;
     let local = tokio::task::LocalSet::new();
-    let ended = local.block_on(&runtime, work(boot, listeners, control));
+    let (_told, changes) = mpsc::channel(1);
+    let ended = local.block_on(&runtime, serve(boot, listeners, control, changes));
     runtime.shutdown_background();
     ended
 }
 
-async fn work(
+/// [`run_worker`] within a [`tokio::task::LocalSet`], told by `changes` which sockets there are. The other end of
+/// `changes` may go away; then they stay as they are.
+///
+/// # Errors
+/// Only while starting.
+pub async fn serve(
     boot: WorkerBoot,
-    listeners: Vec<(ListenerName, TcpListener)>,
+    listeners: Sockets,
     control: UnixListener,
+    mut changes: mpsc::Receiver<WorkerChange>,
 ) -> Result<(), WorkerError> {
-    let names: Vec<_> = listeners.iter().map(|(name, _)| name.clone()).collect();
-    let worker = Rc::new(worker::Worker::new(&boot, &names));
-    if let Some(config) = &boot.config {
-        worker.apply(config).map_err(|error| WorkerError::Config(error.to_string()))?;
-    }
     let mut terminate = signal(SignalKind::terminate()).map_err(setup("its signal handler"))?;
+    let worker = Rc::new(worker::Worker::new(&boot));
+    let mut accepting = Accepting { worker: Rc::clone(&worker), tasks: BTreeMap::new() };
+    accepting.listen(listeners)?;
+    if let Some(config) = &boot.config {
+        worker.begin_with(config);
+    }
     control.set_nonblocking(true).map_err(setup("its control socket"))?;
     let control = tokio::net::UnixListener::from_std(control).map_err(setup("its control socket"))?;
     tokio::task::spawn_local(control::listen(Rc::clone(&worker), control));
-    let mut accepting = tokio::task::JoinSet::new();
-    for (name, socket) in listeners {
-        socket.set_nonblocking(true).map_err(setup("a listening socket"))?;
-        // The standard library listens with a short queue. Beyond it a client waits a second for its next try.
-        rustix::net::listen(&socket, ACCEPT_QUEUE)
-            .map_err(|error| setup("a listening socket")(error.into()))?;
-        let socket = tokio::net::TcpListener::from_std(socket).map_err(setup("a listening socket"))?;
-        if let Some(listener) = worker.listener(&name) {
-            accepting.spawn_local(accept::run(Rc::clone(&worker), Rc::clone(listener), socket));
-        }
-    }
     let ticking = Rc::clone(&worker);
     tokio::task::spawn_local(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(client_io::TICK_MS));
@@ -127,11 +132,53 @@ async fn work(
             ticking.tick();
         }
     });
-    tokio::select! {
-        _ = terminate.recv() => worker.drain(boot.drain()),
-        () = worker.drain_ordered.notified() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {
+                worker.drain(boot.drain());
+                break;
+            }
+            () = worker.drain_ordered.notified() => break,
+            Some(change) = changes.recv() => match change {
+                WorkerChange::Listeners(sockets) => {
+                    if let Err(error) = accepting.listen(sockets) {
+                        tracing::error!(error = &error as &dyn std::error::Error, "can't take a listening socket");
+                    }
+                }
+                WorkerChange::Drain(within) => {
+                    worker.drain(within);
+                    break;
+                }
+            },
+        }
     }
-    accepting.shutdown().await;
+    drop(accepting);
     worker.ended().await;
     Ok(())
+}
+
+/// The sockets that are accepted on. Dropped, nothing is accepted any more.
+struct Accepting {
+    worker: Rc<worker::Worker>,
+    tasks: BTreeMap<ListenerName, tokio::task::JoinSet<()>>,
+}
+
+impl Accepting {
+    fn listen(&mut self, sockets: Sockets) -> Result<(), WorkerError> {
+        let names = sockets.iter().map(|(name, _)| name.clone()).collect();
+        let new = self.worker.listen(&names);
+        self.tasks.retain(|name, _| names.contains(name));
+        for (name, socket) in sockets {
+            let Some(listener) = new.iter().find(|it| *it.name == *name) else { continue };
+            socket.set_nonblocking(true).map_err(setup("a listening socket"))?;
+            // The standard library listens with a short queue. Beyond it a client waits a second for its next try.
+            rustix::net::listen(&socket, ACCEPT_QUEUE)
+                .map_err(|error| setup("a listening socket")(error.into()))?;
+            let socket = tokio::net::TcpListener::from_std(socket).map_err(setup("a listening socket"))?;
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn_local(accept::run(Rc::clone(&self.worker), Rc::clone(listener), socket));
+            self.tasks.insert(name, task);
+        }
+        Ok(())
+    }
 }

@@ -36,7 +36,7 @@ pub mod state_dir;
 pub use client::{Client, ClientError, Events, Listening, WorkerBoot, WorkerLink, WorkerOrder};
 pub use state_dir::StateDirError;
 
-use crate::local::process::child::Output;
+pub use crate::local::process::child::Output;
 
 /// Name of the supervisor's socket in the state directory.
 pub const SOCKET: &str = "supervisor.sock";

@@ -145,6 +145,7 @@ async fn a_stall_is_seen_by_every_request_that_was_due_in_it() {
     .unwrap();
     let report = load(address, 300, |_| {}).await;
     let slow = report.latency_us.len() - report.latency_us.count_between(0, 50_000);
+    assert!(slow >= 100, "a closed loop would have seen one slow request, this one saw {slow}");
 }
 
 #[tokio::test]

@@ -126,6 +126,15 @@ async fn a_body_is_framed_anew_and_cannot_become_a_request() {
 }
 
 #[tokio::test]
+async fn an_old_client_that_names_no_host_is_served() {
+    let (backend, rig) = rig().await;
+    let (_, served, text) = sent(&backend, &rig, b"GET /old HTTP/1.0\r\n\r\n").await;
+    assert_eq!(served, 1);
+    assert!(text.contains("[/old|]"), "{text}");
+    assert_eq!(backend.last_head().headers["host"], "");
+}
+
+#[tokio::test]
 async fn a_get_with_a_body_keeps_it() {
     let (backend, rig) = rig().await;
     let bytes = "GET /g HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";

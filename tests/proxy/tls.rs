@@ -103,6 +103,17 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
 }
 
 #[tokio::test]
+async fn a_worker_that_starts_with_a_broken_certificate_still_starts() {
+    let backend = Backend::saying("v1").await;
+    let protocol = Protocol::Tls { certificate: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() };
+    let mut rig = Rig::start(ListenerConfig { protocol, ..only(backend.address) }).await;
+    assert_eq!(rig.control.health().await.unwrap().generation, None);
+    assert_eq!(crate::rig::Http1::connect(rig.address).await.get("/").await.head.status, 503);
+    rig.apply(only(backend.address)).await;
+    assert_eq!(crate::rig::Http1::connect(rig.address).await.get("/").await.text(), "v1");
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_read_refuses_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     certificate(dir.path());

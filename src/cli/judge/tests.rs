@@ -19,7 +19,7 @@ fn with(config: &str, flags: &[&str], input: &str) -> Came {
     let output = if has("text") { Output::Text } else { Output::Json };
     let args = JudgeArgs { config: path, output, final_only: has("final-only"), ratio: has("ratio") };
     let (mut out, mut complaints) = (Vec::new(), Vec::new());
-    let code = judge(&args, &mut input.as_bytes(), &mut out, &mut complaints);
+    let code = run(&args, &mut input.as_bytes(), &mut out, &mut complaints).code();
     let out = String::from_utf8(out).unwrap();
     let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line));
     Came { code, lines: out.lines().map(line).collect(), complaints: String::from_utf8(complaints).unwrap() }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -32,7 +32,8 @@ pub struct WorkerBoot {
     pub worker: u32,
     /// Every random choice follows from it, the index and the listener's name.
     pub seed: u64,
-    /// Served at once, without waiting for an order. Default none: 503 until the first `apply`.
+    /// Served at once, without waiting for an order; a socket whose part can't be served answers 503, and then no
+    /// generation counts as applied. Default none: 503 until the first `apply`.
     pub config: Option<ProxyConfig>,
     /// Longest time the worker takes to end after SIGTERM, milliseconds. Default 30 s.
     pub drain_ms: Option<u64>,
@@ -107,7 +108,8 @@ pub(super) struct Worker {
     seed: u64,
     pub(super) ticks: Ticks,
     generation: Cell<Option<u64>>,
-    listeners: BTreeMap<ListenerName, Rc<Listener>>,
+    listeners: RefCell<BTreeMap<ListenerName, Rc<Listener>>>,
+    config: RefCell<Option<ProxyConfig>>,
     endpoints: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
     counts: Registry,
     connections: RefCell<BTreeMap<u64, OpenConnection>>,
@@ -123,7 +125,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(boot: &WorkerBoot, names: &[ListenerName]) -> Self {
+    pub(super) fn new(boot: &WorkerBoot) -> Self {
         let pid = std::process::id();
         Self {
             index: boot.worker,
@@ -132,7 +134,8 @@ impl Worker {
             seed: boot.seed,
             ticks: Ticks::default(),
             generation: Cell::new(None),
-            listeners: names.iter().map(|name| (name.clone(), Rc::new(Listener::new(name)))).collect(),
+            listeners: RefCell::default(),
+            config: RefCell::new(None),
             endpoints: RefCell::default(),
             counts: Registry::default(),
             connections: RefCell::default(),
@@ -147,30 +150,71 @@ impl Worker {
         }
     }
 
-    pub(super) fn listener(&self, name: &str) -> Option<&Rc<Listener>> {
-        self.listeners.get(name)
+    /// Serves exactly these sockets from now on: answers those that are new. Connections of one that is gone end
+    /// with the request they carry.
+    pub(super) fn listen(&self, names: &BTreeSet<ListenerName>) -> Vec<Rc<Listener>> {
+        let gone: Vec<_> = {
+            let mut listeners = self.listeners.borrow_mut();
+            listeners.extract_if(.., |name, _| !names.contains(name)).map(|(_, it)| it).collect()
+        };
+        for (state, listener) in self.connections.borrow().values() {
+            if gone.iter().any(|it| Rc::ptr_eq(it, listener)) {
+                state.kick(Kick::Graceful);
+            }
+        }
+        let mut listeners = self.listeners.borrow_mut();
+        let new = names.iter().filter(|name| !listeners.contains_key(*name));
+        let new: Vec<_> = new.map(|name| Rc::new(Listener::new(name))).collect();
+        for it in &new {
+            listeners.insert(it.name.to_string(), Rc::clone(it));
+        }
+        drop(listeners);
+        // What is served already was good when it was applied; only the new ones get something they had not.
+        let config = self.config.borrow().clone();
+        if let Some(Err(error)) = config.map(|config| self.apply(&config)) {
+            tracing::error!(%error, "the configuration can't be served on a new listener");
+        }
+        new
     }
 
     /// Serves `config` from the next request on; all of it or, on an error, nothing.
     pub(super) fn apply(&self, config: &ProxyConfig) -> Result<(), TableError> {
         let mut tables = Vec::with_capacity(config.listeners.len());
-        for (name, listener) in &self.listeners {
+        let listeners = self.listeners.borrow();
+        for (name, listener) in listeners.iter() {
             if let Some(config) = config.listeners.get(name) {
                 tables.push((listener, self.table(listener, config)?));
             }
         }
-        for listener in self.listeners.values() {
+        for listener in listeners.values() {
             listener.table.replace(None);
         }
         for (listener, table) in tables {
             listener.table.replace(Some(Rc::new(table)));
         }
         self.generation.set(Some(config.generation));
+        self.config.replace(Some(config.clone()));
         self.forget_unnamed(config);
-        for listener in self.listeners.values() {
+        for listener in listeners.values() {
             listener.room.notify_waiters();
         }
         Ok(())
+    }
+
+    /// Serves what can be served of the configuration a worker starts with: one socket's broken certificate must
+    /// not keep the others down. Nothing counts as applied then, so that whoever controls the worker looks.
+    pub(super) fn begin_with(&self, config: &ProxyConfig) {
+        let Err(error) = self.apply(config) else { return };
+        tracing::error!(%error, "the first configuration can't be served whole");
+        self.config.replace(Some(config.clone()));
+        for (name, listener) in self.listeners.borrow().iter() {
+            let Some(config) = config.listeners.get(name) else { continue };
+            let made = self.table(listener, config);
+            match made {
+                Ok(table) => drop(listener.table.replace(Some(Rc::new(table)))),
+                Err(error) => tracing::error!(%error, "this socket answers 503"),
+            }
+        }
     }
 
     fn table(&self, listener: &Listener, config: &ListenerConfig) -> Result<Table, TableError> {
@@ -193,7 +237,7 @@ impl Worker {
 
     fn forget_unnamed(&self, config: &ProxyConfig) {
         let arms = || config.listeners.values().flat_map(|listener| listener.arms.values());
-        let named: std::collections::BTreeSet<_> = arms().flat_map(|arm| &arm.endpoints).collect();
+        let named: BTreeSet<_> = arms().flat_map(|arm| &arm.endpoints).collect();
         self.endpoints.borrow_mut().retain(|address, endpoint| {
             endpoint.set_configured(named.contains(address));
             endpoint.is_configured() || endpoint.in_flight() > 0
@@ -208,8 +252,9 @@ impl Worker {
     pub(super) fn snapshot(&self) -> Snapshot {
         let now = clock::instant();
         let endpoints = self.endpoints.borrow();
+        let listeners = self.listeners.borrow();
         let seen = endpoints.values().filter(|endpoint| endpoint.is_configured() || endpoint.in_flight() > 0);
-        let arms = self.listeners.iter().filter_map(|(name, listener)| {
+        let arms = listeners.iter().filter_map(|(name, listener)| {
             let table = listener.table.borrow();
             let arms =
                 table.as_ref()?.arms.iter().map(|arm| (arm.name.clone(), arm.revision.clone())).collect();
@@ -220,11 +265,7 @@ impl Worker {
             start: self.start.clone(),
             generation: self.generation.get(),
             uptime_ms: millis(now.duration_since(self.started)),
-            listeners: self
-                .listeners
-                .iter()
-                .map(|(name, listener)| (name.clone(), listener.snapshot()))
-                .collect(),
+            listeners: listeners.iter().map(|(name, listener)| (name.clone(), listener.snapshot())).collect(),
             series: self.counts.snapshot(),
             endpoints: seen
                 .map(|endpoint| EndpointSnapshot {
@@ -297,7 +338,7 @@ impl Worker {
         }
         let kept =
             |listener: &Rc<Listener>| listener.table.borrow().as_ref().map(|t| t.timeouts.backend_idle());
-        let longest = self.listeners.values().filter_map(kept).min().unwrap_or_default();
+        let longest = self.listeners.borrow().values().filter_map(kept).min().unwrap_or_default();
         for endpoint in endpoints.values() {
             endpoint.close_idle(longest);
         }
@@ -307,7 +348,7 @@ impl Worker {
     pub(super) fn drain(&self, deadline: Duration) {
         self.drain_within.set(self.drain_within.get().min(deadline));
         self.draining.set(true);
-        self.drain_ordered.notify_waiters();
+        self.drain_ordered.notify_one();
     }
 
     /// Waits for what is open, asking it to end; cut at the deadline.

@@ -1,0 +1,165 @@
+//! Hands a document to a running engine and says what became of it.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Exit, Failure, color,
+    ending::Awaited,
+    lint,
+    output::{Flow, print},
+    watch::json_line,
+    words,
+};
+use crate::{
+    api::{
+        client::Client,
+        view::{Applied, AppliedRollout, Apply, DocumentChange, Finding},
+    },
+    spec,
+};
+
+/// A document on its way to an engine.
+#[derive(Clone, Debug)]
+pub(super) struct Letter {
+    apply: Apply,
+    path: PathBuf,
+}
+
+impl Letter {
+    /// Reads a file; `-` is standard input.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no text.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let failed = |source| Failure::File { act: "read", path: path.to_owned(), source };
+        let bytes = lint::read_file(path).map_err(failed)?;
+        let name = path.display().to_string();
+        let text = String::from_utf8(bytes).map_err(|error| {
+            // The reader knows where the first bad byte is.
+            let read = spec::read(&name, error.as_bytes());
+            let report = spec::Report { source: &read.source, diagnostics: &read.diagnostics };
+            anstream::eprintln!("{}", report.render(true));
+            Failure::Said(Exit::Usage)
+        })?;
+        let folder = match path.parent() {
+            Some(folder) if path != Path::new("-") && !folder.as_os_str().is_empty() => folder,
+            Some(_) | None => Path::new("."),
+        };
+        let base = std::fs::canonicalize(folder).map_err(|source| Failure::File {
+            act: "find",
+            path: folder.to_owned(),
+            source,
+        })?;
+        let apply = Apply { text, path: name, base, dry_run: false };
+        Ok(Self { apply, path: path.to_owned() })
+    }
+
+    /// Checks it here, before anything is started for it.
+    ///
+    /// # Errors
+    /// It has mistakes; they have been shown.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let read = spec::read(&self.apply.path, self.apply.text.as_bytes());
+        let report = spec::Report { source: &read.source, diagnostics: &read.diagnostics };
+        if !read.diagnostics.is_empty() {
+            anstream::eprintln!("{}\n", report.render(true));
+        }
+        let bad = read.diagnostics.iter().any(|it| it.severity == spec::Severity::Error);
+        if bad { Err(refused(&self.path)) } else { Ok(()) }
+    }
+
+    /// The same, only to be checked.
+    #[must_use]
+    pub(super) fn dry_run(mut self) -> Self {
+        self.apply.dry_run = true;
+        self
+    }
+
+    /// Hands it in and shows what was found in it.
+    ///
+    /// # Errors
+    /// It was refused; why has been shown. Or nobody answers.
+    pub(super) async fn send(&self, client: &Client, state: &Path) -> Result<Applied, Failure> {
+        let applied = super::progress::during("handing in", client.apply(&self.apply)).await;
+        let applied = applied.map_err(|error| Failure::of_call(error, state))?;
+        show_findings(&applied.findings);
+        if applied.findings.iter().any(|it| it.is_error) {
+            return Err(refused(&self.path));
+        }
+        Ok(applied)
+    }
+}
+
+fn refused(path: &Path) -> Failure {
+    anstream::eprintln!(
+        "{} {} was not accepted, and nothing has changed",
+        color::paint(color::BAD, "error:"),
+        path.display()
+    );
+    Failure::Said(Exit::Usage)
+}
+
+/// Shows findings on standard error.
+pub(super) fn show_findings(findings: &[Finding]) {
+    for it in findings {
+        anstream::eprintln!("{}\n", it.rendered.trim_end());
+    }
+}
+
+/// Says what an application means, rollout by rollout.
+///
+/// # Errors
+/// Standard output is closed.
+pub(super) fn tell(applied: &Applied, flow: Flow) -> Result<(), Failure> {
+    for it in &applied.rollouts {
+        match flow {
+            Flow::Json => json_line(&serde_json::json!({
+                "kind": "applied",
+                "rollout": it.name,
+                "change": it.change,
+                "revision": it.revision,
+                "addresses": it.addresses,
+            }))?,
+            Flow::Text => print(sentence(it))?,
+        }
+    }
+    Ok(())
+}
+
+fn sentence(it: &AppliedRollout) -> String {
+    let what = match it.change {
+        DocumentChange::Created => format!("new; revision {} is brought up", it.revision),
+        DocumentChange::Unchanged => format!("nothing has changed, revision {} is wanted", it.revision),
+        DocumentChange::NewPlan => {
+            format!("revision {} stays, its next steps follow the new document", it.revision)
+        }
+        DocumentChange::NewRevision => format!("revision {} is wanted now", it.revision),
+    };
+    let at: Vec<_> = it.addresses.iter().map(|it| format!("{}://{}", it.scheme, it.address)).collect();
+    let at = if at.is_empty() { String::new() } else { format!("  {}", at.join("  ")) };
+    format!("{}: {what}{}", color::paint(color::STRONG, &it.name), color::paint(color::DIM, at))
+}
+
+/// What to wait for after an application.
+#[must_use]
+pub(super) fn awaited(it: &AppliedRollout) -> Awaited {
+    Awaited { revision: Some(it.revision.clone()), attempt: it.next_attempt }
+}
+
+/// The one rollout of an application that can be waited for.
+///
+/// # Errors
+/// There are none or several.
+pub(super) fn only(applied: &Applied) -> Result<&AppliedRollout, Failure> {
+    match applied.rollouts.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Failure::Usage {
+            what: "the document holds no rollout, so there is nothing to wait for".to_owned(),
+            help: "leave out `--wait` or `--until-done`".to_owned(),
+        }),
+        all => Err(Failure::Usage {
+            what: format!("the document holds {}", words::counted(all.len() as u64, "rollout")),
+            help: "apply it without waiting, then `serinus wait NAME` for each".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,158 @@
+//! A supervisor that belongs to this command: it ends with it.
+//!
+//! It is a process of its own, so that an upgrade can replace it while the view goes on, and so that whatever ends
+//! the view, the supervisor drains before it goes.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::Failure;
+use crate::{
+    api::client::{Client, ClientError},
+    clock,
+    local::supervisor::{LOCK, state_dir},
+};
+
+/// How long the engine may take to answer for the first time.
+const START: Duration = Duration::from_secs(30);
+
+/// A supervisor with everything it runs.
+pub(super) struct Supervised {
+    child: Child,
+    /// Its state directory.
+    pub(super) state: PathBuf,
+    /// A caller of its engine.
+    pub(super) client: Client,
+}
+
+/// Where a supervisor says what goes wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Says {
+    /// On our standard error.
+    Aloud,
+    /// Into a file: the terminal is drawn on.
+    IntoFile,
+}
+
+impl Supervised {
+    /// Starts a supervisor that works in `state`, and waits until its engine answers.
+    ///
+    /// # Errors
+    /// Another one works there, or it does not come up.
+    pub(super) async fn start(state: &Path, workers: u32, says: Says) -> Result<Self, Failure> {
+        let state = state_dir::prepare(state).map_err(|error| Failure::Supervisor(error.into()))?;
+        // Asked here, so that the answer is told here.
+        drop(state_dir::lock(&state.join(LOCK)).map_err(|error| Failure::Supervisor(error.into()))?);
+        let program = std::env::current_exe()
+            .map_err(|source| Failure::System { act: "tell the path of this program", source })?;
+        let (errors, log) = match says {
+            Says::Aloud => (Stdio::inherit(), log_of(&state)),
+            Says::IntoFile => file(&state)?,
+        };
+        let child = Command::new(program)
+            .args(["internal", "supervise", "--parent", &std::process::id().to_string()])
+            .args(["--workers", &workers.to_string(), "--state"])
+            .arg(&state)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            // A Ctrl-C is for us; we pass it on.
+            .process_group(0)
+            .spawn()
+            .map_err(|source| Failure::System { act: "start the supervisor", source })?;
+        let client = Client::new(&state);
+        let mut started = Self { child, state, client };
+        started.answers(&log).await?;
+        Ok(started)
+    }
+
+    async fn answers(&mut self, log: &Path) -> Result<(), Failure> {
+        let until = clock::instant() + START;
+        loop {
+            match self.client.health().await {
+                Ok(_) => return Ok(()),
+                Err(error) if clock::instant() >= until => {
+                    self.stop().await?;
+                    return Err(error.into());
+                }
+                Err(ClientError::NotUnderstood(_)) => return Ok(()),
+                Err(
+                    ClientError::NotRunning { .. }
+                    | ClientError::Refused { .. }
+                    | ClientError::Broken(_)
+                    | ClientError::TimedOut(_),
+                ) => {}
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(ended(status, log));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it ends by itself. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Failure {
+        match self.child.wait().await {
+            Ok(status) => ended(status, &log_of(&self.state)),
+            Err(source) => Failure::System { act: "wait for the supervisor", source },
+        }
+    }
+
+    /// Ends it gracefully: requests under way are finished first. Asked to end once more meanwhile, everything is
+    /// killed.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub(super) async fn stop(&mut self) -> Result<(), Failure> {
+        self.tell_to_end();
+        let cannot = |source| Failure::System { act: "wait for the supervisor", source };
+        loop {
+            tokio::select! {
+                ended = self.child.wait() => return ended.map(drop).map_err(cannot),
+                asked = super::watch::asked_to_end() => {
+                    asked?;
+                    self.tell_to_end();
+                }
+            }
+        }
+    }
+
+    fn tell_to_end(&self) {
+        let pid = self.child.id().and_then(|it| i32::try_from(it).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+fn ended(status: ExitStatus, log: &Path) -> Failure {
+    match status.code() {
+        // It has told why on our standard error.
+        Some(1) if !log.is_file() => Failure::Said(super::Exit::Failed),
+        _ => Failure::SupervisorEnded { how: status.to_string(), log: log.to_owned() },
+    }
+}
+
+fn log_of(state: &Path) -> PathBuf {
+    state.join("logs").join("supervisor.log")
+}
+
+fn file(state: &Path) -> Result<(Stdio, PathBuf), Failure> {
+    let path = log_of(state);
+    let opened = || {
+        let directory = path.parent().unwrap_or(state);
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&path)
+    };
+    let opened = opened().map_err(|source| Failure::File { act: "write", path: path.clone(), source })?;
+    Ok((opened.into(), path))
+}
