@@ -40,6 +40,7 @@ mod explain;
 mod get;
 mod history;
 mod internal;
+pub mod judge;
 pub mod lint;
 mod pause;
 mod plan;
@@ -121,6 +122,8 @@ commands! {
     Plan(plan::Args),
     /// Check documents and show every mistake with its place
     Lint(lint::LintArgs),
+    /// Judge polls from standard input, one JSON object per line
+    Judge(judge::JudgeArgs),
     /// Print the JSON Schema of documents, for editors
     Schema(schema::Args),
     /// List rollouts

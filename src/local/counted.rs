@@ -4,22 +4,29 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use strategies::{Name, Revision};
 
-use super::proxy::{LATENCY_BOUNDS_US, Routed as RoutedBy, SeriesSnapshot, Snapshot};
-use crate::analyses::{Counted, Routed, Series};
+use super::proxy::{EndpointSnapshot, LATENCY_BOUNDS_US, Routed as RoutedBy, SeriesSnapshot, Snapshot};
+use crate::analyses::{Counted, Replica, Routed, Series};
 
 /// One worker's counts. `revisions`: what the process behind each address runs; addresses that are not listed tell
 /// nothing about replicas.
 #[must_use]
 pub fn counted(snapshot: &Snapshot, revisions: &BTreeMap<SocketAddr, Revision>) -> Counted {
     let bounds: Vec<f64> = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect();
-    let _ = revisions;
+    let replica = |it: &EndpointSnapshot| {
+        revisions.get(&it.address).map(|revision| Replica {
+            replica: it.address.to_string().into(),
+            revision: revision.clone(),
+            ended: it.completed,
+            failed: it.failed,
+        })
+    };
     Counted {
         source: snapshot.worker.to_string().into(),
         start: snapshot.start.as_str().into(),
         up: Duration::from_millis(snapshot.uptime_ms),
         bounds: Arc::from(bounds),
         series: snapshot.series.iter().map(series).collect(),
-        replicas: vec![],
+        replicas: snapshot.endpoints.iter().filter_map(replica).collect(),
     }
 }
 
@@ -38,5 +45,57 @@ fn series(it: &SeriesSnapshot) -> Series {
         ended: it.completed,
         failed: it.errors.total(),
         latency: it.latency.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::proxy::{Errors, SeriesSnapshot},
+        *,
+    };
+
+    #[test]
+    fn every_count_finds_its_place_and_unlisted_addresses_are_no_replicas() {
+        let series = SeriesSnapshot {
+            listener: "shop/0".into(),
+            revision: "v2".into(),
+            routed: RoutedBy::Weight,
+            requests: 12,
+            completed: 10,
+            responses: [0, 7, 0, 0, 1],
+            errors: Errors { status: 1, connect: 1, reset: 0, timeout: 0 },
+            cancelled: 1,
+            reconnects: 0,
+            in_flight: 2,
+            bytes_in: 0,
+            bytes_out: 0,
+            latency: vec![0; LATENCY_BOUNDS_US.len() + 1],
+            latency_sum_us: 0,
+        };
+        let endpoint = |port: u16| EndpointSnapshot {
+            address: ([127, 0, 0, 1], port).into(),
+            in_flight: 0,
+            completed: 10,
+            failed: 2,
+            ejected: false,
+            configured: true,
+        };
+        let snapshot = Snapshot {
+            worker: 3,
+            start: "a".into(),
+            generation: Some(1),
+            uptime_ms: 1500,
+            listeners: BTreeMap::new(),
+            series: vec![series],
+            endpoints: vec![endpoint(1), endpoint(2)],
+            arms: BTreeMap::new(),
+        };
+        let got = counted(&snapshot, &BTreeMap::from([(endpoint(2).address, "v2".into())]));
+        assert_eq!((got.source, got.up), ("3".into(), Duration::from_millis(1500)));
+        assert_eq!((got.series[0].begun, got.series[0].ended, got.series[0].failed), (12, 10, 2));
+        assert_eq!(got.bounds.len() + 1, got.series[0].latency.len());
+        let replica = Replica { replica: "127.0.0.1:2".into(), revision: "v2".into(), ended: 10, failed: 2 };
+        assert_eq!(got.replicas, [replica]);
     }
 }

@@ -25,51 +25,51 @@ const STREAK: usize = 5;
 const STREAK_WITHIN_S: f64 = 0.5;
 
 /// Upper bounds of latency buckets, in seconds.
-pub const BOUNDS: [f64; 28] = [
+pub(crate) const BOUNDS: [f64; 28] = [
     0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035, 0.05, 0.075,
     0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
 /// How the service and its users behave.
 #[derive(Clone, Copy, Debug)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// Requests per second, a Poisson process.
-    pub per_s: f64,
+    pub(crate) per_s: f64,
     /// Stable's share of failed requests.
-    pub base: f64,
+    pub(crate) base: f64,
     /// The canary's share of failed requests.
-    pub canary: f64,
+    pub(crate) canary: f64,
     /// How many times as long the canary takes.
-    pub slower: f64,
+    pub(crate) slower: f64,
 }
 
 /// How a simulated rollout ended.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// In which phase.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// Seconds from the new revision's appearance to the commit or to the end of the abort.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Requests of the canary.
-    pub canary: u64,
+    pub(crate) canary: u64,
     /// Of these, failed ones.
-    pub canary_failed: u64,
+    pub(crate) canary_failed: u64,
     /// Of these, before the first reading from which on anything counted.
-    pub failed_before_first_poll: u64,
+    pub(crate) failed_before_first_poll: u64,
 }
 
 impl Ended {
-    pub fn promoted(&self) -> bool {
+    pub(crate) fn promoted(&self) -> bool {
         matches!(self.phase, Phase::Idle | Phase::Promoting)
     }
 
-    pub fn rolled_back(&self) -> bool {
+    pub(crate) fn rolled_back(&self) -> bool {
         matches!(self.phase, Phase::RolledBack { .. })
     }
 }
 
 /// The default canary with the default analyses.
-pub fn default_canary() -> (Plan, BTreeMap<Name, Definition>) {
+pub(crate) fn default_canary() -> (Plan, BTreeMap<Name, Definition>) {
     let golden: Name = "golden".into();
     let steps = Strategy::default().steps(Context { analyses: std::slice::from_ref(&golden) }).steps;
     let definitions =
@@ -78,7 +78,7 @@ pub fn default_canary() -> (Plan, BTreeMap<Name, Definition>) {
 }
 
 /// One step at `percent`, judged by errors alone: `worse_than` is what may be rolled back.
-pub fn errors_alone(percent: u32, worse_than: f64) -> (Plan, BTreeMap<Name, Definition>) {
+pub(crate) fn errors_alone(percent: u32, worse_than: f64) -> (Plan, BTreeMap<Name, Definition>) {
     let errors: Name = "errors".into();
     let written = format!(r#"{{"sequential":{{"rollBack":{{"worseThan":"{worse_than}x"}}}}}}"#);
     let judge: AnyJudge = serde_json::from_str(&written).expect("a judge");
@@ -136,7 +136,7 @@ struct Count {
 }
 
 /// A service under simulated requests.
-pub struct Service {
+pub(crate) struct Service {
     plan: Plan,
     status: Status,
     world: World,
@@ -154,7 +154,12 @@ pub struct Service {
 
 impl Service {
     /// Version `v1` serves everybody.
-    pub fn new(plan: Plan, definitions: BTreeMap<Name, Definition>, traffic: Traffic, seed: u64) -> Self {
+    pub(crate) fn new(
+        plan: Plan,
+        definitions: BTreeMap<Name, Definition>,
+        traffic: Traffic,
+        seed: u64,
+    ) -> Self {
         let now = Timestamp::UNIX_EPOCH;
         let routes = plan.routes().map(|(id, _)| (id.clone(), Seen::Absent)).collect();
         let wanted = Wanted { revision: "v1".into(), replicas: REPLICAS, scaler: None, leaving: false };
@@ -186,7 +191,7 @@ impl Service {
     }
 
     /// Stores and takes up the analyses after every feed.
-    pub fn taken_up_after_every_feed(mut self, definitions: BTreeMap<Name, Definition>) -> Self {
+    pub(crate) fn taken_up_after_every_feed(mut self, definitions: BTreeMap<Name, Definition>) -> Self {
         self.saved_and_taken_up = true;
         self.analyses =
             Analyses::restore(definitions, planned_length(&self.plan), self.analyses.checkpoint());
@@ -194,7 +199,7 @@ impl Service {
     }
 
     /// Serves for so long without a canary, so that the dispersion gets known.
-    pub fn idle(&mut self, length: Duration) {
+    pub(crate) fn idle(&mut self, length: Duration) {
         let end = self.now.checked_add(length).expect("in range");
         while self.now < end {
             self.feed(false);
@@ -205,7 +210,7 @@ impl Service {
     }
 
     /// Releases `v2` and waits for the end, or for `at_most`.
-    pub fn release(&mut self, at_most: Duration) -> Ended {
+    pub(crate) fn release(&mut self, at_most: Duration) -> Ended {
         if let Seen::Is(wanted) = &mut self.world.wanted {
             wanted.revision = "v2".into();
         }

@@ -95,6 +95,11 @@ impl Run {
         })
     }
 
+    /// The judge of metric number `metric` at work.
+    pub fn judging(&self, metric: usize) -> &Judging {
+        &self.judging[metric]
+    }
+
     /// The interval that holds metric number `metric`'s true ratio with 95 % confidence. Costs milliseconds.
     pub fn interval(&self, metric: usize) -> Option<(f64, f64)> {
         self.judging[metric].interval()
