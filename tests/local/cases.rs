@@ -1,7 +1,5 @@
 //! What a machine promises.
 
-use std::time::Duration;
-
 use libtest_mimic::{Failed, Trial};
 use serinus::{
     api::view::{ArmRole, DocumentChange, PhaseName},
@@ -52,7 +50,8 @@ async fn first_and_second() {
 
     let report = load.end().await;
     assert_eq!(report.failed(), 0, "{:?} {:?}", report.outcomes, report.bad);
-    assert!(report.versions["v1"] > 100 && report.versions["v2"] > 100, "{:?}", report.versions);
+    let answered = |version: &str| report.versions[version].values().sum::<u64>();
+    assert!(answered("v1") > 100 && answered("v2") > 100, "{:?}", report.versions);
 }
 
 async fn bad_is_rolled_back() {
@@ -85,7 +84,6 @@ async fn abort() {
     assert!(answer.accepted, "{:?}", answer.because);
     let view = rig.until("the roll-back", |it| it.phase == PhaseName::RolledBack).await;
     assert!(matches!(view.cause, Some(Cause::Aborted { .. })));
-    tokio::time::sleep(Duration::from_millis(1)).await;
     let answer = rig.order(Action::Abort).await;
     assert!(!answer.accepted && answer.because.is_some(), "there is nothing left to abort");
     assert!(rig.order(Action::Retry).await.accepted);

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -240,10 +240,4 @@ pub(crate) fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     // It may have ended by itself meanwhile.
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-}
-
-/// The processes of the service that run, by their command line.
-pub(crate) fn services(state: &Path) -> usize {
-    let _ = state;
-    0
 }
