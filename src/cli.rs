@@ -9,9 +9,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod changes;
 mod color;
+mod edit;
 mod ending;
 mod exit;
 mod failure;
+mod finish;
 mod instance;
 mod live;
 mod log;
@@ -20,6 +22,7 @@ mod output;
 mod picture;
 mod progress;
 mod send;
+mod story;
 mod summary;
 mod supervised;
 #[cfg(test)]
@@ -32,15 +35,12 @@ mod apply;
 mod approve;
 mod completions;
 mod delete;
-mod demo;
 mod explain;
 mod get;
 mod history;
 mod internal;
-mod judge;
 pub mod lint;
 mod pause;
-mod plan;
 mod promote;
 mod restart;
 mod resume;
@@ -64,7 +64,14 @@ pub use failure::Failure;
 #[command(arg_required_else_help = true)]
 pub struct Cli {
     /// When to use colour
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
     #[arg(help = "When to use colour: auto, always or never")]
     color: color::When,
 
@@ -100,16 +107,12 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Show a real canary on this machine, with a sample service
-    Demo(demo::Args),
     /// Bring up a service behind the proxy and keep it running
     Run(run::Args),
     /// Hand in a document: the next release of a service that runs
     Apply(apply::Args),
     /// Stop a service and forget it
     Delete(delete::Args),
-    /// Show the steps a document stands for
-    Plan(plan::Args),
     /// Check documents and show every mistake with its place
     Lint(lint::LintArgs),
     /// Print the JSON Schema of documents, for editors
@@ -144,8 +147,6 @@ commands! {
     SetCommand(set_command::Args),
     #[command(hide = true)]
     SetImage(set_image::Args),
-    /// Judge recorded measurements, without running anything
-    Judge(judge::Args),
     /// Print shell completions, or write manual pages
     Completions(completions::Args),
     /// Print the version

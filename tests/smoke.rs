@@ -15,3 +15,8 @@ fn smoke() {
         );
     }
 }
+#[test]
+fn schema() {
+    let s = serinus::spec::schema::of(serinus::spec::Kind::Rollout);
+    println!("{}", serde_json::to_string_pretty(s).unwrap());
+}

@@ -27,10 +27,41 @@ fn main() {
     measure("errors, 500 requests, 0.1 % bad (Poisson form)", counts(0.001));
     measure("errors, 500 requests, 1 % bad (exact form for promotion)", counts(0.01));
     measure("errors, 500 requests, 20 % bad (exact form)", counts(0.2));
-    measure("latency, 500 requests, 11 buckets", |i| {
+    measure("latency, 3,500 requests, 11 buckets", |i| {
         let arm = |by: u64| (0..=11).map(|k| by * (20 + 30 * k + (i + k) % 5)).collect::<Vec<u64>>();
         Measured::Histogram(Histogram { bounds: BOUNDS.to_vec(), canary: arm(1), baseline: arm(9) })
     });
+    crowd();
+}
+
+/// Twelve signals of one analysis, and the polls of one interval of ten thousand analyses.
+fn crowd() {
+    let text = r#"{"sequential":{"warmUp":"0s"}}"#;
+    let mut twelve: Vec<Judging> = (0..12).map(|_| judging(text)).collect();
+    let mut many: Vec<Judging> = (0..10_000).map(|_| judging(text)).collect();
+    let poll = |i: u64| Poll {
+        at: Timestamp::from_second(i as i64).expect("a time"),
+        weight: Some(0.1),
+        measured: Measured::Counts {
+            canary: Counts::new(50, i % 2),
+            baseline: Some(Counts::new(450, 1 + i % 3)),
+        },
+    };
+    let began = Instant::now();
+    for i in 1..=1000 {
+        let poll = poll(i);
+        twelve.iter_mut().for_each(|it| it.observe(black_box(&poll)));
+    }
+    println!("one poll of twelve signals: {:?}", began.elapsed() / 1000);
+    let began = Instant::now();
+    for i in 1..=10 {
+        let poll = poll(i);
+        many.iter_mut().for_each(|it| it.observe(black_box(&poll)));
+    }
+    println!("one poll of each of ten thousand analyses: {:?}", began.elapsed() / 10);
+    let began = Instant::now();
+    let interval = twelve[0].interval();
+    println!("interval {interval:?} after a thousand polls: {:?}", began.elapsed());
 }
 
 fn judging(text: &str) -> Judging {

@@ -113,13 +113,12 @@ pub struct At<J: Judge> {
 }
 
 macro_rules! judges {
-    ($($(#[$doc:meta])* $module:ident :: $Kind:ident,)*) => {
+    ($($(#[$doc:meta])* $module:ident :: $Kind:ident = $name:literal,)*) => {
         $(pub mod $module; pub use $module::$Kind;)*
 
         /// One judge, as written in a document: `judge: { threshold: { pass: "result >= 0.99" } }`.
         #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
-        #[serde(rename_all = "camelCase")]
-        pub enum AnyJudge { $($(#[$doc])* $Kind($Kind),)* }
+        pub enum AnyJudge { $($(#[$doc])* #[serde(rename = $name)] $Kind($Kind),)* }
 
         /// What a judge remembers: the checkpoint of one metric.
         #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -132,7 +131,12 @@ macro_rules! judges {
 
         impl AnyJudge {
             /// The names of all judges, as written in a document.
-            pub const NAMES: &[&str] = &[$(stringify!($module),)*];
+            pub const NAMES: &[&str] = &[$($name,)*];
+
+            /// Its name, as written in a document.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$Kind(_) => $name,)* }
+            }
 
             /// What the configuration says that cannot be meant.
             pub fn check(&self) -> Vec<Problem> {
@@ -205,9 +209,13 @@ macro_rules! judges {
 
 judges! {
     /// Compares canary and stable by a sequential test: may be looked at as often as one likes.
-    sequential::Sequential,
+    sequential::Sequential = "sequential",
     /// Compares each measurement with fixed conditions.
-    threshold::Threshold,
+    threshold::Threshold = "threshold",
     /// Watches restarts, crash loops and readiness of the pods themselves.
-    pods::Pods,
+    pods::Pods = "pods",
+    /// Netflix's judge as it is, for people who migrate.
+    kayenta::Kayenta = "kayenta",
+    /// A classical test at one declared look.
+    fixed_horizon::FixedHorizon = "fixedHorizon",
 }

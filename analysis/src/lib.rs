@@ -7,6 +7,7 @@
 pub mod condition;
 pub mod finding;
 pub mod judge;
+pub mod line;
 pub mod poll;
 pub mod run;
 pub mod stats;

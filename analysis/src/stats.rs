@@ -8,12 +8,15 @@
 pub mod absolute;
 pub mod dispersion;
 pub mod divergence;
+pub mod fixed;
 pub mod gauge;
 pub mod hypergeometric;
 pub mod increment;
+pub mod kayenta;
 pub mod log;
 pub mod mixture;
 pub mod planner;
 pub mod prior;
 pub mod ratio;
 pub mod sample_ratio;
+pub mod sequence;

@@ -26,7 +26,7 @@ Examples:
   serinus apply shop.yaml
   serinus apply shop.yaml --wait --timeout 30m --output json
   serinus apply shop.yaml --dry-run")]
-pub struct Args {
+pub(super) struct Args {
     /// The document; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -62,7 +62,8 @@ impl Args {
             let mut watch = Watch::new(client, one.name.clone(), &state);
             watch.awaited = Some(awaited(one));
             watch.timeout = self.waiting.timeout.map(|it| it.0);
-            let mut screen = Screen::choose(self.waiting.output, self.waiting.no_live, "stop waiting; it goes on")?;
+            let mut screen =
+                Screen::choose(self.waiting.output, self.waiting.no_live, "stop waiting; it goes on")?;
             let watched = watch.run(&mut screen).await;
             drop(screen);
             finish::wait(watched?, &watch, self.waiting.output)

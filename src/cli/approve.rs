@@ -10,7 +10,7 @@ use super::{
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  serinus approve shop --reason \"looked at it with Ada\"")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 }

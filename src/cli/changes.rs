@@ -7,8 +7,9 @@ use super::words;
 use crate::api::view::{AnalysisView, ArmRole, PhaseName, RolloutView};
 
 /// How a change is to be taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Tone {
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Tone {
     /// It goes its way.
     Plain,
     /// A good end.
@@ -21,16 +22,16 @@ pub enum Tone {
 
 /// One change.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Change {
+pub(super) struct Change {
     /// How it is to be taken.
-    pub tone: Tone,
+    pub(super) tone: Tone,
     /// In words.
-    pub text: String,
+    pub(super) text: String,
 }
 
 /// What changed since `before`; without one, how it stands.
 #[must_use]
-pub fn changes(before: Option<&RolloutView>, now: &RolloutView) -> Vec<Change> {
+pub(super) fn changes(before: Option<&RolloutView>, now: &RolloutView) -> Vec<Change> {
     let Some(before) = before else {
         return [Some(Change { tone: Tone::Plain, text: format!("{}: {}", now.name, words::stands(now)) })]
             .into_iter()
@@ -124,7 +125,7 @@ fn replicas(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
 
 /// What the replicas of a revision are there for, as a word.
 #[must_use]
-pub fn role(role: ArmRole) -> &'static str {
+pub(super) fn role(role: ArmRole) -> &'static str {
     match role {
         ArmRole::Stable => "stable",
         ArmRole::Canary => "canary",
@@ -202,7 +203,8 @@ mod tests {
             |it| {
                 it.phase = PhaseName::RolledBack;
                 let end = End::RolledBack(Cause::NotApproved { step: "five".into() });
-                it.last = Some(Ended { revision: "b".into(), attempt: 1, end, at: jiff::Timestamp::UNIX_EPOCH });
+                it.last =
+                    Some(Ended { revision: "b".into(), attempt: 1, end, at: jiff::Timestamp::UNIX_EPOCH });
             },
             &["revision b rolled back: nobody approved step `five` in time"],
         );

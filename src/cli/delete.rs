@@ -15,7 +15,7 @@ stays.
 
 Example:
   serinus delete shop")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     chosen: Chosen,
 

@@ -13,7 +13,7 @@ use crate::api::view::Edit;
 
 /// What every edit can say.
 #[derive(Debug, clap::Args)]
-pub struct Common {
+pub(super) struct Common {
     #[command(flatten)]
     chosen: Chosen,
 
@@ -23,22 +23,22 @@ pub struct Common {
 
 /// Whether to wait for the end, and how.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Waiting {
+pub(super) struct Waiting {
     /// Wait until it is over; the exit code says how it ended
     #[arg(long)]
-    pub wait: bool,
+    pub(super) wait: bool,
 
     /// Wait no longer than this
     #[arg(long, value_name = "DURATION", requires = "wait")]
-    pub timeout: Option<HumanDuration>,
+    pub(super) timeout: Option<HumanDuration>,
 
     /// What to print: text, or json (one object per line)
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
-    pub output: Flow,
+    pub(super) output: Flow,
 
     /// Print lines even on a terminal
     #[arg(long, requires = "wait")]
-    pub no_live: bool,
+    pub(super) no_live: bool,
 }
 
 impl Common {
@@ -46,7 +46,7 @@ impl Common {
     ///
     /// # Errors
     /// Nothing runs, or the edit is refused.
-    pub fn make(self, edit: &Edit) -> Result<Exit, Failure> {
+    pub(super) fn make(self, edit: &Edit) -> Result<Exit, Failure> {
         block_on(async {
             let found = self.chosen.find().await?;
             let edited = super::progress::during("handing in", found.client.edit(&found.name, edit)).await;
@@ -65,7 +65,8 @@ impl Common {
             let mut watch = Watch::new(found.client.clone(), found.name.clone(), &found.state);
             watch.awaited = Some(awaited(only(&applied)?));
             watch.timeout = self.waiting.timeout.map(|it| it.0);
-            let mut screen = Screen::choose(self.waiting.output, self.waiting.no_live, "stop waiting; it goes on")?;
+            let mut screen =
+                Screen::choose(self.waiting.output, self.waiting.no_live, "stop waiting; it goes on")?;
             let watched = watch.run(&mut screen).await;
             drop(screen);
             finish::wait(watched?, &watch, self.waiting.output)

@@ -8,7 +8,7 @@ use crate::api::view::{PhaseName, RolloutView};
 
 /// How what was waited for ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Ending {
+pub(super) enum Ending {
     /// It is stable now.
     Promoted,
     /// It was turned back, by evidence, by a deadline, or by order.
@@ -26,7 +26,7 @@ pub enum Ending {
 impl Ending {
     /// The exit code that says so.
     #[must_use]
-    pub fn exit(self) -> Exit {
+    pub(super) fn exit(self) -> Exit {
         match self {
             Self::Promoted => Exit::Done,
             Self::RolledBack => Exit::RolledBack,
@@ -39,17 +39,17 @@ impl Ending {
 
 /// What is waited for: this revision in this attempt, or as stable without one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Awaited {
+pub(super) struct Awaited {
     /// The revision.
-    pub revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
     /// The attempt; there may never be one with this number, where the revision is, or becomes, stable without.
-    pub attempt: u32,
+    pub(super) attempt: u32,
 }
 
 impl Awaited {
     /// What this rollout is on the way to.
     #[must_use]
-    pub fn by(view: &RolloutView) -> Self {
+    pub(super) fn by(view: &RolloutView) -> Self {
         let under_way = view.phase.is_moving() && view.phase != PhaseName::Adopting;
         let on_trial = under_way && view.canary == view.wanted;
         let committed = view.phase == PhaseName::Promoting && view.stable == view.wanted;
@@ -59,7 +59,7 @@ impl Awaited {
 
     /// How it ended and why; `None`: it has not.
     #[must_use]
-    pub fn ended(&self, view: &RolloutView) -> Option<(Ending, String)> {
+    pub(super) fn ended(&self, view: &RolloutView) -> Option<(Ending, String)> {
         if let Some(last) = &view.last
             && last.attempt >= self.attempt
         {
@@ -143,7 +143,11 @@ mod tests {
     #[test]
     fn an_attempt_ends_as_it_is_remembered() {
         check(1, |_| {}, None);
-        check(1, |it| (it.last, it.phase) = (last(1, End::Promoted), PhaseName::Idle), Some(Ending::Promoted));
+        check(
+            1,
+            |it| (it.last, it.phase) = (last(1, End::Promoted), PhaseName::Idle),
+            Some(Ending::Promoted),
+        );
         check(1, |it| (it.last, it.phase) = (last(1, End::Promoted), PhaseName::Promoting), None);
         check(1, |it| it.last = last(1, End::RolledBack(Cause::ProgressDeadline)), Some(Ending::RolledBack));
         check(1, |it| it.last = last(1, End::Superseded { by: "c".into() }), Some(Ending::Superseded));

@@ -1,6 +1,10 @@
 //! Why a command could not do what was asked, and what to do about it.
 
-use std::{error::Error, io, path::{Path, PathBuf}};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{color, exit::Exit};
 use crate::{api::client::ClientError, local::supervisor::SupervisorError};
@@ -109,7 +113,9 @@ pub enum Failure {
 fn known_list(known: &[String]) -> String {
     match known {
         [] => String::new(),
-        _ => format!("; there is {}", known.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")),
+        _ => {
+            format!("; there is {}", known.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, Failure> {
+pub(super) fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, Failure> {
     let over = match watched {
         Watched::Over(over) | Watched::TimedOut(over) => over,
         Watched::Left => {
@@ -38,7 +38,7 @@ pub fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, Failure
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn say(summary: &Summary, flow: Flow) -> Result<(), Failure> {
+pub(super) fn say(summary: &Summary, flow: Flow) -> Result<(), Failure> {
     match flow {
         Flow::Json => json_line(summary),
         Flow::Text => {

@@ -11,20 +11,20 @@ use crate::api::{
 };
 
 /// Name of the state directory, beside the document that was started.
-pub const STATE: &str = ".serinus";
+pub(super) const STATE: &str = ".serinus";
 
 /// Which running instance.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Instance {
+pub(super) struct Instance {
     /// State directory of the running instance [default: `.serinus` beside FILE, here, or in a directory above]
     #[arg(long, value_name = "DIR", env = "SERINUS_STATE", hide_env = true)]
-    pub state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
 }
 
 impl Instance {
     /// The state directory for this document: named, or beside it. It need not be there yet.
     #[must_use]
-    pub fn beside(&self, document: &Path) -> PathBuf {
+    pub(super) fn beside(&self, document: &Path) -> PathBuf {
         match &self.state {
             Some(state) => state.clone(),
             None => document.parent().unwrap_or(Path::new("")).join(STATE),
@@ -35,7 +35,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`Failure::NoState`].
-    pub fn locate(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn locate(&self) -> Result<PathBuf, Failure> {
         if let Some(state) = &self.state {
             return Ok(state.clone());
         }
@@ -48,10 +48,10 @@ impl Instance {
 
 /// A rollout of a running instance, as a command line names it.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Chosen {
+pub(super) struct Chosen {
     /// Which rollout [default: the only one]
     #[arg(value_name = "ROLLOUT")]
-    pub rollout: Option<String>,
+    pub(super) rollout: Option<String>,
 
     #[command(flatten)]
     instance: Instance,
@@ -59,15 +59,15 @@ pub struct Chosen {
 
 /// A rollout found in a running instance.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(super) struct Found {
     /// The state directory.
-    pub state: PathBuf,
+    pub(super) state: PathBuf,
     /// Its engine.
-    pub client: Client,
+    pub(super) client: Client,
     /// The rollout's name.
-    pub name: Name,
+    pub(super) name: Name,
     /// As it stands.
-    pub view: RolloutView,
+    pub(super) view: RolloutView,
 }
 
 impl Chosen {
@@ -75,7 +75,7 @@ impl Chosen {
     ///
     /// # Errors
     /// Nothing runs, there is no such rollout, or there are several and none is named.
-    pub async fn find(&self) -> Result<Found, Failure> {
+    pub(super) async fn find(&self) -> Result<Found, Failure> {
         let (state, client) = self.instance.connect()?;
         let list = client.rollouts().await.map_err(|error| Failure::of_call(error, &state))?;
         let view = choose(self.rollout.as_deref(), list.rollouts)?;
@@ -88,7 +88,7 @@ impl Instance {
     ///
     /// # Errors
     /// [`Failure::NoState`].
-    pub fn connect(&self) -> Result<(PathBuf, Client), Failure> {
+    pub(super) fn connect(&self) -> Result<(PathBuf, Client), Failure> {
         let state = self.locate()?;
         let client = Client::new(&state);
         Ok((state, client))
@@ -97,7 +97,7 @@ impl Instance {
 
 impl Found {
     /// A failed call of its engine.
-    pub fn failed(&self, error: ClientError) -> Failure {
+    pub(super) fn failed(&self, error: ClientError) -> Failure {
         Failure::of_call(error, &self.state)
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Failure, block_on, watch};
 use crate::local::{
+    control::{ControlBoot, run_control},
     load::{LoadPlan, Outcome, generate},
     process::shim::exec_shim,
     sample::{CRASH_STATUS, SampleArgs, SampleError, run_sample},
@@ -16,7 +17,7 @@ use crate::local::{
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     part: Part,
 }
@@ -81,7 +82,7 @@ enum Part {
 
 /// Whether this process is to become another program: nothing else may happen in it before.
 #[must_use]
-pub fn is_shim() -> bool {
+pub(super) fn is_shim() -> bool {
     let mut words = std::env::args_os().skip(1);
     words.next().is_some_and(|it| it == "internal") && words.next().is_some_and(|it| it == "exec")
 }
@@ -96,7 +97,10 @@ impl Args {
                 Ok(()) => Ok(Exit::Done),
                 Err(error) => Err(Failure::Part(Box::new(error))),
             },
-            Part::Control { state } => Err(Failure::Part(format!("TEMPORARY {}", state.display()).into())),
+            Part::Control { state } => match run_control(&ControlBoot { state }) {
+                Ok(()) => Ok(Exit::Done),
+                Err(error) => Err(Failure::Part(Box::new(error))),
+            },
             Part::Sample(args) => match run_sample(args) {
                 Ok(()) => Ok(Exit::Done),
                 Err(SampleError::Crashed) => std::process::exit(CRASH_STATUS),
@@ -137,7 +141,8 @@ fn load(plan: LoadPlan) -> Result<Exit, Failure> {
         });
         Ok(generate(plan, stop, |_| {}).await)
     })?;
-    let quantile = |share| Duration::from_micros(report.latency_us.value_at_quantile(share)).as_secs_f64() * 1e3;
+    let quantile =
+        |share| Duration::from_micros(report.latency_us.value_at_quantile(share)).as_secs_f64() * 1e3;
     watch::json_line(&serde_json::json!({
         "kind": "load",
         "requests": report.requests,

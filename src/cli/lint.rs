@@ -3,12 +3,12 @@
 use std::{
     io::{self, Read as _, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::{Exit, Failure, color};
 use crate::spec::{self, Code, Diagnostic, MOST_BYTES, Record, Report, Severity};
 
 /// Checks manifests and shows every mistake with its place.
@@ -49,6 +49,13 @@ struct Findings {
     diagnostics: Vec<Record>,
 }
 
+impl LintArgs {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        run(&self, &mut io::stdout().lock(), color::on_stdout())
+            .map_err(|source| Failure::System { act: "write to standard output", source })
+    }
+}
+
 /// Checks the files and writes what was found to `out`; `styled`: with colours.
 ///
 /// Exit code: 0 clean, 1 findings, 2 nothing could be read.
@@ -56,7 +63,7 @@ struct Findings {
 /// # Errors
 ///
 /// `out` cannot be written to.
-pub fn run(args: &LintArgs, out: &mut dyn Write, styled: bool) -> io::Result<ExitCode> {
+pub fn run(args: &LintArgs, out: &mut dyn Write, styled: bool) -> io::Result<Exit> {
     let mut findings = Findings { files: 0, errors: 0, warnings: 0, diagnostics: vec![] };
     let mut documents = 0;
     let mut skipped = Vec::new();
@@ -88,9 +95,9 @@ pub fn run(args: &LintArgs, out: &mut dyn Write, styled: bool) -> io::Result<Exi
     }
     let bad = 0 < findings.errors || (args.strict && 0 < findings.warnings);
     Ok(match bad {
-        _ if findings.files == unreadable => ExitCode::from(2),
-        true => ExitCode::from(1),
-        false => ExitCode::SUCCESS,
+        _ if findings.files == unreadable => Exit::Usage,
+        true => Exit::Failed,
+        false => Exit::Done,
     })
 }
 

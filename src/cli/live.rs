@@ -39,7 +39,7 @@ const LOG: usize = 200;
 
 /// What a person did at the terminal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Pressed {
+pub(super) enum Pressed {
     /// Leave.
     Quit,
     /// The terminal has another size, or is to be drawn again.
@@ -48,13 +48,13 @@ pub enum Pressed {
 
 /// Everything that is drawn.
 #[derive(Debug)]
-pub struct Scene {
+pub(super) struct Scene {
     /// The rollout, once it is known.
-    pub view: Option<RolloutView>,
+    pub(super) view: Option<RolloutView>,
     /// What is said above it; empty: nothing.
-    pub banner: String,
+    pub(super) banner: String,
     /// What leaving the view means.
-    pub leaving: &'static str,
+    pub(super) leaving: &'static str,
     /// What happened, oldest first.
     log: VecDeque<(Timestamp, Change)>,
     theme: Theme,
@@ -63,12 +63,12 @@ pub struct Scene {
 impl Scene {
     /// Nothing to be seen yet.
     #[must_use]
-    pub fn new(leaving: &'static str, theme: Theme) -> Self {
+    pub(super) fn new(leaving: &'static str, theme: Theme) -> Self {
         Self { view: None, banner: String::new(), leaving, log: VecDeque::new(), theme }
     }
 
     /// Adds to the log.
-    pub fn note(&mut self, at: Timestamp, change: Change) {
+    pub(super) fn note(&mut self, at: Timestamp, change: Change) {
         self.log.push_back((at, change));
         while self.log.len() > LOG {
             self.log.pop_front();
@@ -77,7 +77,7 @@ impl Scene {
 
     /// All lines for a terminal of this size.
     #[must_use]
-    pub fn lines(&self, now: Timestamp, width: usize, height: usize) -> Vec<Line<'static>> {
+    pub(super) fn lines(&self, now: Timestamp, width: usize, height: usize) -> Vec<Line<'static>> {
         let inner = width.saturating_sub(2);
         let mut sections = vec![];
         if !self.banner.is_empty() {
@@ -155,7 +155,8 @@ impl Scene {
             let folded = picture::fold(&change.text, width.saturating_sub(time.len()).max(10));
             for (index, text) in folded.into_iter().enumerate().rev() {
                 let lead = if index == 0 { time.clone() } else { indent.clone() };
-                let mut line = Line::from(vec![Span::styled(lead, self.theme.dim()), Span::styled(text, style)]);
+                let mut line =
+                    Line::from(vec![Span::styled(lead, self.theme.dim()), Span::styled(text, style)]);
                 picture::cut(&mut line, width);
                 lines.push_front(line);
             }
@@ -175,17 +176,17 @@ impl Scene {
 }
 
 /// The terminal while the live view has it.
-pub struct Live {
+pub(super) struct Live {
     terminal: DefaultTerminal,
     keys: mpsc::Receiver<Pressed>,
     over: Arc<AtomicBool>,
     /// What is drawn.
-    pub scene: Scene,
+    pub(super) scene: Scene,
 }
 
 /// Whether there is a terminal to draw on and to read keys from.
 #[must_use]
-pub fn possible() -> bool {
+pub(super) fn possible() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|it| it.is_empty() || it == "dumb");
     !dumb && std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
@@ -195,7 +196,7 @@ impl Live {
     ///
     /// # Errors
     /// It cannot be prepared.
-    pub fn begin(scene: Scene) -> Result<Self, Failure> {
+    pub(super) fn begin(scene: Scene) -> Result<Self, Failure> {
         show_cursor_on_panic();
         // Also gives the terminal back when the program panics.
         let terminal = ratatui::try_init()
@@ -210,7 +211,7 @@ impl Live {
     }
 
     /// The next thing a person does. Cancel safe.
-    pub async fn pressed(&mut self) -> Pressed {
+    pub(super) async fn pressed(&mut self) -> Pressed {
         match self.keys.recv().await {
             Some(pressed) => pressed,
             // The terminal is gone.
@@ -222,7 +223,7 @@ impl Live {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn draw(&mut self, now: Timestamp) -> Result<(), Failure> {
+    pub(super) fn draw(&mut self, now: Timestamp) -> Result<(), Failure> {
         let scene = &self.scene;
         let drawn = self.terminal.draw(|frame| scene.draw(frame, now));
         drawn.map(drop).map_err(|source| Failure::System { act: "draw on this terminal", source })

@@ -2,7 +2,12 @@
 
 use strategies::{Action, HumanDuration};
 
-use super::{Exit, Failure, block_on, color, instance::{Chosen, Found}, output::{Format, print, structured}, words};
+use super::{
+    Exit, Failure, block_on, color,
+    instance::{Chosen, Found},
+    output::{Format, print, structured},
+    words,
+};
 use crate::{
     api::view::{NewOrder, OrderAnswer, PhaseName, RolloutView},
     clock,
@@ -10,7 +15,7 @@ use crate::{
 
 /// What every order can say.
 #[derive(Debug, clap::Args)]
-pub struct Common {
+pub(super) struct Common {
     #[command(flatten)]
     chosen: Chosen,
 
@@ -37,7 +42,7 @@ pub struct Common {
 
 /// Whether an order is about the step it was given in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum About {
+pub(super) enum About {
     /// The step the caller saw: a late one does not end another step.
     TheStepSeen,
     /// Whichever step is current.
@@ -49,7 +54,7 @@ impl Common {
     ///
     /// # Errors
     /// Nothing runs, or there is nothing that the order could be about.
-    pub fn give(self, action: Action, about: About) -> Result<Exit, Failure> {
+    pub(super) fn give(self, action: Action, about: About) -> Result<Exit, Failure> {
         block_on(async {
             let found = self.chosen.find().await?;
             let order = self.order(action, about, &found.view)?;

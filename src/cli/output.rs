@@ -7,7 +7,7 @@ use super::Failure;
 
 /// What a command prints.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people.
     #[default]
     Text,
@@ -19,7 +19,7 @@ pub enum Format {
 
 /// What a command prints that goes on for a while.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum Flow {
+pub(super) enum Flow {
     /// For people: a live view on a terminal, lines elsewhere.
     #[default]
     Text,
@@ -76,6 +76,15 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Columns of the terminal on standard output; 100 where there is none.
+pub(super) fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout())
+        .ok()
+        .map(|it| usize::from(it.ws_col))
+        .filter(|it| *it > 0)
+        .map_or(100, |it| it.saturating_sub(1))
+}
+
 /// Columns that a text takes on a terminal, its colours not counted.
 pub(super) fn width(text: &str) -> usize {
     anstream::adapter::strip_str(text).to_string().chars().count()
@@ -88,10 +97,8 @@ mod tests {
 
     #[test]
     fn columns_align_whatever_their_colour() {
-        let rows = [
-            vec!["A".to_owned(), "B".to_owned()],
-            vec![color::paint(color::GOOD, "long"), "x".to_owned()],
-        ];
+        let rows =
+            [vec!["A".to_owned(), "B".to_owned()], vec![color::paint(color::GOOD, "long"), "x".to_owned()]];
         let plain = anstream::adapter::strip_str(&table(&rows)).to_string();
         assert_eq!(plain, "A     B\nlong  x\n");
     }

@@ -9,8 +9,10 @@ use super::{
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The canary keeps what it has, and is still watched: it is rolled back if it turns out bad.\n\nExample:\n  serinus pause shop --reason \"the sale begins\"")]
-pub struct Args {
+#[command(
+    after_help = "The canary keeps what it has, and is still watched: it is rolled back if it turns out bad.\n\nExample:\n  serinus pause shop --reason \"the sale begins\""
+)]
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 }

@@ -15,9 +15,9 @@ mod traffic;
 
 /// The styles of a picture. Without colour, brightness tells things apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Theme {
+pub(super) struct Theme {
     /// Whether colours may be used.
-    pub color: bool,
+    pub(super) color: bool,
 }
 
 impl Theme {
@@ -27,61 +27,61 @@ impl Theme {
 
     /// What went well.
     #[must_use]
-    pub fn good(self) -> Style {
+    pub(super) fn good(self) -> Style {
         self.of(Color::Green)
     }
 
     /// What went wrong.
     #[must_use]
-    pub fn bad(self) -> Style {
+    pub(super) fn bad(self) -> Style {
         self.of(Color::Red).add_modifier(Modifier::BOLD)
     }
 
     /// Worth a look.
     #[must_use]
-    pub fn warn(self) -> Style {
+    pub(super) fn warn(self) -> Style {
         self.of(Color::Yellow)
     }
 
     /// The stable side.
     #[must_use]
-    pub fn stable(self) -> Style {
+    pub(super) fn stable(self) -> Style {
         self.of(Color::Cyan)
     }
 
     /// The canary side.
     #[must_use]
-    pub fn canary(self) -> Style {
+    pub(super) fn canary(self) -> Style {
         self.of(Color::Yellow)
     }
 
     /// What a reader may skip.
     #[must_use]
-    pub fn dim(self) -> Style {
+    pub(super) fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
     /// What a reader looks for.
     #[must_use]
-    pub fn strong(self) -> Style {
+    pub(super) fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 }
 
 /// A block of lines that belong together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Section {
+pub(super) struct Section {
     /// What it is about; empty: no heading.
-    pub title: &'static str,
+    pub(super) title: &'static str,
     /// Its lines, no wider than asked for.
-    pub lines: Vec<Line<'static>>,
+    pub(super) lines: Vec<Line<'static>>,
     /// What is left out first when there is no room: the lowest.
-    pub priority: u8,
+    pub(super) priority: u8,
 }
 
 /// Everything about a rollout, from top to bottom, no line wider than `width` columns. Empty sections are left out.
 #[must_use]
-pub fn sections(view: &RolloutView, now: Timestamp, width: usize, theme: Theme) -> Vec<Section> {
+pub(super) fn sections(view: &RolloutView, now: Timestamp, width: usize, theme: Theme) -> Vec<Section> {
     let all = [
         Section { title: "", lines: head(view, now, theme), priority: 9 },
         Section { title: "way", lines: traffic::way(view, width, theme), priority: 8 },
@@ -128,7 +128,8 @@ fn head(view: &RolloutView, now: Timestamp, theme: Theme) -> Vec<Line<'static>> 
     if !second.is_empty() {
         lines.push(Line::from(second));
     }
-    let addresses: Vec<_> = view.addresses.iter().map(|it| format!("{}://{}", it.scheme, it.address)).collect();
+    let addresses: Vec<_> =
+        view.addresses.iter().map(|it| format!("{}://{}", it.scheme, it.address)).collect();
     if !addresses.is_empty() {
         lines.push(Line::from(Span::styled(addresses.join("  "), theme.dim())));
     }
@@ -155,7 +156,7 @@ fn troubles(view: &RolloutView, now: Timestamp, theme: Theme) -> Vec<Line<'stati
 }
 
 /// Cuts a line to so many columns; three dots say that something is missing.
-pub fn cut(line: &mut Line<'static>, width: usize) {
+pub(super) fn cut(line: &mut Line<'static>, width: usize) {
     if line.width() <= width {
         return;
     }
@@ -174,9 +175,35 @@ pub fn cut(line: &mut Line<'static>, width: usize) {
     line.spans = kept;
 }
 
+/// A line with the control sequences of its styles, for streams that take them out where they do not belong.
+#[must_use]
+pub(super) fn ansi(line: &Line<'static>) -> String {
+    line.spans.iter().map(|it| super::color::paint(anstyle_of(it.style), &it.content)).collect()
+}
+
+fn anstyle_of(style: Style) -> anstyle::Style {
+    use anstyle::{AnsiColor, Effects};
+    let mut effects = Effects::new();
+    if style.add_modifier.contains(Modifier::BOLD) {
+        effects |= Effects::BOLD;
+    }
+    if style.add_modifier.contains(Modifier::DIM) {
+        effects |= Effects::DIMMED;
+    }
+    let color = match style.fg {
+        Some(Color::Green) => Some(AnsiColor::Green),
+        Some(Color::Red) => Some(AnsiColor::Red),
+        Some(Color::Yellow) => Some(AnsiColor::Yellow),
+        Some(Color::Cyan) => Some(AnsiColor::Cyan),
+        // No theme uses any other.
+        Some(_) | None => None,
+    };
+    anstyle::Style::new().effects(effects).fg_color(color.map(Into::into))
+}
+
 /// Folds text into lines of at most `width` columns, between words.
 #[must_use]
-pub fn fold(text: &str, width: usize) -> Vec<String> {
+pub(super) fn fold(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -16,7 +16,7 @@ there is recorded as an override.
 Examples:
   serinus promote shop               end this step
   serinus promote shop --full        end all steps: the canary becomes stable")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 

@@ -10,7 +10,7 @@ The program and its files are read again, and rolled out step by step as any rel
 
 Example:
   serinus restart shop --wait")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 }

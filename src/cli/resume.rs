@@ -10,7 +10,7 @@ use super::{
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "An analysis that found nothing out begins again.\n\nExample:\n  serinus resume shop")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 }

@@ -9,8 +9,10 @@ use super::{
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  serinus retry shop --reason \"the database was the cause, and is repaired\"")]
-pub struct Args {
+#[command(
+    after_help = "Example:\n  serinus retry shop --reason \"the database was the cause, and is repaired\""
+)]
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 }

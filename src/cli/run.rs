@@ -27,7 +27,7 @@ Examples:
   serinus run shop.yaml
   serinus run shop.yaml --until-done --output json
   serinus run --state /var/lib/shop          what was applied there before")]
-pub struct Args {
+pub(super) struct Args {
     /// The document; without one, what was applied before goes on
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -96,7 +96,8 @@ impl Args {
         }
         self.announce(house)?;
         loop {
-            let list = house.client.rollouts().await.map_err(|error| Failure::of_call(error, &house.state))?;
+            let list =
+                house.client.rollouts().await.map_err(|error| Failure::of_call(error, &house.state))?;
             let [one] = list.rollouts.as_slice() else {
                 // Several, or none: there is no one picture to draw.
                 return tokio::select! {

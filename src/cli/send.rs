@@ -20,7 +20,7 @@ use crate::{
 
 /// A document on its way to an engine.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub(super) struct Letter {
     apply: Apply,
     path: PathBuf,
 }
@@ -30,7 +30,7 @@ impl Letter {
     ///
     /// # Errors
     /// It cannot be read, or holds no text.
-    pub fn read(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |source| Failure::File { act: "read", path: path.to_owned(), source };
         let bytes = lint::read_file(path).map_err(failed)?;
         let name = path.display().to_string();
@@ -45,10 +45,12 @@ impl Letter {
             Some(folder) if path != Path::new("-") && !folder.as_os_str().is_empty() => folder,
             Some(_) | None => Path::new("."),
         };
-        let base = std::fs::canonicalize(folder)
-            .map_err(|source| Failure::File { act: "find", path: folder.to_owned(), source })?;
-        let search_path = std::env::var("PATH").ok();
-        let apply = Apply { text, path: name, base, search_path, dry_run: false };
+        let base = std::fs::canonicalize(folder).map_err(|source| Failure::File {
+            act: "find",
+            path: folder.to_owned(),
+            source,
+        })?;
+        let apply = Apply { text, path: name, base, dry_run: false };
         Ok(Self { apply, path: path.to_owned() })
     }
 
@@ -56,7 +58,7 @@ impl Letter {
     ///
     /// # Errors
     /// It has mistakes; they have been shown.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         let read = spec::read(&self.apply.path, self.apply.text.as_bytes());
         let report = spec::Report { source: &read.source, diagnostics: &read.diagnostics };
         if !read.diagnostics.is_empty() {
@@ -68,7 +70,7 @@ impl Letter {
 
     /// The same, only to be checked.
     #[must_use]
-    pub fn dry_run(mut self) -> Self {
+    pub(super) fn dry_run(mut self) -> Self {
         self.apply.dry_run = true;
         self
     }
@@ -77,7 +79,7 @@ impl Letter {
     ///
     /// # Errors
     /// It was refused; why has been shown. Or nobody answers.
-    pub async fn send(&self, client: &Client, state: &Path) -> Result<Applied, Failure> {
+    pub(super) async fn send(&self, client: &Client, state: &Path) -> Result<Applied, Failure> {
         let applied = super::progress::during("handing in", client.apply(&self.apply)).await;
         let applied = applied.map_err(|error| Failure::of_call(error, state))?;
         show_findings(&applied.findings);
@@ -140,7 +142,7 @@ fn sentence(it: &AppliedRollout) -> String {
 
 /// What to wait for after an application.
 #[must_use]
-pub fn awaited(it: &AppliedRollout) -> Awaited {
+pub(super) fn awaited(it: &AppliedRollout) -> Awaited {
     Awaited { revision: Some(it.revision.clone()), attempt: it.next_attempt }
 }
 
@@ -148,7 +150,7 @@ pub fn awaited(it: &AppliedRollout) -> Awaited {
 ///
 /// # Errors
 /// There are none or several.
-pub fn only(applied: &Applied) -> Result<&AppliedRollout, Failure> {
+pub(super) fn only(applied: &Applied) -> Result<&AppliedRollout, Failure> {
     match applied.rollouts.as_slice() {
         [one] => Ok(one),
         [] => Err(Failure::Usage {

@@ -11,7 +11,7 @@ it back.
 
 Example:
   serinus set-command shop --wait -- ./shop --port '$(port)' --cache off")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 

@@ -4,7 +4,7 @@ use super::{Exit, Failure};
 
 /// Release another image (on Kubernetes)
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Whatever was asked
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,

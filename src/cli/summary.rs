@@ -11,34 +11,34 @@ use crate::api::view::{ArmRole, RolloutView, TrafficView};
 /// The last line of `--output json`. Fields may be added, never changed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub(super) struct Summary {
     /// Always `summary`.
-    pub kind: String,
+    pub(super) kind: String,
     /// Name of the rollout.
-    pub rollout: Name,
+    pub(super) rollout: Name,
     /// The revision that was waited for.
-    pub revision: Option<Revision>,
+    pub(super) revision: Option<Revision>,
     /// How it ended.
-    pub phase: Ending,
+    pub(super) phase: Ending,
     /// Seconds that the attempt took; of waits for something that needed none, seconds waited.
-    pub seconds: f64,
+    pub(super) seconds: f64,
     /// Requests of users in that time.
-    pub requests: u64,
+    pub(super) requests: u64,
     /// Of those, failed. In the demo its load generator counts: reset, refused, a status or body that is not the
     /// application's, more than a second late. Elsewhere the proxy does: answered 5xx, reset, never answered.
-    pub failed: u64,
+    pub(super) failed: u64,
     /// Requests that went to the canary.
-    pub canary_requests: u64,
+    pub(super) canary_requests: u64,
     /// Of those, failed as the proxy counts: the application's own 5xx too.
-    pub canary_failed: u64,
+    pub(super) canary_failed: u64,
     /// Why it ended so, in one sentence.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 impl Summary {
     /// What the proxy counted is taken from `traffic`: of the attempt, as it ended.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         view: &RolloutView,
         revision: Option<Revision>,
         (phase, reason): (Ending, String),
@@ -63,7 +63,7 @@ impl Summary {
 
     /// For people, several lines.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let (style, word) = verdict(self.phase);
         let revision = self.revision.as_ref().map(|it| format!(" {it}")).unwrap_or_default();
         let took = words::span(Duration::from_secs_f64(self.seconds.max(0.0)));
@@ -88,7 +88,10 @@ impl Summary {
 
 /// The traffic of the revision that was tried.
 #[must_use]
-pub fn canary_of<'a>(traffic: &'a [TrafficView], revision: Option<&Revision>) -> Option<&'a TrafficView> {
+pub(super) fn canary_of<'a>(
+    traffic: &'a [TrafficView],
+    revision: Option<&Revision>,
+) -> Option<&'a TrafficView> {
     traffic
         .iter()
         .find(|it| Some(&it.revision) == revision && it.role != ArmRole::Stable)
@@ -97,7 +100,7 @@ pub fn canary_of<'a>(traffic: &'a [TrafficView], revision: Option<&Revision>) ->
 
 /// An ending as a person reads it.
 #[must_use]
-pub fn verdict(ending: Ending) -> (anstyle::Style, &'static str) {
+pub(super) fn verdict(ending: Ending) -> (anstyle::Style, &'static str) {
     match ending {
         Ending::Promoted => (color::GOOD, "promoted"),
         Ending::RolledBack => (color::BAD, "rolled back"),

@@ -25,17 +25,17 @@ use crate::{
 const START: Duration = Duration::from_secs(30);
 
 /// A supervisor with everything it runs.
-pub struct Supervised {
+pub(super) struct Supervised {
     child: Child,
     /// Its state directory.
-    pub state: PathBuf,
+    pub(super) state: PathBuf,
     /// A caller of its engine.
-    pub client: Client,
+    pub(super) client: Client,
 }
 
 /// Where a supervisor says what goes wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Says {
+pub(super) enum Says {
     /// On our standard error.
     Aloud,
     /// Into a file: the terminal is drawn on.
@@ -47,9 +47,8 @@ impl Supervised {
     ///
     /// # Errors
     /// Another one works there, or it does not come up.
-    pub async fn start(state: &Path, workers: u32, says: Says) -> Result<Self, Failure> {
-        let state = state_dir::prepare(state)
-            .map_err(|error| Failure::Supervisor(error.into()))?;
+    pub(super) async fn start(state: &Path, workers: u32, says: Says) -> Result<Self, Failure> {
+        let state = state_dir::prepare(state).map_err(|error| Failure::Supervisor(error.into()))?;
         // Asked here, so that the answer is told here.
         drop(state_dir::lock(&state.join(LOCK)).map_err(|error| Failure::Supervisor(error.into()))?);
         let program = std::env::current_exe()
@@ -100,7 +99,7 @@ impl Supervised {
     }
 
     /// Waits until it ends by itself. Cancel safe.
-    pub async fn ended(&mut self) -> Failure {
+    pub(super) async fn ended(&mut self) -> Failure {
         match self.child.wait().await {
             Ok(status) => ended(status, &log_of(&self.state)),
             Err(source) => Failure::System { act: "wait for the supervisor", source },
@@ -112,7 +111,7 @@ impl Supervised {
     ///
     /// # Errors
     /// It cannot be waited for.
-    pub async fn stop(&mut self) -> Result<(), Failure> {
+    pub(super) async fn stop(&mut self) -> Result<(), Failure> {
         self.tell_to_end();
         let cannot = |source| Failure::System { act: "wait for the supervisor", source };
         loop {

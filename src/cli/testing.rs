@@ -39,6 +39,7 @@ pub(crate) fn view() -> RolloutView {
         hold: None,
         analyses: vec![],
         traffic: vec![],
+        last_traffic: vec![],
         recent: vec![],
         last: None,
         orders: vec![],

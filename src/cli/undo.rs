@@ -12,7 +12,7 @@ Going back to a revision that was stable lately skips the steps, as far as the d
 Examples:
   serinus undo shop
   serinus undo shop --to 7kx2bq9z4n      (`serinus history` lists them)")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     common: Common,
 

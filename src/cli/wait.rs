@@ -20,7 +20,7 @@ time, 6 superseded by another revision, 1 anything else.
 Examples:
   serinus wait shop --timeout 30m
   serinus wait shop --output json | tail -n 1")]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     chosen: Chosen,
 

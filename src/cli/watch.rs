@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const JSON_EVERY: Duration = Duration::from_secs(5);
 
 /// How a rollout is shown.
-pub enum Screen {
+pub(super) enum Screen {
     /// On the whole terminal.
     Live(Box<Live>),
     /// One line per change.
@@ -67,7 +67,7 @@ impl Screen {
     ///
     /// # Errors
     /// The output is gone.
-    pub fn say(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
         let now = clock::now();
         match self {
             Self::Live(live) => {
@@ -131,7 +131,7 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal cannot be prepared.
-    pub fn choose(flow: output::Flow, no_live: bool, leaving: &'static str) -> Result<Self, Failure> {
+    pub(super) fn choose(flow: output::Flow, no_live: bool, leaving: &'static str) -> Result<Self, Failure> {
         match flow {
             output::Flow::Json => Ok(Self::Json(None)),
             output::Flow::Text if no_live || !super::live::possible() => Ok(Self::Lines),
@@ -143,7 +143,7 @@ impl Screen {
     }
 
     /// The scene that is drawn, where one is.
-    pub fn scene(&mut self) -> Option<&mut Scene> {
+    pub(super) fn scene(&mut self) -> Option<&mut Scene> {
         match self {
             Self::Live(live) => Some(&mut live.scene),
             Self::Lines | Self::Json(_) | Self::Silent => None,
@@ -165,7 +165,7 @@ fn line(at: Timestamp, change: &Change) -> String {
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     let failed = |source| Failure::System { act: "write to standard output", source };
     let text = serde_json::to_string(value).map_err(|error| failed(std::io::Error::other(error)))?;
     let mut out = std::io::stdout().lock();
@@ -174,7 +174,7 @@ pub fn json_line(value: &impl Serialize) -> Result<(), Failure> {
 
 /// How watching ended.
 #[derive(Debug)]
-pub enum Watched {
+pub(super) enum Watched {
     /// What was waited for is over.
     Over(Box<Over>),
     /// The time was up.
@@ -187,26 +187,26 @@ pub enum Watched {
 
 /// The end of what was waited for.
 #[derive(Clone, Debug)]
-pub struct Over {
+pub(super) struct Over {
     /// How it ended and why.
-    pub ending: (Ending, String),
+    pub(super) ending: (Ending, String),
     /// The rollout then.
-    pub view: RolloutView,
+    pub(super) view: RolloutView,
     /// The traffic of the attempt.
-    pub traffic: Vec<TrafficView>,
+    pub(super) traffic: Vec<TrafficView>,
     /// Seconds of the attempt, or of the wait where there was none.
-    pub took: Duration,
+    pub(super) took: Duration,
 }
 
 /// Follows one rollout.
-pub struct Watch {
+pub(super) struct Watch {
     client: Client,
     name: Name,
     log: PathBuf,
     /// What is waited for; `None`: nothing, it is watched until somebody leaves.
-    pub awaited: Option<Awaited>,
+    pub(super) awaited: Option<Awaited>,
     /// How long at most.
-    pub timeout: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
     before: Option<RolloutView>,
     began: Timestamp,
     /// When the awaited attempt was first seen, and its traffic since.
@@ -243,7 +243,7 @@ impl Signals {
 ///
 /// # Errors
 /// Signals cannot be listened to.
-pub async fn asked_to_end() -> Result<(), Failure> {
+pub(super) async fn asked_to_end() -> Result<(), Failure> {
     Signals::new()?.any().await;
     Ok(())
 }
@@ -251,7 +251,7 @@ pub async fn asked_to_end() -> Result<(), Failure> {
 impl Watch {
     /// Follows `name` of the engine that works in `state`.
     #[must_use]
-    pub fn new(client: Client, name: Name, state: &std::path::Path) -> Self {
+    pub(super) fn new(client: Client, name: Name, state: &std::path::Path) -> Self {
         Self {
             client,
             name,
@@ -269,7 +269,7 @@ impl Watch {
     ///
     /// # Errors
     /// The engine is gone and does not come back, or the output is gone.
-    pub async fn run(&mut self, screen: &mut Screen) -> Result<Watched, Failure> {
+    pub(super) async fn run(&mut self, screen: &mut Screen) -> Result<Watched, Failure> {
         let mut signals = Signals::new()?;
         let until = self.timeout.map(|it| clock::instant() + it);
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
@@ -306,13 +306,13 @@ impl Watch {
 
     /// The last look at the rollout.
     #[must_use]
-    pub fn last(&self) -> Option<&RolloutView> {
+    pub(super) fn last(&self) -> Option<&RolloutView> {
         self.before.as_ref()
     }
 
     /// The traffic of the awaited attempt, so far.
     #[must_use]
-    pub fn traffic(&self) -> &[TrafficView] {
+    pub(super) fn traffic(&self) -> &[TrafficView] {
         &self.traffic
     }
 
@@ -332,6 +332,8 @@ impl Watch {
         if view.attempt == awaited.attempt && !over {
             self.attempt_began = self.attempt_began.or(view.started);
             self.traffic.clone_from(&view.traffic);
+        } else if over && !view.last_traffic.is_empty() {
+            self.traffic.clone_from(&view.last_traffic);
         } else if self.attempt_began.is_none() {
             self.traffic.clone_from(&view.traffic);
         }
@@ -350,7 +352,8 @@ impl Watch {
             return Err(Failure::TimedOut { what: format!("rollout `{}`", self.name), within });
         };
         let waits: Vec<_> = view.waiting.iter().map(|it| it.text.clone()).collect();
-        let waits = if waits.is_empty() { String::new() } else { format!("; it waits for {}", waits.join(", ")) };
+        let waits =
+            if waits.is_empty() { String::new() } else { format!("; it waits for {}", waits.join(", ")) };
         let reason = format!("not over within {within}: {}{waits}", words::stands(&view));
         Ok(Watched::TimedOut(Box::new(self.over((Ending::Unfinished, reason), view))))
     }

@@ -9,7 +9,7 @@ use crate::api::view::{PhaseName, RolloutView, StepView};
 
 /// Where a rollout stands, as a short phrase: `step 2 of 4 (ten)`.
 #[must_use]
-pub fn stands(view: &RolloutView) -> String {
+pub(super) fn stands(view: &RolloutView) -> String {
     let held = if view.hold.is_some() { "paused in " } else { "" };
     match view.phase {
         PhaseName::Adopting => "bringing up its first revision".to_owned(),
@@ -31,13 +31,13 @@ pub fn stands(view: &RolloutView) -> String {
 
 /// A step and its place: `step 2 of 4 (ten)`.
 #[must_use]
-pub fn step(step: &StepView) -> String {
+pub(super) fn step(step: &StepView) -> String {
     format!("step {} of {} ({})", step.index + 1, step.count, step.name)
 }
 
 /// Why it turns, or turned, back.
 #[must_use]
-pub fn cause(cause: &Cause) -> String {
+pub(super) fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Aborted { by, reason: Some(reason) } => format!("{by} aborted it: {reason}"),
         Cause::Aborted { by, reason: None } => format!("{by} aborted it"),
@@ -56,7 +56,7 @@ pub fn cause(cause: &Cause) -> String {
 
 /// Why no step is taken.
 #[must_use]
-pub fn hold(hold: &Hold) -> String {
+pub(super) fn hold(hold: &Hold) -> String {
     match hold {
         Hold::Ordered { by } => format!("{by} paused it"),
         Hold::Verdict { id, verdict } => format!("{} {}", analysis(id), said(*verdict)),
@@ -66,7 +66,7 @@ pub fn hold(hold: &Hold) -> String {
 
 /// How an attempt ended, as a short phrase.
 #[must_use]
-pub fn end(ended: &Ended) -> String {
+pub(super) fn end(ended: &Ended) -> String {
     match &ended.end {
         End::Promoted => "promoted".to_owned(),
         End::RolledBack(why) => format!("rolled back: {}", cause(why)),
@@ -80,7 +80,7 @@ fn analysis(id: &ActivityId) -> String {
 
 /// A verdict as the end of a sentence.
 #[must_use]
-pub fn said(verdict: Verdict) -> &'static str {
+pub(super) fn said(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pending => "is not over",
         Verdict::Pass => "passed",
@@ -92,13 +92,13 @@ pub fn said(verdict: Verdict) -> &'static str {
 
 /// The time between two moments; nothing where the second is not later.
 #[must_use]
-pub fn between(earlier: Timestamp, later: Timestamp) -> Duration {
+pub(super) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
 }
 
 /// A length of time as two units at most: `850ms`, `12s`, `1m 20s`, `3h 5m`.
 #[must_use]
-pub fn span(length: Duration) -> String {
+pub(super) fn span(length: Duration) -> String {
     let (seconds, millis) = (length.as_secs(), length.subsec_millis());
     match seconds {
         0 => format!("{millis}ms"),
@@ -118,7 +118,7 @@ fn two(first: u64, unit: &str, second: u64, smaller: &str) -> String {
 
 /// How long ago, or how far ahead.
 #[must_use]
-pub fn relative(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     let (past, ahead) = (between(at, now), between(now, at));
     match ahead.as_secs() {
         0 if past.as_secs() == 0 => "now".to_owned(),
@@ -133,19 +133,19 @@ fn whole(length: Duration) -> Duration {
 
 /// The time of day here, `14:03:07`.
 #[must_use]
-pub fn clock_time(at: Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+pub(super) fn clock_time(at: Timestamp) -> String {
+    at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
 /// Day and time here, `2026-03-01 14:03:07`.
 #[must_use]
-pub fn day_and_time(at: Timestamp) -> String {
-    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+pub(super) fn day_and_time(at: Timestamp) -> String {
+    at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A count with its thousands apart: `12,345`.
 #[must_use]
-pub fn count(number: u64) -> String {
+pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -159,7 +159,7 @@ pub fn count(number: u64) -> String {
 
 /// A count and its noun: `1 request`, `2 requests`.
 #[must_use]
-pub fn counted(number: u64, noun: &str) -> String {
+pub(super) fn counted(number: u64, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{} {noun}s", count(number)),
@@ -168,7 +168,7 @@ pub fn counted(number: u64, noun: &str) -> String {
 
 /// A share as a percentage with as many digits as it deserves: `0 %`, `0.04 %`, `4.2 %`, `42 %`.
 #[must_use]
-pub fn percentage(part: u64, whole: u64) -> String {
+pub(super) fn percentage(part: u64, whole: u64) -> String {
     if part == 0 || whole == 0 {
         return "0 %".to_owned();
     }

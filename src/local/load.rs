@@ -27,6 +27,8 @@ use crate::clock;
 
 /// Largest body that is read, bytes.
 const LARGEST_BODY: usize = 1 << 20;
+/// Largest latency that is told apart, microseconds: ten minutes.
+const SLOWEST_US: u64 = 600_000_000;
 /// Bad records that are kept.
 const MOST_KEPT: usize = 1_000;
 
@@ -164,8 +166,8 @@ pub struct LoadReport {
 
 impl LoadReport {
     fn new() -> Self {
-        #[expect(clippy::expect_used, reason = "three digits are within what the histogram takes")]
-        let latency_us = Histogram::new(3).expect("three digits");
+        #[expect(clippy::expect_used, reason = "bounds and digits are within what the histogram takes")]
+        let latency_us = Histogram::new_with_bounds(1, SLOWEST_US, 3).expect("valid bounds");
         Self {
             requests: 0,
             outcomes: BTreeMap::new(),

@@ -63,10 +63,10 @@ pub enum WorkerError {
         #[source]
         source: std::io::Error,
     },
-    /// The configuration it was started with can't be served.
-    #[error("worker was started with a configuration it can't serve: {0}")]
-    Config(String),
 }
+
+/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` is less.
+const ACCEPT_QUEUE: i32 = 4096;
 
 fn setup(what: &'static str) -> impl FnOnce(std::io::Error) -> WorkerError {
     move |source| WorkerError::Setup { what, source }
@@ -118,7 +118,7 @@ pub async fn serve(
     let mut accepting = Accepting { worker: Rc::clone(&worker), tasks: BTreeMap::new() };
     accepting.listen(listeners)?;
     if let Some(config) = &boot.config {
-        worker.apply(config).map_err(|error| WorkerError::Config(error.to_string()))?;
+        worker.begin_with(config);
     }
     control.set_nonblocking(true).map_err(setup("its control socket"))?;
     let control = tokio::net::UnixListener::from_std(control).map_err(setup("its control socket"))?;
@@ -171,6 +171,9 @@ impl Accepting {
         for (name, socket) in sockets {
             let Some(listener) = new.iter().find(|it| *it.name == *name) else { continue };
             socket.set_nonblocking(true).map_err(setup("a listening socket"))?;
+            // The standard library listens with a short queue. Beyond it a client waits a second for its next try.
+            rustix::net::listen(&socket, ACCEPT_QUEUE)
+                .map_err(|error| setup("a listening socket")(error.into()))?;
             let socket = tokio::net::TcpListener::from_std(socket).map_err(setup("a listening socket"))?;
             let mut task = tokio::task::JoinSet::new();
             task.spawn_local(accept::run(Rc::clone(&self.worker), Rc::clone(listener), socket));

@@ -30,6 +30,7 @@ mod error;
 mod object;
 mod read;
 mod schema;
+mod seal;
 
 pub use change::{Appended, Change, JournalLimits};
 pub use error::{OpenError, StoreError};
@@ -39,7 +40,7 @@ pub use read::{Checkpoint, Document, Order, OrderState, Revision, Saved};
 /// Name of the database in the state directory.
 pub const FILE: &str = "store.db";
 
-/// Size of the log at which it is moved into the database, bytes.
+/// Size of the log at which it is moved into the database, bytes, unless [`Store::limit_log`] says otherwise.
 const CHECKPOINT_AT: u64 = 1 << 20;
 
 /// Newest records checked when the store is opened; [`Store::check_journal`] checks all.
@@ -61,6 +62,7 @@ pub struct Store {
     connection: Connection,
     poisoned: Option<String>,
     journal_limits: JournalLimits,
+    log_limit: u64,
     /// Held for its lock.
     _lock: File,
 }
@@ -83,13 +85,18 @@ impl Store {
             schema::create(&path)?;
         }
         let connection = connect(&path)?;
-        let limits = JournalLimits::default();
-        Ok(Self { path, connection, poisoned: None, journal_limits: limits, _lock: lock })
+        let (poisoned, journal_limits, log_limit) = (None, JournalLimits::default(), CHECKPOINT_AT);
+        Ok(Self { path, connection, poisoned, journal_limits, log_limit, _lock: lock })
     }
 
     /// Bounds of the journal from now on.
     pub fn limit_journal(&mut self, limits: JournalLimits) {
         self.journal_limits = limits;
+    }
+
+    /// Size of the write-ahead log at which it is moved into the database, bytes. Default 1 MiB.
+    pub fn limit_log(&mut self, bytes: u64) {
+        self.log_limit = bytes;
     }
 
     /// Saves everything that `work` does, or nothing. When this returns `Ok`, it is on the disk.
@@ -128,6 +135,7 @@ impl Store {
             .map_err(StoreError::write)?;
         let mut change = Change::new(&transaction, limits);
         let value = work(&mut change)?;
+        change.seal()?;
         transaction.commit().map_err(StoreError::write)?;
         Ok(value)
     }
@@ -136,7 +144,7 @@ impl Store {
     /// the handle without taking anything back.
     fn checkpoint(&mut self) {
         let log = wal(&self.path);
-        if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() < CHECKPOINT_AT) {
+        if std::fs::metadata(&log).is_ok_and(|metadata| metadata.len() < self.log_limit) {
             return;
         }
         if let Err(error) = checkpoint(&self.connection) {
@@ -250,6 +258,17 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
         return Err(OpenError::corrupt(path, check));
     }
     schema::check(path, &connection)?;
+    // The journal can be long and has its own chain; the rest is small, so its indexes are checked in full.
+    for table in seal::TABLES {
+        let sql = format!("PRAGMA integrity_check({table})");
+        let check: String = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+        if check != "ok" {
+            return Err(OpenError::corrupt(path, check));
+        }
+    }
+    seal::check(&connection)
+        .map_err(failed)?
+        .map_err(|broken| OpenError::corrupt(path, broken.to_string()))?;
     match read::check_journal(&connection, CHECKED_AT_OPEN) {
         Ok(()) => Ok(connection),
         Err(StoreError::Journal(broken)) => Err(journal_broken(path, &broken)),
@@ -283,3 +302,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests;

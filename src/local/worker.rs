@@ -3,6 +3,7 @@
 
 use std::{io, path::Path};
 
+use rand::{RngCore, SeedableRng};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -75,7 +76,7 @@ async fn work(state: &Path, number: u64) -> Result<(), StartError> {
     });
     let proxy = proxy::WorkerBoot {
         worker: u32::try_from(number).unwrap_or(u32::MAX),
-        seed: rand::random(),
+        seed: rand::rngs::StdRng::from_os_rng().next_u64(),
         config,
         drain_ms: None,
     };

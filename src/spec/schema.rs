@@ -39,15 +39,19 @@ pub fn of_all() -> Value {
 
 fn generate(kind: Kind) -> Value {
     let settings =
-        SchemaSettings::draft2020_12().for_deserialize().with_transform(RecursiveTransform(without_null));
+        SchemaSettings::draft2020_12().for_deserialize().with_transform(RecursiveTransform(tidied));
     let mut schema = kind.schema_from(settings.into_generator());
     schema.insert("$id".into(), format!("https://serinus.dev/schemas/v1alpha1/{}.json", kind.name()).into());
     schema.to_value()
 }
 
 /// A field that may be left out is left out, not null: `bake:` with nothing behind it says nothing.
-fn without_null(schema: &mut Schema) {
+fn tidied(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
+    // A record with a choice among its fields is as closed as any other.
+    if object.contains_key("properties") && object.contains_key("oneOf") {
+        object.entry("unevaluatedProperties").or_insert(false.into());
+    }
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|it| it != "null");
         if let [only] = types.as_slice() {

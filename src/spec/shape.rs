@@ -94,11 +94,16 @@ impl<'a> Walk<'a> {
 
     fn no_value(&mut self, target: &Json, node: &Node, place: Option<Place<'_>>) {
         let wanted = kind_wanted(target);
+        let required = target.get("required").and_then(Json::as_array).into_iter().flatten();
+        let needed: Vec<&str> = required.filter_map(Json::as_str).collect();
         let (message, span) = match place {
             Some(Place { key, span }) => (format!("`{key}` has no value"), span.clone()),
             None => ("there is nothing here".to_owned(), self.head(node)),
         };
         let help = match (wanted, place) {
+            ("object", Some(Place { key, .. })) if !needed.is_empty() => {
+                format!("write {} below `{key}`, or leave it out", list_of(needed.iter().copied(), "and"))
+            }
             ("object", Some(Place { key, .. })) => {
                 format!("write `{key}: {{}}` for the defaults, or leave it out")
             }

@@ -549,7 +549,19 @@ impl Way<'_> {
     /// The first rule that forbids a write, as what must be waited for.
     fn forbidden(&self, write: &Write) -> Option<(WaitingFor, Option<Timestamp>)> {
         let after = predict(self.plan, self.status, self.world, write);
-        let arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
+        // An arm that does not exist can be sent traffic just as well as one that does.
+        let named: BTreeSet<Arm> = after
+            .routes
+            .values()
+            .filter_map(Seen::get)
+            .flat_map(|it| it.asked.dests())
+            .filter_map(|it| match it {
+                Dest::Arm(arm) => Some(arm),
+                Dest::Route(_) => None,
+            })
+            .collect();
+        let mut arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
+        arms.extend(&named);
         arms.into_iter().find_map(|arm| self.destination(&after, arm).or_else(|| self.source(&after, arm)))
     }
 

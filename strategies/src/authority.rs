@@ -6,10 +6,11 @@ mod orders;
 use jiff::Timestamp;
 
 use crate::{
-    Cause, Consequence, End, Ended, Hold, Mode, Phase, Plan, Purpose, Recent, Refused, Revision, Samples,
-    Status, Verdict, Wanted, World,
+    Cause, Consequence, End, Ended, Hold, Mode, Outcome, Phase, Plan, Purpose, Recent, Refused, Revision,
+    Samples, Status, Verdict, Wanted, World,
     activities::activities,
     status::{Said, Waited},
+    step::LAST_WORD,
 };
 
 pub(crate) use orders::{open_orders, take_orders};
@@ -145,10 +146,10 @@ fn leaving(look: &Look<'_>) -> Option<Status> {
 /// A verdict counts only once it is saved.
 fn record_verdicts(look: &Look<'_>) -> Option<Status> {
     let running = activities(look.plan, look.status, look.now, Samples::Count);
-    let ended = running.iter().filter_map(|it| {
-        let outcome = look.world.ran.get(it.id())?;
-        let news = outcome.verdict != Verdict::Pending && !look.status.verdicts.contains_key(it.id());
-        news.then(|| (it.id().clone(), outcome.clone()))
+    let ended = running.iter().filter(|it| !look.status.verdicts.contains_key(it.id())).filter_map(|it| {
+        let said = look.world.ran.get(it.id()).filter(|it| it.verdict != Verdict::Pending);
+        let outcome = said.cloned().or_else(|| silent(look, it))?;
+        Some((it.id().clone(), outcome))
     });
     let ended: Vec<_> = ended.collect();
     if ended.is_empty() || look.status.verdicts.len() >= Status::VERDICTS {
@@ -157,6 +158,19 @@ fn record_verdicts(look: &Look<'_>) -> Option<Status> {
     let mut next = look.status.clone();
     next.verdicts.extend(ended);
     Some(next)
+}
+
+/// An analysis that says nothing long after its end has no conclusion: nothing waits for it for ever.
+fn silent(look: &Look<'_>, activity: &crate::Activity) -> Option<Outcome> {
+    let max = match activity {
+        crate::Activity::Analysis { max, .. } => (*max)?,
+        crate::Activity::Hook { .. } | crate::Activity::Preflight { .. } => return None,
+    };
+    let end = look.status.held?.checked_add(max.0.saturating_add(LAST_WORD)).ok()?;
+    (end <= look.now).then(|| Outcome {
+        verdict: Verdict::Inconclusive,
+        because: Some("it said nothing until its time was over".into()),
+    })
 }
 
 /// A guard must not have failed.

@@ -14,6 +14,7 @@ mod authority;
 mod change;
 mod decide;
 mod duration;
+pub mod invariants;
 mod name;
 mod order;
 mod plan;

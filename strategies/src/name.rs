@@ -1,14 +1,17 @@
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    sync::Arc,
+};
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 macro_rules! names {
     ($($(#[$doc:meta])* $Name:ident,)*) => { $(
         $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+        #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
         #[serde(transparent)]
-        #[schemars(transparent)]
         pub struct $Name(Arc<str>);
 
         impl $Name {
@@ -34,6 +37,21 @@ macro_rules! names {
         impl Borrow<str> for $Name {
             fn borrow(&self) -> &str {
                 &self.0
+            }
+        }
+
+        // Plain text where it is used, so that each place can say which texts it takes.
+        impl JsonSchema for $Name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($Name).into()
+            }
+
+            fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string" })
             }
         }
 

@@ -173,6 +173,18 @@ impl StepSeen<'_> {
     }
 }
 
+/// How long after its end an analysis may still say how it ended. Its last sample is taken at the end.
+pub(crate) const LAST_WORD: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl StepSeen<'_> {
+    /// When to look again for the verdict of an analysis of this length: at its end, then after its last word.
+    #[must_use]
+    pub fn verdict_due(&self, length: std::time::Duration) -> Option<Timestamp> {
+        let ends = [Some(length), length.checked_add(LAST_WORD)].into_iter().flatten();
+        ends.filter_map(|it| self.end_of(it)).find(|it| self.now < *it)
+    }
+}
+
 /// A step's answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Progress {

@@ -236,7 +236,9 @@ impl Build<'_> {
                 continue;
             }
             let aim = match (&route.rest, alone) {
-                (RouteRest::OnStable, _) => Aim::Rest(self.lower(&Goal::home(), route)),
+                (RouteRest::OnStable, _) => {
+                    Aim::Rest(crate::predict::rest_of(self.plan, self.status, self.world, id))
+                }
                 (RouteRest::ByReady | RouteRest::Through(_), true) => {
                     Aim::Rest(crate::predict::rest_of(self.plan, self.status, self.world, id))
                 }

@@ -3,5 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "tests")]
 
 mod control;
+mod demo;
+mod draining;
+mod failure;
+mod http2;
+mod nonsense;
+mod process;
 mod rig;
 mod routing;
+mod smuggling;
+mod streaming;
+mod tls;

@@ -28,6 +28,25 @@ use serinus::local::proxy::{
 /// Longest time anything may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Name of every worker's thread.
+const WORKER: &str = "worker under test";
+
+/// Panics of workers. A panic in one of its tasks does not end a worker, so it would go unseen.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+fn count_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().name() == Some(WORKER) {
+                PANICS.fetch_add(1, SeqCst);
+            }
+            before(info);
+        }));
+    });
+}
+
 /// A worker with one listener, `web`.
 pub struct Rig {
     pub address: SocketAddr,
@@ -52,7 +71,9 @@ impl Rig {
         let config = ProxyConfig { generation: 1, listeners: BTreeMap::from([("web".to_owned(), web)]) };
         let boot = WorkerBoot { worker, seed: 7, config: Some(config), drain_ms: Some(5_000) };
         let listeners = vec![("web".to_owned(), listener)];
-        let thread = std::thread::spawn(move || run_worker(boot, listeners, control));
+        count_panics();
+        let worker = std::thread::Builder::new().name(WORKER.to_owned());
+        let thread = worker.spawn(move || run_worker(boot, listeners, control)).unwrap();
         let control = WorkerClient::connect(&socket, PATIENCE).await.unwrap();
         Self { address, control, socket, generation: 1, thread: Some(thread), _dir: dir }
     }
@@ -96,10 +117,6 @@ impl Rig {
     pub fn ended(mut self) {
         self.thread.take().unwrap().join().unwrap().unwrap();
     }
-
-    pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
 }
 
 impl Drop for Rig {
@@ -111,6 +128,7 @@ impl Drop for Rig {
             && !std::thread::panicking()
         {
             thread.join().unwrap().unwrap();
+            assert_eq!(PANICS.load(SeqCst), 0, "a worker panicked");
         }
     }
 }
@@ -278,13 +296,21 @@ impl Http1 {
     }
 }
 
-/// Sends bytes on a connection of their own and reads until the other side closes.
+/// Closes what rests, or sends half of something, after a moment.
+pub fn impatient(mut config: ListenerConfig) -> ListenerConfig {
+    config.timeouts.header_read_ms = 300;
+    config.timeouts.client_idle_ms = 300;
+    config.timeouts.stream_idle_ms = 300;
+    config
+}
+
+/// Sends bytes on a connection of their own and reads until the other side closes,
+/// which needs a worker that is impatient with idle connections ([`impatient`]).
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A server may refuse before everything is written.
     let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {

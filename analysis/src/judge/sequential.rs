@@ -40,6 +40,10 @@ pub struct Sequential {
     pub warm_up: WarmUp,
     /// What the canary is compared with.
     pub baseline: Baseline,
+    /// For gauges: the range of their values, such as 0 to 1 for a utilisation; what lies beyond counts as its ends.
+    /// With it the promise holds exactly and from the second batch on; without it approximately, after twelve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range>,
     /// Probability that a release of this service is bad, from its history; adds the probability that this one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<Fraction>,
@@ -64,6 +68,16 @@ pub struct Promote {
     pub not_worse_than: Ratio,
     /// Probability of promoting a canary that is. Default 5%.
     pub alpha: Fraction,
+}
+
+/// The range of a gauge.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Range {
+    /// Smallest value.
+    pub from: f64,
+    /// Largest value.
+    pub to: f64,
 }
 
 /// Length of the warm-up.
@@ -110,6 +124,7 @@ pub struct Tables {
     latency: Prior,
     good: Prior,
     objective: Option<Objective>,
+    range: Option<Range>,
 }
 
 impl Sequential {
@@ -137,6 +152,9 @@ impl Judge for Sequential {
         if self.objective.is_some_and(|it| it.get() <= 0.5) {
             problems.push(Problem::new(&["objective"], "is the share of good requests, such as 99.5%: more than 50%"));
         }
+        if self.range.is_some_and(|it| !(it.from.is_finite() && it.to.is_finite() && 0.0 <= it.from && it.from < it.to)) {
+            problems.push(Problem::new(&["range"], "needs 0 <= from < to: a ratio of means means nothing below zero"));
+        }
         problems
     }
 
@@ -147,7 +165,7 @@ impl Judge for Sequential {
     fn tables(&self, setting: &Setting) -> Tables {
         let psi0 = self.roll_back.worse_than.times();
         let margin = self.promote.not_worse_than.times();
-        let errors = Prior::errors();
+        let errors = Prior::errors_of_any_size();
         let good = Prior::promotion(margin);
         let better = Prior::promotion(1.0);
         Tables {
@@ -160,6 +178,7 @@ impl Judge for Sequential {
             objective: self.objective.map(|it| Objective::new(1.0 - it.get(), &errors.psi, &better.psi[..3])),
             errors: errors.scaled(psi0),
             latency: Prior::latency().scaled(psi0),
+            range: self.range,
             good,
         }
     }

@@ -4,7 +4,7 @@
 //! `C(n_c, k) C(n_b, m - k) psi^k`. Only ratios of neighbouring weights are used, never a factorial, so the
 //! result is exact to a few ulps for any size, and the cost is a few dozen standard deviations.
 
-/// Terms smaller than this share of the largest no longer change the sum.
+/// Terms smaller than this share of the largest, which is one, no longer change the sum.
 const NEGLIGIBLE: f64 = 1e-18;
 
 /// How many requests each arm had and how many of all of them were bad.
@@ -49,71 +49,75 @@ impl Margins {
 #[derive(Clone, Debug)]
 pub struct Partition {
     margins: Margins,
-    support: (u64, u64),
+    /// The fewest bad requests the canary can have: the origin of the indices below.
+    least: u64,
+    /// Weight of `least + i + 1` divided by that of `least + i`, and its inverse: divisions are done once.
+    up: Vec<f64>,
+    down: Vec<f64>,
     /// Logarithm of `sum_k h(k) / h(origin)`, where `origin` is the mode at `psi = 1`.
     ln_whole: f64,
     /// Where the last answer was centred, and `ln h(at) - ln h(origin)`.
-    at: u64,
+    at: usize,
     ln_weight: f64,
 }
 
 impl Partition {
-    /// Prepares one stratum.
+    /// Prepares one stratum. Its memory is that of the support.
     pub fn new(margins: Margins) -> Self {
-        let origin = margins.mode(1.0);
-        let mut partition =
-            Self { margins, support: margins.support(), ln_whole: 0.0, at: origin, ln_weight: 0.0 };
+        let (least, most) = margins.support();
+        let up: Vec<f64> = (least..most).map(|k| margins.step(k as f64)).collect();
+        let down = up.iter().map(|it| 1.0 / it).collect();
+        let at = (margins.mode(1.0) - least) as usize;
+        let mut partition = Self { margins, least, up, down, ln_whole: 0.0, at, ln_weight: 0.0 };
         partition.ln_whole = partition.sum(1.0).ln();
         partition
     }
 
     /// `ln Z(psi)` for `psi > 0`; zero at `psi = 1`.
     pub fn ln_z(&mut self, psi: f64) -> f64 {
-        self.move_to(self.margins.mode(psi));
-        self.at as f64 * psi.ln() + self.ln_weight + self.sum(psi).ln() - self.ln_whole
+        self.move_to((self.margins.mode(psi) - self.least) as usize);
+        let at = self.at as f64 + self.least as f64;
+        at * psi.ln() + self.ln_weight + self.sum(psi).ln() - self.ln_whole
     }
 
     /// Carries `ln_weight` from one centre to another; products are folded into logarithms before they overflow.
-    fn move_to(&mut self, to: u64) {
+    fn move_to(&mut self, to: usize) {
+        if self.at == to {
+            return;
+        }
+        let steps = if self.at < to { &self.up[self.at..to] } else { &self.down[to..self.at] };
         let mut product = 1.0f64;
-        while self.at != to {
-            if self.at < to {
-                product *= self.margins.step(self.at as f64);
-                self.at += 1;
-            } else {
-                self.at -= 1;
-                product /= self.margins.step(self.at as f64);
-            }
+        for step in steps {
+            product *= step;
             if !(1e-200..1e200).contains(&product) {
                 self.ln_weight += product.ln();
                 product = 1.0;
             }
         }
         self.ln_weight += product.ln();
+        self.at = to;
     }
 
     /// `sum_k h(k) psi^(k - at) / h(at)`, outwards from the centre.
     fn sum(&self, psi: f64) -> f64 {
-        let (least, most) = self.support;
-        let mut sum = 1.0;
-        let mut term = 1.0;
-        for k in self.at..most {
-            term *= self.margins.step(k as f64) * psi;
-            sum += term;
-            if term < NEGLIGIBLE * sum {
-                break;
-            }
-        }
-        term = 1.0;
-        for k in (least..self.at).rev() {
-            term /= self.margins.step(k as f64) * psi;
-            sum += term;
-            if term < NEGLIGIBLE * sum {
-                break;
-            }
-        }
-        sum
+        let inverse = 1.0 / psi;
+        let upwards = tail(self.up[self.at..].iter().map(|step| step * psi));
+        let downwards = tail(self.down[..self.at].iter().rev().map(|step| step * inverse));
+        1.0 + upwards + downwards
     }
+}
+
+/// `r1 + r1 r2 + r1 r2 r3 + …` of falling ratios, until terms no longer matter.
+fn tail(ratios: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut term) = (0.0, 1.0);
+    for ratio in ratios {
+        term *= ratio;
+        sum += term;
+        if term < NEGLIGIBLE {
+            break;
+        }
+    }
+    sum
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Strata {
     /// half of it. `0` and 10,000 stand for "no limit found".
     pub fn interval(&self, alpha: f64, tempering: f64) -> (f64, f64) {
         let needed = (2.0 / alpha).ln();
-        let worse = Prior::errors();
+        let worse = Prior::errors_of_any_size();
         let better = Prior::new(
             worse.psi.iter().rev().map(|psi| 1.0 / psi).collect(),
             &worse.ln_share.iter().rev().map(|share| share.exp()).collect::<Vec<f64>>(),

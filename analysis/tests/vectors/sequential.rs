@@ -9,10 +9,10 @@ use analysis::stats::{
     sample_ratio,
 };
 
-use crate::harness::{Case, Outcome};
+use crate::harness::{Case, Check, Outcome};
 
 /// The functions, by the name that cases use.
-pub(crate) const FUNCTIONS: [(&str, fn(&Case) -> Outcome); 5] = [
+pub(crate) const FUNCTIONS: [(&str, Check); 5] = [
     ("sce_log_increment", sce_log_increment),
     ("sce_path", sce_path),
     ("kl_per_event", kl_per_event),

@@ -126,10 +126,7 @@ fn compared(evidence: &EvidenceView, theme: Theme) -> Option<Line<'static>> {
     }
     let bound = evidence.bound.map(|it| format!(" slower than {it}")).unwrap_or_default();
     let ratio = evidence.ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
-    let text = format!(
-        "  canary {}, stable {}{bound}{ratio}",
-        side(&evidence.canary),
-        side(&evidence.baseline)
-    );
+    let text =
+        format!("  canary {}, stable {}{bound}{ratio}", side(&evidence.canary), side(&evidence.baseline));
     Some(Line::from(Span::styled(text, theme.dim())))
 }

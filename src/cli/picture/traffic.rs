@@ -129,8 +129,11 @@ fn numbers(traffic: &TrafficView, width: usize, theme: Theme) -> Option<Line<'st
             failed_style,
         ),
     ];
-    let failing =
-        if traffic.failed_rate >= 0.05 { format!(", {:.1}/s fail", traffic.failed_rate) } else { String::new() };
+    let failing = if traffic.failed_rate >= 0.05 {
+        format!(", {:.1}/s fail", traffic.failed_rate)
+    } else {
+        String::new()
+    };
     spans.push(Span::styled(format!("  {:.0}/s{failing}", traffic.rate), theme.dim()));
     if width >= 76
         && let (Some(p50), Some(p99)) = (traffic.p50_ms, traffic.p99_ms)

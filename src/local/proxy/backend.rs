@@ -62,6 +62,8 @@ pub(super) struct Endpoint {
     http2_connecting: Cell<bool>,
     http2_connected: Notify,
     in_flight: Cell<u64>,
+    completed: Cell<u64>,
+    failed: Cell<u64>,
     failures: Cell<u32>,
     bad_answers: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
@@ -130,6 +132,8 @@ impl Endpoint {
             http2_connecting: Cell::new(false),
             http2_connected: Notify::new(),
             in_flight: Cell::new(0),
+            completed: Cell::new(0),
+            failed: Cell::new(0),
             failures: Cell::new(0),
             bad_answers: Cell::new(0),
             ejected_until: Cell::new(None),
@@ -143,6 +147,17 @@ impl Endpoint {
 
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight.get()
+    }
+
+    /// Requests it ended, and those of them that ended badly.
+    pub(super) fn ended(&self) -> (u64, u64) {
+        (self.completed.get(), self.failed.get())
+    }
+
+    /// A request that was sent here, or could not be, has ended.
+    pub(super) fn end(&self, badly: bool) {
+        self.completed.set(self.completed.get() + 1);
+        self.failed.set(self.failed.get() + u64::from(badly));
     }
 
     pub(super) fn is_configured(&self) -> bool {

@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -46,6 +46,8 @@ pub(super) struct ConnState {
     since: AtomicU32,
     /// Tick since when the client takes nothing, plus one; 0 when it does.
     stalled: AtomicU32,
+    /// A response of ours may still be on its way out.
+    answering: AtomicBool,
     kick: AtomicU8,
     driver: AtomicWaker,
 }
@@ -67,6 +69,7 @@ impl ConnState {
             head: AtomicBool::new(true),
             since: AtomicU32::new(now),
             stalled: AtomicU32::new(0),
+            answering: AtomicBool::new(false),
             kick: AtomicU8::new(0),
             driver: AtomicWaker::new(),
         }
@@ -101,6 +104,7 @@ impl ConnState {
     fn begin(&self) {
         self.streams.fetch_add(1, Relaxed);
         self.head.store(false, Relaxed);
+        self.answering.store(true, Relaxed);
     }
 
     fn end(&self) {
@@ -174,6 +178,15 @@ pub(super) struct ClientIo {
     /// Bytes that were read to learn the protocol.
     ahead: Bytes,
     state: Arc<ConnState>,
+    marked: Option<Box<Marked>>,
+}
+
+/// An answer of hyper's own (to what it could not parse), with our mark added.
+struct Marked {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Length without the mark.
+    length: usize,
 }
 
 pub(super) enum Stream {
@@ -183,7 +196,7 @@ pub(super) enum Stream {
 
 impl ClientIo {
     pub(super) fn new(stream: Stream, ahead: Bytes, state: Arc<ConnState>) -> Self {
-        Self { stream, ahead, state }
+        Self { stream, ahead, state, marked: None }
     }
 }
 
@@ -209,6 +222,38 @@ impl AsyncRead for ClientIo {
 }
 
 impl ClientIo {
+    /// Adds the proxy's header to an answer that was written before any request reached us. Every other answer
+    /// that starts here belongs to a request, and carries what is needed.
+    fn mark(&mut self, buf: &[u8]) {
+        if self.marked.is_some() || self.state.is_http2() || self.state.streams.load(Relaxed) > 0 {
+            return;
+        }
+        if self.state.answering.swap(false, Relaxed) || !buf.starts_with(b"HTTP/1.1 4") {
+            return;
+        }
+        let Some(end) = buf.windows(2).position(|pair| pair == b"\r\n") else { return };
+        let (line, rest) = buf.split_at(end + 2);
+        let bytes = [line, b"serinus-proxy: malformed request\r\n", rest].concat();
+        self.marked = Some(Box::new(Marked { bytes, written: 0, length: buf.len() }));
+    }
+
+    fn poll_marked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let Some(marked) = &mut self.marked {
+            let left = &marked.bytes[marked.written..];
+            let written = match &mut self.stream {
+                Stream::Plain(stream) => ready!(Pin::new(stream).poll_write(cx, left)),
+                Stream::Tls(stream) => ready!(Pin::new(stream).poll_write(cx, left)),
+            }?;
+            marked.written += written;
+            if written == 0 || marked.written >= marked.bytes.len() {
+                let length = marked.length;
+                self.marked = None;
+                return Poll::Ready(Ok(length));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+
     fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
         let stalled = match written {
             Poll::Ready(_) => 0,
@@ -225,6 +270,11 @@ impl ClientIo {
 impl AsyncWrite for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.mark(buf);
+        if this.marked.is_some() {
+            let written = this.poll_marked(cx);
+            return this.wrote(written);
+        }
         let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -238,6 +288,14 @@ impl AsyncWrite for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.marked.is_some() || this.state.streams.load(Relaxed) == 0 {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+            this.mark(first);
+            if this.marked.is_some() {
+                let written = this.poll_marked(cx);
+                return this.wrote(written);
+            }
+        }
         let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),

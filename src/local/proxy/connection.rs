@@ -88,7 +88,8 @@ async fn serve_connection(
         drive(builder.serve_connection(io, service), &state).await;
     } else {
         let mut builder = http1::Builder::new();
-        builder.pipeline_flush(true).max_buf_size(limits.header_bytes.max(8192));
+        // No `pipeline_flush`: with it hyper drops its own answer to what it cannot parse.
+        builder.max_buf_size(limits.header_bytes.max(8192));
         if limits.headers != 100 {
             builder.max_headers(limits.headers);
         }

@@ -99,9 +99,9 @@ async fn read(
             Err(error @ WireError::Unreadable(_)) => Reply::Unreadable { reason: error.to_string() },
             Err(error @ WireError::TooLong) => {
                 let _ = queue.send(Said::Reply(Reply::Unreadable { reason: error.to_string() })).await;
-                // The writer ends the connection once this is out.
-                drop(queue);
-                return std::future::pending().await;
+                // Time to write it; then the connection ends, for the rest of the line can't be told from the next.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return;
             }
             Err(WireError::Io(_) | WireError::Closed) => return,
         };

@@ -120,6 +120,10 @@ pub struct EndpointSnapshot {
     pub address: std::net::SocketAddr,
     /// Requests in flight on it, mirrored ones and tunnels included: at 0 it can be stopped without loss.
     pub in_flight: u64,
+    /// Requests it ended, however they were routed, since a configuration first named it; tunnels excluded.
+    pub completed: u64,
+    /// Those of them that count as [`Errors`].
+    pub failed: u64,
     /// Left out for now, after failures.
     pub ejected: bool,
     /// Whether the applied configuration names it.

@@ -147,7 +147,7 @@ impl Sending<'_> {
             if let Some(upload) = &self.upload {
                 live.with_upload(upload);
             }
-            match self.try_arm(&self.table.arms[arm], wants, request, &live).await? {
+            match self.try_arm(&self.table.arms[arm], wants, request, &mut live).await? {
                 Tried::Answered(response, lease) => return Ok((arm, live, response, lease)),
                 Tried::Broken(end) => {
                     live.end(end);
@@ -172,7 +172,7 @@ impl Sending<'_> {
         arm: &Arm,
         wants: Wants,
         mut request: Request<RequestBody>,
-        live: &Live,
+        live: &mut Live,
     ) -> Result<Tried, Refusal> {
         let upstream = match arm.upstream {
             Upstream::Http2 if wants.upgrade => return Err(Refusal::Upgrade),
@@ -185,6 +185,7 @@ impl Sending<'_> {
         let mut now = self.started;
         loop {
             let Some(endpoint) = arm.choose(now, &tried) else { return Ok(Tried::Unsent(request)) };
+            live.sent_to(endpoint);
             match endpoint.send(request, self.upload.as_ref(), &self.table.timeouts).await {
                 Ok((response, lease)) => {
                     if !tried.is_empty() {

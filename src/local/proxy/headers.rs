@@ -163,8 +163,12 @@ fn settle_host(parts: &mut Parts, facts: &Facts) -> Result<(), Refusal> {
         let uri = std::mem::take(&mut parts.uri).into_parts();
         let target = uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         parts.uri = Uri::from(target);
-    } else if !http1 && facts.hosts == 0 {
-        return Err(Refusal::Malformed("no authority"));
+    } else if facts.hosts == 0 {
+        if !http1 {
+            return Err(Refusal::Malformed("no authority"));
+        }
+        // HTTP/1.0 need not name one, but we speak HTTP/1.1 to the backend.
+        parts.headers.insert(HOST, HeaderValue::from_static(""));
     }
     let host = parts.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
     let odd = |&byte: &u8| !byte.is_ascii_graphic() || b"/\\@,?#<>\"{}|^`".contains(&byte);

@@ -8,6 +8,7 @@ use std::{
 use http::StatusCode;
 
 use super::{
+    backend::Endpoint,
     body::Upload,
     counts::{End, Routed, Series},
     table::Arm,
@@ -22,6 +23,7 @@ pub(super) struct Live {
     routed: Routed,
     started: Instant,
     upload: Option<Rc<Upload>>,
+    endpoint: Option<Rc<Endpoint>>,
     promised: End,
     took: Option<Duration>,
     ended: bool,
@@ -36,6 +38,7 @@ impl Live {
             routed,
             started,
             upload: None,
+            endpoint: None,
             promised: End::Good,
             took: None,
             ended: false,
@@ -45,6 +48,11 @@ impl Live {
     /// The request has a body, whose bytes and fate count.
     pub(super) fn with_upload(&mut self, upload: &Rc<Upload>) {
         self.upload = Some(Rc::clone(upload));
+    }
+
+    /// Whose doing the end will be.
+    pub(super) fn sent_to(&mut self, endpoint: &Rc<Endpoint>) {
+        self.endpoint = Some(Rc::clone(endpoint));
     }
 
     fn series(&self) -> &Series {
@@ -95,6 +103,10 @@ impl Live {
             series.received(upload.bytes());
         }
         series.end(end, self.took.unwrap_or_else(|| now.duration_since(self.started)));
+        // A tunnel, whose clock was stopped, says nothing about how requests end.
+        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| self.took.is_none()) {
+            endpoint.end(end.is_error());
+        }
         if end.is_error() {
             self.worker.failed(&self.arm, now);
         }

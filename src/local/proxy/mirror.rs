@@ -130,6 +130,7 @@ impl Job {
             if shape(&mut request, arm.upstream).is_err() {
                 return live.end(End::Cancelled);
             }
+            live.sent_to(endpoint);
             match endpoint.send(request, None, &table.timeouts).await {
                 Ok((response, lease)) => {
                     let (head, body) = response.into_parts();

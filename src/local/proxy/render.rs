@@ -127,7 +127,7 @@ impl Collector for Workers {
         let mut family =
             encoder.encode_descriptor("latency", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (snapshot, series) in self.each() {
-            let bounds = LATENCY_BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::MAX]);
+            let bounds = LATENCY_BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(series.latency.iter().copied()).collect();
             let count = series.latency.iter().sum();
             let labels = labels(snapshot, series);

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
 use super::{backend::Lease, counts::End, live::Live, worker::Worker};
 
@@ -54,15 +54,36 @@ impl Drop for Open {
     }
 }
 
+/// Once the backend has ended its side the tunnel is over; what the client still says is passed on so long.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A client may end its side first and still wait for output, as `docker attach` does.
 async fn copy(client: Upgraded, backend: Upgraded, silence: Duration) {
     let moved = Rc::new(Cell::new(false));
-    let mut client = Watched { io: TokioIo::new(client), moved: Rc::clone(&moved) };
-    let mut backend = Watched { io: TokioIo::new(backend), moved: Rc::clone(&moved) };
-    let both_ways = tokio::io::copy_bidirectional(&mut client, &mut backend);
-    tokio::pin!(both_ways);
+    let client = Watched { io: TokioIo::new(client), moved: Rc::clone(&moved) };
+    let backend = Watched { io: TokioIo::new(backend), moved: Rc::clone(&moved) };
+    let ((mut from_client, mut to_client), (mut from_backend, mut to_backend)) =
+        (split(client), split(backend));
+    let up = async {
+        let _ = tokio::io::copy(&mut from_client, &mut to_backend).await;
+        let _ = to_backend.shutdown().await;
+    };
+    let down = async {
+        let _ = tokio::io::copy(&mut from_backend, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    let both_ways = async {
+        let mut up = pin!(up);
+        let mut down = pin!(down);
+        tokio::select! {
+            () = down.as_mut() => drop(tokio::time::timeout(LINGER, up).await),
+            () = up.as_mut() => down.await,
+        }
+    };
+    let mut both_ways = pin!(both_ways);
     loop {
         match tokio::time::timeout(silence, both_ways.as_mut()).await {
-            Ok(_) => return,
+            Ok(()) => return,
             Err(_) if moved.replace(false) => {}
             Err(_) => return,
         }

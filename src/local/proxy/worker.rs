@@ -32,7 +32,8 @@ pub struct WorkerBoot {
     pub worker: u32,
     /// Every random choice follows from it, the index and the listener's name.
     pub seed: u64,
-    /// Served at once, without waiting for an order. Default none: 503 until the first `apply`.
+    /// Served at once, without waiting for an order; a socket whose part can't be served answers 503, and then no
+    /// generation counts as applied. Default none: 503 until the first `apply`.
     pub config: Option<ProxyConfig>,
     /// Longest time the worker takes to end after SIGTERM, milliseconds. Default 30 s.
     pub drain_ms: Option<u64>,
@@ -96,6 +97,9 @@ impl Listener {
     }
 }
 
+/// An open connection, for those who may tell it to end.
+type OpenConnection = (Arc<ConnState>, Rc<Listener>);
+
 /// Everything the tasks of one worker share; one thread uses it.
 pub(super) struct Worker {
     index: u32,
@@ -108,7 +112,7 @@ pub(super) struct Worker {
     config: RefCell<Option<ProxyConfig>>,
     endpoints: RefCell<BTreeMap<SocketAddr, Rc<Endpoint>>>,
     counts: Registry,
-    connections: RefCell<BTreeMap<u64, (Arc<ConnState>, Rc<Listener>)>>,
+    connections: RefCell<BTreeMap<u64, OpenConnection>>,
     next_connection: Cell<u64>,
     pub(super) mirrors: Cell<usize>,
     pub(super) tunnels: Cell<u64>,
@@ -197,6 +201,21 @@ impl Worker {
         Ok(())
     }
 
+    /// Serves what can be served of the configuration a worker starts with: one socket's broken certificate must
+    /// not keep the others down. Nothing counts as applied then, so that whoever controls the worker looks.
+    pub(super) fn begin_with(&self, config: &ProxyConfig) {
+        let Err(error) = self.apply(config) else { return };
+        tracing::error!(%error, "the first configuration can't be served whole");
+        for (name, listener) in &self.listeners {
+            let Some(config) = config.listeners.get(name) else { continue };
+            let made = self.table(listener, config);
+            match made {
+                Ok(table) => drop(listener.table.replace(Some(Rc::new(table)))),
+                Err(error) => tracing::error!(%error, "this socket answers 503"),
+            }
+        }
+    }
+
     fn table(&self, listener: &Listener, config: &ListenerConfig) -> Result<Table, TableError> {
         let before = listener.table.borrow();
         let making = Making {
@@ -245,15 +264,14 @@ impl Worker {
             start: self.start.clone(),
             generation: self.generation.get(),
             uptime_ms: millis(now.duration_since(self.started)),
-            listeners: listeners
-                .iter()
-                .map(|(name, listener)| (name.clone(), listener.snapshot()))
-                .collect(),
+            listeners: listeners.iter().map(|(name, listener)| (name.clone(), listener.snapshot())).collect(),
             series: self.counts.snapshot(),
             endpoints: seen
                 .map(|endpoint| EndpointSnapshot {
                     address: endpoint.address(),
                     in_flight: endpoint.in_flight(),
+                    completed: endpoint.ended().0,
+                    failed: endpoint.ended().1,
                     ejected: endpoint.is_ejected(now),
                     configured: endpoint.is_configured(),
                 })
@@ -329,7 +347,7 @@ impl Worker {
     pub(super) fn drain(&self, deadline: Duration) {
         self.drain_within.set(self.drain_within.get().min(deadline));
         self.draining.set(true);
-        self.drain_ordered.notify_waiters();
+        self.drain_ordered.notify_one();
     }
 
     /// Waits for what is open, asking it to end; cut at the deadline.

@@ -1,11 +1,14 @@
 //! One change of the store: several tables, one commit.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use serde::Serialize;
 
 use super::error::StoreError;
 use super::read::{self, OrderState};
+use super::seal;
 use crate::journal::{self, Digest, NewRecord};
 
 /// How much of the journal is kept.
@@ -43,11 +46,18 @@ pub enum Appended {
 pub struct Change<'a> {
     pub(super) transaction: &'a Transaction<'a>,
     limits: JournalLimits,
+    /// Tables with rows not sealed yet.
+    unsealed: BTreeSet<&'static str>,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(transaction: &'a Transaction<'a>, limits: JournalLimits) -> Self {
-        Self { transaction, limits }
+        Self { transaction, limits, unsealed: BTreeSet::new() }
+    }
+
+    /// Seals what was written; the last act before the commit.
+    pub(super) fn seal(&mut self) -> Result<(), StoreError> {
+        self.unsealed.iter().try_for_each(|table| seal::seal(self.transaction, table))
     }
 
     /// Saves a rollout's status if it is still the one the caller saw (fence 0: none yet); returns the new fence.
@@ -73,8 +83,9 @@ impl<'a> Change<'a> {
         }
         let fence = expected + 1;
         let body = text("status", rollout, status)?;
+        self.unsealed.insert("status");
         let sql = "INSERT INTO status (rollout, fence, at, body) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (rollout) DO UPDATE SET fence = ?2, at = ?3, body = ?4";
+                   ON CONFLICT (rollout) DO UPDATE SET fence = ?2, at = ?3, body = ?4, seal = NULL";
         self.execute(sql, params![rollout, fence, at.to_string(), body])?;
         Ok(fence)
     }
@@ -103,6 +114,7 @@ impl<'a> Change<'a> {
             Some((generation, ..)) => generation + 1,
             None => 1,
         };
+        self.unsealed.insert("document");
         let sql = "INSERT INTO document (rollout, generation, at, text, parsed) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.execute(sql, params![rollout, generation, at.to_string(), written, parsed])?;
         let sql = "DELETE FROM document WHERE rollout = ?1 AND generation <= ?2";
@@ -140,6 +152,7 @@ impl<'a> Change<'a> {
             }
             return Ok(Appended::Known(state));
         }
+        self.unsealed.insert("orders");
         let sql = "INSERT INTO orders (id, sequence, rollout, at, state, body)
                    VALUES (?1, (SELECT coalesce(max(sequence), 0) + 1 FROM orders), ?2, ?3, 'pending', ?4)";
         self.execute(sql, params![id, rollout, at.to_string(), body])?;
@@ -154,7 +167,9 @@ impl<'a> Change<'a> {
         let Some((rollout, ..)) = self.known_order(id)? else {
             return Err(StoreError::NoSuchOrder(id.to_owned()));
         };
-        let sql = "UPDATE orders SET state = ?2, closed_at = ?3 WHERE id = ?1 AND state = 'pending'";
+        self.unsealed.insert("orders");
+        let sql =
+            "UPDATE orders SET state = ?2, closed_at = ?3, seal = NULL WHERE id = ?1 AND state = 'pending'";
         self.execute(sql, params![id, state.text(), at.to_string()])?;
         let sql = "DELETE FROM orders WHERE rollout = ?1 AND state != 'pending' AND sequence <=
                    (SELECT sequence FROM orders WHERE rollout = ?1 AND state != 'pending'
@@ -212,8 +227,9 @@ impl<'a> Change<'a> {
         at: Timestamp,
         checkpoint: &C,
     ) -> Result<(), StoreError> {
+        self.unsealed.insert("checkpoint");
         let sql = "INSERT INTO checkpoint (rollout, name, at, body) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (rollout, name) DO UPDATE SET at = ?3, body = ?4";
+                   ON CONFLICT (rollout, name) DO UPDATE SET at = ?3, body = ?4, seal = NULL";
         self.execute(sql, params![rollout, name, at.to_string(), text("checkpoint", name, checkpoint)?])
     }
 
@@ -236,8 +252,9 @@ impl<'a> Change<'a> {
         at: Timestamp,
         body: &R,
     ) -> Result<(), StoreError> {
+        self.unsealed.insert("revision");
         let sql = "INSERT INTO revision (rollout, revision, at, body) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (rollout, revision) DO UPDATE SET body = ?4";
+                   ON CONFLICT (rollout, revision) DO UPDATE SET body = ?4, seal = NULL";
         self.execute(sql, params![rollout, revision, at.to_string(), text("revision", revision, body)?])
     }
 

@@ -16,12 +16,13 @@ pub(super) const FORMAT: u32 = 1;
 /// The steps from format `n` to `n + 1`, in order.
 const STEPS: [&str; 1] = ["
 CREATE TABLE document (
-    rollout TEXT NOT NULL, generation INTEGER NOT NULL, at TEXT NOT NULL, text TEXT NOT NULL, parsed TEXT NOT NULL,
-    PRIMARY KEY (rollout, generation)) STRICT;
-CREATE TABLE status (rollout TEXT PRIMARY KEY, fence INTEGER NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+    rollout TEXT NOT NULL, generation INTEGER NOT NULL, at TEXT NOT NULL, seal BLOB, text TEXT NOT NULL,
+    parsed TEXT NOT NULL, PRIMARY KEY (rollout, generation)) STRICT;
+CREATE TABLE status (
+    rollout TEXT PRIMARY KEY, fence INTEGER NOT NULL, at TEXT NOT NULL, seal BLOB, body TEXT NOT NULL) STRICT;
 CREATE TABLE orders (
     id TEXT PRIMARY KEY, sequence INTEGER NOT NULL UNIQUE, rollout TEXT NOT NULL, at TEXT NOT NULL, state TEXT NOT NULL,
-    closed_at TEXT, body TEXT NOT NULL) STRICT;
+    closed_at TEXT, seal BLOB, body TEXT NOT NULL) STRICT;
 CREATE INDEX orders_by_rollout ON orders (rollout, state, sequence);
 CREATE TABLE journal (
     sequence INTEGER PRIMARY KEY, rollout TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
@@ -32,10 +33,10 @@ CREATE TABLE journal_ends (
     last INTEGER NOT NULL, last_digest BLOB NOT NULL, bytes INTEGER NOT NULL) STRICT;
 INSERT INTO journal_ends VALUES (1, 0, zeroblob(32), 0, zeroblob(32), 0);
 CREATE TABLE checkpoint (
-    rollout TEXT NOT NULL, name TEXT NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL,
+    rollout TEXT NOT NULL, name TEXT NOT NULL, at TEXT NOT NULL, seal BLOB, body TEXT NOT NULL,
     PRIMARY KEY (rollout, name)) STRICT;
 CREATE TABLE revision (
-    rollout TEXT NOT NULL, revision TEXT NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL,
+    rollout TEXT NOT NULL, revision TEXT NOT NULL, at TEXT NOT NULL, seal BLOB, body TEXT NOT NULL,
     PRIMARY KEY (rollout, revision)) STRICT;
 CREATE TABLE object (
     rollout TEXT NOT NULL, name TEXT NOT NULL, fence INTEGER NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL,

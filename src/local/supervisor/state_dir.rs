@@ -63,7 +63,7 @@ pub fn lock(path: &Path) -> Result<File, StateDirError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(path).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
             let mut pid = String::new();
@@ -81,6 +81,19 @@ pub fn lock(path: &Path) -> Result<File, StateDirError> {
     };
     write(&mut file).map_err(failed)?;
     Ok(file)
+}
+
+/// Tries for a moment: an owner that died just now, or a child of it between `fork` and `exec`, still holds the lock.
+fn try_lock(file: &File) -> rustix::io::Result<()> {
+    let mut result = flock(file, FlockOperation::NonBlockingLockExclusive);
+    for _ in 0..20 {
+        if result != Err(rustix::io::Errno::WOULDBLOCK) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        result = flock(file, FlockOperation::NonBlockingLockExclusive);
+    }
+    result
 }
 
 #[cfg(test)]

@@ -88,16 +88,11 @@ fn is_query(provider: &Provider) -> bool {
 }
 
 fn judge(judge: &AnyJudge, way: &[Key], check: &mut Check<'_>) {
-    let name = match judge {
-        AnyJudge::Sequential(_) => "sequential",
-        AnyJudge::Threshold(_) => "threshold",
-        AnyJudge::Pods(_) => "pods",
-    };
     for problem in judge.check() {
         let way: Vec<Key> = way
             .iter()
             .copied()
-            .chain([Key::Field("judge"), Key::Field(name)])
+            .chain([Key::Field("judge"), Key::Field(judge.name())])
             .chain(problem.path.iter().copied().map(Key::Field))
             .collect();
         let span = check.at(&way);

@@ -32,7 +32,7 @@ impl LeaveBehavior for Analyze {
         match seen.verdict(&id) {
             Verdict::Pass => Progress::Done,
             Verdict::Pending => {
-                let until = self.length.and_then(|length| seen.end_of(length.0));
+                let until = self.length.and_then(|length| seen.verdict_due(length.0));
                 Progress::Waiting(WaitingFor::Evidence { analyses: self.analyses.clone() }, until)
             }
             ended @ (Verdict::Fail | Verdict::Inconclusive | Verdict::Error) => Progress::Ended(id, ended),

@@ -36,7 +36,7 @@ impl LeaveBehavior for Until {
                 Some(_) | None => Progress::Done,
             },
             Verdict::Pending => {
-                Progress::Waiting(WaitingFor::Evidence { analyses: self.analyses.clone() }, seen.end_of(self.max.0))
+                Progress::Waiting(WaitingFor::Evidence { analyses: self.analyses.clone() }, seen.verdict_due(self.max.0))
             }
             ended @ (Verdict::Fail | Verdict::Inconclusive | Verdict::Error) => Progress::Ended(id, ended),
         }

@@ -200,6 +200,21 @@ fn gauges_are_compared_in_batches() {
 }
 
 #[test]
+fn gauges_of_known_range_are_judged_by_betting() {
+    let gauge = |factor: f64| {
+        (1..=360i64).map(move |i| {
+            let value = |phase: f64| 0.3 + 0.05 * (i as f64 * phase).sin();
+            let measured = Measured::Values { canary: vec![factor * value(1.7)], baseline: vec![value(1.0)] };
+            poll(10_000 * i, measured)
+        })
+    };
+    let judge = r#"{"rollBack":{"worseThan":"1x"},"warmUp":"0s","range":{"from":0,"to":1}}"#;
+    assert_eq!(play(judge, gauge(2.5)).verdict(), Verdict::Fail);
+    assert_eq!(play(judge, gauge(1.0)).verdict(), Verdict::Pass);
+    assert!(play(judge, gauge(1.0)).evidence().unwrap().ln_e_bad < 0.5);
+}
+
+#[test]
 fn the_reason_has_the_numbers() {
     let because = play(PLAIN, [counts(1, (50, 50), (450, 0))]).finding().because;
     assert!(because.contains("canary 50 of 50 (100.000 %), baseline 0 of 450 (0.000 %)"), "{because}");

@@ -1,0 +1,91 @@
+//! `serinus get`: a table of rollouts.
+
+use super::{
+    Exit, Failure, block_on, color,
+    instance::Instance,
+    output::{Format, print, structured, table},
+    words,
+};
+use crate::{
+    api::view::{PhaseName, RolloutList, RolloutView},
+    clock,
+};
+
+/// Arguments of the command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  serinus get --output json")]
+pub(super) struct Args {
+    #[command(flatten)]
+    instance: Instance,
+
+    /// What to print: text, json or yaml
+    #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
+    output: Format,
+}
+
+impl Args {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        block_on(async {
+            let (state, client) = self.instance.connect()?;
+            let list = client.rollouts().await.map_err(|error| Failure::of_call(error, &state))?;
+            if structured(self.output, &list)? {
+                return Ok(Exit::Done);
+            }
+            if list.rollouts.is_empty() {
+                print("nothing has been applied here yet: `serinus apply FILE`")?;
+            } else {
+                let head = ["NAME", "STANDS", "WEIGHT", "STABLE", "CANARY", "READY", "ADDRESS"];
+                let mut rows = vec![head.map(|it| color::paint(color::DIM, it)).to_vec()];
+                rows.extend(list.rollouts.iter().map(row));
+                print(table(&rows).trim_end())?;
+            }
+            for it in unwell(&list) {
+                print(color::paint(color::WARN, it))?;
+            }
+            Ok(Exit::Done)
+        })
+    }
+}
+
+fn row(view: &RolloutView) -> Vec<String> {
+    let style = match view.phase {
+        PhaseName::RolledBack | PhaseName::Aborting => color::BAD,
+        PhaseName::Stepping if view.hold.is_some() => color::WARN,
+        PhaseName::Idle | PhaseName::Promoting => color::GOOD,
+        PhaseName::Adopting | PhaseName::Stepping | PhaseName::Leaving | PhaseName::Left => color::STRONG,
+    };
+    let since = words::relative(view.since, clock::now());
+    let ready: Vec<_> = view
+        .arms
+        .iter()
+        .map(|it| format!("{}/{}", it.ready.map_or("?".to_owned(), |ready| ready.to_string()), it.desired))
+        .collect();
+    let addresses: Vec<_> =
+        view.addresses.iter().map(|it| format!("{}://{}", it.scheme, it.address)).collect();
+    let or_dash = |it: Option<String>| it.filter(|it| !it.is_empty()).unwrap_or_else(|| "-".to_owned());
+    vec![
+        color::paint(color::STRONG, &view.name),
+        format!("{} {}", color::paint(style, words::stands(view)), color::paint(color::DIM, since)),
+        view.weight.settled.unwrap_or(view.weight.asked).to_string(),
+        or_dash(view.stable.as_ref().map(ToString::to_string)),
+        or_dash(view.canary.as_ref().map(ToString::to_string)),
+        or_dash(Some(ready.join(" "))),
+        or_dash(Some(addresses.join(" "))),
+    ]
+}
+
+/// What is wrong with the engine itself.
+fn unwell(list: &RolloutList) -> Vec<String> {
+    let store = list
+        .health
+        .store
+        .as_ref()
+        .map(|it| format!("the store is not written to, so nothing is decided: {it}"));
+    let supervisor =
+        list.health.supervisor.as_ref().map(|it| format!("the supervisor does not answer: {it}"));
+    let troubles = list
+        .rollouts
+        .iter()
+        .flat_map(|view| view.troubles.iter().map(|it| format!("{}: {}", view.name, it.text)));
+    store.into_iter().chain(supervisor).chain(troubles).collect()
+}

@@ -1,0 +1,96 @@
+//! Checks the rollout machine in every configuration of the model, as far as memory allows.
+//!
+//! `cargo run --release -p strategies --example check -- [--states 50M] [--live] [--only NAME] [--threads 2]`
+
+#[path = "../tests/model/checker.rs"]
+mod checker;
+
+use std::process::ExitCode;
+
+use checker::{
+    bridge::Model,
+    config,
+    coverage::Coverage,
+    search::{Bounds, Report, search},
+};
+
+struct Asked {
+    states: usize,
+    live: bool,
+    threads: usize,
+    only: Vec<String>,
+}
+
+fn asked() -> Result<Asked, String> {
+    let mut asked = Asked { states: 1_000_000, live: false, threads: 2, only: vec![] };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+        match word.as_str() {
+            "--states" => asked.states = number(&value()?)?,
+            "--threads" => asked.threads = number(&value()?)?,
+            "--only" => asked.only.push(value()?),
+            "--live" => asked.live = true,
+            other => return Err(format!("unknown option {other}")),
+        }
+    }
+    Ok(asked)
+}
+
+fn number(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix('M') {
+        Some(digits) => (digits, 1_000_000),
+        None => (text, 1),
+    };
+    digits.parse::<usize>().map(|it| it * unit).map_err(|it| format!("{text}: {it}"))
+}
+
+fn main() -> ExitCode {
+    let asked = match asked() {
+        Ok(asked) => asked,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut coverage = Coverage::default();
+    let (mut states, mut failed) = (0, false);
+    for config in config::all() {
+        if !asked.only.is_empty() && !asked.only.iter().any(|it| it == config.name) {
+            continue;
+        }
+        let live = asked.live && config.live;
+        let model = Model::new(config);
+        #[expect(clippy::disallowed_methods, reason = "a command that prints how long it took")]
+        let began = std::time::Instant::now();
+        let report = search(&model, Bounds { states: asked.states, threads: asked.threads, live });
+        print(&model, &report, began.elapsed(), live);
+        failed |= report.failure.is_some();
+        states += report.states;
+        coverage.0.extend(report.coverage.0);
+    }
+    println!("{states} states in all; not reached: {:?}", coverage.missing());
+    ExitCode::from(u8::from(failed))
+}
+
+fn print(model: &Model, report: &Report, took: std::time::Duration, live: bool) {
+    let outcome = match (&report.failure, report.complete, live) {
+        (Some(it), ..) => format!("VIOLATION {}", it.violation),
+        (None, true, true) => format!("safe, never stuck ({} good ends)", report.good),
+        (None, true, false) => "safe".to_owned(),
+        (None, false, _) => "safe as far as explored".to_owned(),
+    };
+    println!(
+        "{:<28} {:>10} states {:>11} transitions  depth {:>3}  {:>6.1} s  {outcome}",
+        model.config.name,
+        report.states,
+        report.transitions,
+        report.depth,
+        took.as_secs_f64(),
+    );
+    if let Some(failure) = &report.failure {
+        for line in checker::search::narrate(model, &failure.trace) {
+            println!("    {line}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::{
+    Arm, Dest, Goal, Name, Phase, Plan, Ready, RouteId, RouteKind, Seen, Share, Sizing, Split, Status,
+    Steering, World,
+};
+
+/// All requests, in parts per million.
+pub(super) const ALL: u64 = 1_000_000;
+
+/// What one arm can meet, over every way that requests can take.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Exposure {
+    /// Its share of the requests that no match claims, parts per million, of the worst entry.
+    pub share: u64,
+    /// Its share of copies, parts per million, of the worst entry.
+    pub copies: u64,
+    /// The matches that send to it.
+    pub matches: BTreeSet<Name>,
+    /// Whether it stands behind a load balancer that serves whatever is ready.
+    pub balanced: bool,
+}
+
+impl Exposure {
+    /// Whether any request or copy can come at all.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.share > 0 || self.copies > 0 || !self.matches.is_empty() || self.balanced
+    }
+
+    /// Whether there is anything here that is not in `other`.
+    #[must_use]
+    pub fn exceeds(&self, other: &Self) -> bool {
+        self.share > other.share
+            || self.copies > other.copies
+            || !self.matches.is_subset(&other.matches)
+            || (self.balanced && !other.balanced)
+    }
+
+    fn worst(mut self, other: Self) -> Self {
+        self.share = self.share.max(other.share);
+        self.copies = self.copies.max(other.copies);
+        self.matches.extend(other.matches);
+        self.balanced |= other.balanced;
+        self
+    }
+}
+
+/// Which splits of a route count.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Of {
+    /// What the objects ask for.
+    Asked,
+    /// That, and what a data plane may still follow.
+    Possible(Timestamp),
+}
+
+/// What can come to `arm`, over what is asked and, until `now`, may still be followed.
+#[must_use]
+pub fn exposure(plan: &Plan, world: &World, arm: &Arm, now: Timestamp) -> Exposure {
+    exposure_of(plan, world, arm, Of::Possible(now))
+}
+
+/// What can come to `arm`: the worst entry counts.
+pub(super) fn exposure_of(plan: &Plan, world: &World, arm: &Arm, of: Of) -> Exposure {
+    by_entry(plan, world, of)
+        .into_iter()
+        .filter_map(|mut met| met.remove(arm))
+        .fold(Exposure::default(), Exposure::worst)
+}
+
+/// What every arm meets, per entry: everything is followed from the top.
+pub(super) fn by_entry(plan: &Plan, world: &World, of: Of) -> Vec<BTreeMap<Arm, Exposure>> {
+    match &plan.steering {
+        Steering::Ratio => {
+            let there = world.arms.iter().filter(|(_, it)| it.get().is_some_and(|it| it.desired > 0));
+            let met = Exposure { balanced: true, ..Exposure::default() };
+            vec![there.map(|(arm, _)| (arm.clone(), met.clone())).collect()]
+        }
+        Steering::Routes(routes) => {
+            let entry = |kind: &RouteKind| matches!(kind, RouteKind::Weighted { .. } | RouteKind::Direct);
+            let entries = routes.iter().filter(|(_, it)| entry(&it.kind));
+            entries.map(|(id, _)| flow(plan, world, id, of, 0)).collect()
+        }
+    }
+}
+
+/// Whether the data plane of `route` follows what is asked and nothing else.
+#[must_use]
+pub fn settled(plan: &Plan, world: &World, route: &RouteId, now: Timestamp) -> bool {
+    let Some(seen) = world.route(route).get() else { return false };
+    let Some((_, planned)) = plan.routes().find(|(id, _)| *id == route) else { return false };
+    seen.acknowledged.as_ref().is_some_and(|it| {
+        let age = now.duration_since(it.since).unsigned_abs();
+        it.split == seen.asked && it.since <= now && age >= planned.settle.0
+    })
+}
+
+/// Where the requests that enter at `id` end up.
+fn flow(plan: &Plan, world: &World, id: &RouteId, of: Of, depth: u8) -> BTreeMap<Arm, Exposure> {
+    let Some(seen) = world.route(id).get().filter(|_| depth < 8) else { return BTreeMap::new() };
+    let mut flows = divide(plan, world, &seen.asked, of, depth);
+    if let (Of::Possible(now), Some(acknowledged)) = (of, &seen.acknowledged)
+        && !settled(plan, world, id, now)
+    {
+        for (arm, old) in divide(plan, world, &acknowledged.split, of, depth) {
+            let asked = flows.remove(&arm).unwrap_or_default();
+            flows.insert(arm, asked.worst(old));
+        }
+    }
+    flows
+}
+
+fn divide(plan: &Plan, world: &World, split: &Split, of: Of, depth: u8) -> BTreeMap<Arm, Exposure> {
+    let below = |dest: &Dest| match dest {
+        Dest::Arm(arm) => BTreeMap::from([(arm.clone(), Exposure { share: ALL, ..Exposure::default() })]),
+        Dest::Route(route) => flow(plan, world, route, of, depth + 1),
+    };
+    let mut flows = BTreeMap::<Arm, Exposure>::new();
+    match &split.share {
+        Share::Fixed(weights) => {
+            for (dest, weight) in weights.iter().filter(|(_, it)| it.ppm() > 0) {
+                for (arm, met) in below(dest) {
+                    let sum = flows.entry(arm).or_default();
+                    sum.share += (met.share * u64::from(weight.ppm())).div_ceil(ALL);
+                    sum.copies += met.copies;
+                    sum.balanced |= met.balanced;
+                    sum.matches.extend(met.matches);
+                }
+            }
+        }
+        Share::ByReady(arms) => {
+            for arm in arms.iter().filter(|it| world.arm(it).get().is_some_and(|it| it.desired > 0)) {
+                flows.entry(arm.clone()).or_default().balanced = true;
+            }
+        }
+    }
+    for matched in &split.matches {
+        for (arm, _) in below(&matched.to) {
+            flows.entry(arm).or_default().matches.insert(matched.id.clone());
+        }
+    }
+    for (dest, weight) in split.mirrors.iter().filter(|(_, it)| it.ppm() > 0) {
+        for (arm, met) in below(dest) {
+            flows.entry(arm).or_default().copies += (met.share * u64::from(weight.ppm())).div_ceil(ALL);
+        }
+    }
+    flows
+}
+
+/// Ready replicas that carry `met`, where `total` carry everything and the plan lets some be missing.
+#[must_use]
+pub fn needed(plan: &Plan, total: u32, met: &Exposure) -> u64 {
+    let some = u64::from(met.share > 0 || met.copies > 0 || !met.matches.is_empty());
+    match plan.sizing {
+        Sizing::Elastic | Sizing::Fixed => some,
+        Sizing::PerArm | Sizing::Partition => {
+            let kept = ALL - u64::from(plan.capacity.max_unavailable.ppm());
+            let load = u128::from((met.share + met.copies).min(ALL)) * u128::from(total) * u128::from(kept);
+            let replicas = load.div_ceil(u128::from(ALL) * u128::from(ALL));
+            u64::try_from(replicas).unwrap_or(u64::MAX).max(some).min(u64::from(total))
+        }
+    }
+}
+
+/// Whether so many replicas of `arm` are known to be ready.
+pub(super) fn has_ready(world: &World, arm: &Arm, needed: u64) -> bool {
+    match world.arm(arm).get().and_then(|it| it.ready) {
+        Some(Ready::Elastic) => true,
+        Some(Ready::Replicas(ready)) => u64::from(ready) >= needed,
+        None => needed == 0,
+    }
+}
+
+/// What the present phase lets the canary have.
+pub(super) fn authorised(plan: &Plan, status: &Status) -> Goal {
+    match status.phase {
+        Phase::Stepping { step } => plan.goal_at(step),
+        Phase::Adopting
+        | Phase::Idle
+        | Phase::Promoting
+        | Phase::Aborting { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Leaving
+        | Phase::Left => Goal::home(),
+    }
+}
+
+/// The arm on trial, if it is another than stable.
+pub(super) fn canary(status: &Status) -> Option<Arm> {
+    status.canary.clone().filter(|it| Some(it) != status.stable.as_ref()).map(Arm::main)
+}
+
+/// The arm that serves users.
+pub(super) fn stable(status: &Status) -> Option<Arm> {
+    status.stable.clone().map(Arm::main)
+}
+
+/// Replicas that carry all traffic; `None` where that is not known.
+pub(super) fn total(world: &World) -> Option<u32> {
+    world.wanted.get().map(|it| it.replicas)
+}
+
+/// The routes that are neither stamped with the present epoch nor as they are when no rollout runs, or whose data
+/// plane has not settled.
+pub(super) fn loose<'a>(
+    plan: &'a Plan,
+    status: &Status,
+    world: &World,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a RouteId> {
+    let authority = status.epoch;
+    let loose = move |(id, _): &(&'a RouteId, _)| match world.route(id) {
+        // Without the object there is nothing that a data plane could follow.
+        Seen::Absent => false,
+        Seen::Unread => true,
+        Seen::Is(seen) => {
+            let rests = seen.epoch.is_none();
+            (!rests && seen.epoch != Some(authority)) || !settled(plan, world, id, now)
+        }
+    };
+    plan.routes().filter(loose).map(|(id, _)| id).collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,243 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Findings, Violation,
+    exposure::{ALL, canary, exposure, has_ready, stable},
+    save::{check_save, goal_holds, is_open},
+    write::{all_settled, check_write},
+};
+use crate::{
+    Action, Activity, Decision, Hold, Mode, Next, Orders, OwnerIs, Phase, Plan, Samples, Seen, Sizing,
+    Status, Steering, Waiting, WaitingFor, World,
+};
+
+/// What one decision breaks, whatever it is.
+#[must_use]
+pub fn check_decision(
+    plan: &Plan,
+    status: &Status,
+    orders: &Orders,
+    world: &World,
+    decision: &Decision,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let judge = Judge { plan, status, orders, world, decision, now };
+    let mut found = Findings(match &decision.next {
+        Next::Rest => vec![],
+        Next::Save(after) => check_save(plan, status, orders, world, after, now),
+        Next::Write(write) => check_write(plan, status, world, write, now),
+    });
+    judge.runs(&mut found);
+    judge.authority(&mut found);
+    if decision.next == Next::Rest {
+        judge.rests(&mut found);
+    }
+    found.0
+}
+
+/// L1: promoted to what is wanted, or all on stable with the canary gone and refused, or paused at an authorised split
+/// and awaiting a person who is told which orders go on, or left.
+#[must_use]
+pub fn is_good(plan: &Plan, status: &Status, world: &World, decision: &Decision, now: Timestamp) -> bool {
+    let Some(wanted) = world.wanted.get() else { return false };
+    if decision.next != Next::Rest {
+        return false;
+    }
+    match &status.phase {
+        Phase::Left => true,
+        Phase::Idle => status.stable.as_ref() == Some(&wanted.revision) && alone(plan, status, world, now),
+        Phase::RolledBack { .. } => {
+            status.canary.as_ref() == Some(&wanted.revision)
+                && status.is_refused(&wanted.revision)
+                && alone(plan, status, world, now)
+        }
+        Phase::Stepping { .. } => {
+            decision.waiting.iter().any(|it| for_a_person(&it.what))
+                && goal_holds(plan, status, world, now).is_ok()
+        }
+        Phase::Adopting | Phase::Promoting | Phase::Aborting { .. } | Phase::Leaving => false,
+    }
+}
+
+/// Stable has everything that it should have, and nothing else is left.
+fn alone(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
+    let (Some(home), Some(wanted)) = (stable(status), world.wanted.get()) else { return false };
+    let others = world.arms.iter().any(|(arm, seen)| *arm != home && !matches!(seen, Seen::Absent));
+    let sized = matches!(plan.sizing, Sizing::PerArm | Sizing::Partition);
+    let whole = world.arm(&home).get().is_some_and(|it| !sized || it.desired == wanted.replicas);
+    let served = has_ready(world, &home, if sized { u64::from(wanted.replicas) } else { 1 });
+    let met = exposure(plan, world, &home, now);
+    let all = plan.steering == Steering::Ratio || met.share >= ALL || met.balanced;
+    (!others || !sized) && whole && served && all && all_settled(plan, world, now)
+}
+
+/// Whether only a person can end this wait, and is told how.
+fn for_a_person(what: &WaitingFor) -> bool {
+    match what {
+        WaitingFor::Approval { .. } | WaitingFor::Contested { .. } => true,
+        WaitingFor::Order { any_of } => !any_of.is_empty(),
+        WaitingFor::UsersOwn | WaitingFor::ModePaused | WaitingFor::ModeOff => true,
+        WaitingFor::AnotherRevision { .. } => true,
+        WaitingFor::Observation { .. }
+        | WaitingFor::Workload
+        | WaitingFor::Replicas { .. }
+        | WaitingFor::StableIsDown { .. }
+        | WaitingFor::Settling { .. }
+        | WaitingFor::Room { .. }
+        | WaitingFor::Owner { .. }
+        | WaitingFor::Time
+        | WaitingFor::Bake
+        | WaitingFor::Evidence { .. }
+        | WaitingFor::KeepingCanary { .. } => false,
+    }
+}
+
+struct Judge<'a> {
+    plan: &'a Plan,
+    status: &'a Status,
+    orders: &'a Orders,
+    world: &'a World,
+    decision: &'a Decision,
+    now: Timestamp,
+}
+
+impl Judge<'_> {
+    /// S14: what runs belongs to this attempt, and samples count only at an authorised and settled split.
+    fn runs(&self, found: &mut Findings) {
+        let saved = match &self.decision.next {
+            Next::Save(after) => after.as_ref(),
+            Next::Rest | Next::Write(_) => self.status,
+        };
+        for activity in &self.decision.run {
+            let id = activity.id();
+            let own = id.attempt == saved.attempt && Some(&id.revision) == saved.canary.as_ref();
+            found.require(own, "S14", || format!("{id:?} runs in attempt {}", saved.attempt));
+            let Activity::Analysis { samples: Samples::Count, .. } = activity else { continue };
+            if let Err(why) = goal_holds(self.plan, saved, self.world, self.now) {
+                found.require(false, "S14", || format!("samples of {id:?} count, and {why}"));
+            }
+        }
+    }
+
+    /// S5, S15: an open abort goes before everything, and what is not ours is not touched.
+    fn authority(&self, found: &mut Findings) {
+        let decision = self.decision;
+        let Some(wanted) = self.world.wanted.get() else {
+            found.require(decision.next == Next::Rest, "S15", || {
+                format!("{:?} without knowing what is wanted", decision.next)
+            });
+            return;
+        };
+        if self.plan.mode == Mode::Off && !wanted.leaving {
+            found
+                .require(decision.next == Next::Rest, "S15", || format!("{:?} with mode off", decision.next));
+            return;
+        }
+        let open =
+            |it: &&crate::Order| it.action == Action::Abort && is_open(self.plan, self.status, it, self.now);
+        let abort = self.orders.0.iter().find(open);
+        let turns =
+            matches!(&decision.next, Next::Save(after) if matches!(after.phase, Phase::Aborting { .. }));
+        let stepping = matches!(self.status.phase, Phase::Stepping { .. });
+        found.require(abort.is_none() || !stepping || turns, "S5", || {
+            format!("{abort:?} is open, and the decision is {:?}", decision.next)
+        });
+        let users = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::UsersOwn);
+        let touches = matches!(&decision.next, Next::Write(it) if !matches!(
+            it.change,
+            crate::Change::Split(..) | crate::Change::Restore(_)
+        ));
+        found.require(!users || !touches, "S15", || {
+            format!("{:?} of a workload that its user took back", decision.next)
+        });
+    }
+
+    fn rests(&self, found: &mut Findings) {
+        let decision = self.decision;
+        for it in &decision.waiting {
+            found.require(it.until.is_none_or(|until| self.now < until), "L9", || {
+                format!("{:?} is to wake at {:?}, and it is {}", it.what, it.until, self.now)
+            });
+            found.require(it.since <= self.now, "L3", || format!("{:?} waits since the future", it.what));
+            if let WaitingFor::Order { any_of } = &it.what {
+                found.require(!any_of.is_empty(), "L3", || {
+                    "a person is awaited and not told what to say".into()
+                });
+            }
+        }
+        let wanted = self.world.wanted.get();
+        let at_rest = match self.status.phase {
+            Phase::Left => true,
+            Phase::Idle => wanted.map(|it| &it.revision) == self.status.stable.as_ref(),
+            Phase::Adopting
+            | Phase::Stepping { .. }
+            | Phase::Promoting
+            | Phase::Aborting { .. }
+            | Phase::RolledBack { .. }
+            | Phase::Leaving => false,
+        };
+        found.require(at_rest || !decision.waiting.is_empty(), "L3", || {
+            format!("rests in {:?} and says nothing", self.status.phase)
+        });
+        self.deadlines(found, &decision.waiting);
+        self.takes_up(found);
+    }
+
+    /// L2 and L4.
+    fn deadlines(&self, found: &mut Findings, waiting: &[Waiting]) {
+        let status = self.status;
+        let since = |from: Timestamp| Duration::try_from(self.now.duration_since(from)).unwrap_or_default();
+        let blind = waiting.iter().any(|it| {
+            matches!(
+                it.what,
+                WaitingFor::Observation { .. }
+                    | WaitingFor::Workload
+                    | WaitingFor::ModeOff
+                    | WaitingFor::UsersOwn
+            )
+        });
+        if let (Phase::Stepping { .. }, Some(from)) = (&status.phase, status.waited.since) {
+            let waited = status.waited.before.saturating_add(since(from));
+            let over = waited >= self.plan.deadlines.progress.0;
+            found.require(!over || status.hold.is_some() || blind, "L4", || {
+                format!("waited {waited:?} for {waiting:?}, and the progress deadline has passed")
+            });
+            let person = waiting.iter().any(|it| for_a_person(&it.what));
+            let wakes = waiting.iter().any(|it| it.until.is_some());
+            let held = matches!(status.hold, Some(Hold::ProgressDeadline));
+            found.require(over || wakes || held || person || blind, "L4", || {
+                format!("{waiting:?} without an end")
+            });
+        }
+        if let Phase::Aborting { .. } = status.phase {
+            let over = since(status.since) >= self.plan.deadlines.abort.0;
+            let alive = stable(status).is_some_and(|it| has_ready(self.world, &it, 1));
+            let routed = canary(status)
+                .filter(|_| self.plan.steering != Steering::Ratio)
+                .map(|it| exposure(self.plan, self.world, &it, self.now));
+            let data_plane = !all_settled(self.plan, self.world, self.now);
+            let owner = waiting.iter().any(|it| matches!(it.what, WaitingFor::Owner { .. }));
+            let stays = routed.is_some_and(|it| it.any());
+            found.require(!(over && alive && stays) || data_plane || owner || blind, "L2", || {
+                format!(
+                    "the abort deadline has passed, stable has a ready replica, and it waits for {waiting:?}"
+                )
+            });
+        }
+    }
+
+    /// L5.
+    fn takes_up(&self, found: &mut Findings) {
+        let Some(wanted) = self.world.wanted.get() else { return };
+        let new = Some(&wanted.revision) != self.status.stable.as_ref()
+            && !self.status.is_refused(&wanted.revision);
+        let free = matches!(self.status.phase, Phase::Idle | Phase::RolledBack { .. });
+        let users = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::UsersOwn);
+        let active = self.plan.mode == Mode::Active;
+        found.require(!(new && free && active) || users, "L5", || {
+            format!("{} is wanted and not taken up: {:?}", wanted.revision, self.decision.waiting)
+        });
+    }
+}

@@ -1,0 +1,432 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Findings, Violation,
+    exposure::{Of, authorised, canary, exposure, exposure_of, loose, stable},
+};
+use crate::{
+    Action, ActivityId, Cause, Consequence, Hold, Leave, Mode, Order, Orders, Phase, Plan, Role, Said, Seen,
+    Status, Steering, Verdict, Window, World,
+};
+
+/// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
+#[must_use]
+pub fn check_save(
+    plan: &Plan,
+    before: &Status,
+    orders: &Orders,
+    world: &World,
+    after: &Status,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let judge = Judge { plan, before, orders, world, after, now };
+    let mut found = Findings(vec![]);
+    found.require(before != after, "L9", || "a save that changes nothing".into());
+    judge.bounds(&mut found);
+    judge.authority(&mut found);
+    judge.orders(&mut found);
+    judge.evidence(&mut found);
+    judge.course(&mut found);
+    found.0
+}
+
+/// Whether `order` is about this rollout as it stands, and new to it.
+pub(super) fn is_open(plan: &Plan, status: &Status, order: &Order, now: Timestamp) -> bool {
+    let in_time = order.not_after.is_none_or(|it| now <= it);
+    let new = status.accepted.iter().all(|it| it.id != order.id);
+    let step = match status.phase {
+        Phase::Stepping { step } => plan.steps.get(step).map(|it| it.name.clone()),
+        Phase::Adopting
+        | Phase::Idle
+        | Phase::Promoting
+        | Phase::Aborting { .. }
+        | Phase::RolledBack { .. }
+        | Phase::Leaving
+        | Phase::Left => None,
+    };
+    let here = order.step.is_none() || order.step == step;
+    let same = status.canary.as_ref() == Some(&order.revision) && status.attempt == order.attempt;
+    in_time && new && here && same
+}
+
+/// Whether the world is exactly as the present step wants it: no more and no less on the canary, stamped and settled.
+pub(super) fn goal_holds(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> Result<(), String> {
+    let Some(arm) = canary(status) else { return Err("there is no canary".into()) };
+    let goal = authorised(plan, status);
+    if plan.steering == Steering::Ratio {
+        let desired = world.arm(&arm).get().map_or(0, |it| it.desired);
+        let total = world.wanted.get().map_or(0, |it| it.replicas);
+        return match desired <= goal.canary_replicas(total) {
+            true => Ok(()),
+            false => Err(format!("{arm} has {desired} replicas behind the balancer")),
+        };
+    }
+    let loose: Vec<_> = loose(plan, status, world, now).collect();
+    if !loose.is_empty() {
+        return Err(format!("{loose:?} are not stamped with {:?} or not settled", status.epoch));
+    }
+    let met = exposure_of(plan, world, &arm, Of::Possible(now));
+    let matched =
+        goal.matches.keys().all(|it| met.matches.contains(it)) && met.matches.len() == goal.matches.len();
+    let weighted = met.share == u64::from(goal.weight.ppm()) && met.copies == u64::from(goal.mirror.ppm());
+    match weighted && matched && !met.balanced {
+        true => Ok(()),
+        false => Err(format!("{arm} gets {met:?}, the step wants {goal:?}")),
+    }
+}
+
+struct Judge<'a> {
+    plan: &'a Plan,
+    before: &'a Status,
+    orders: &'a Orders,
+    world: &'a World,
+    after: &'a Status,
+    now: Timestamp,
+}
+
+impl Judge<'_> {
+    /// S19.
+    fn bounds(&self, found: &mut Findings) {
+        let it = self.after;
+        let sizes = [
+            ("accepted", it.accepted.len(), Status::ORDERS),
+            ("verdicts", it.verdicts.len(), Status::VERDICTS),
+            ("refused", it.refused.len(), Status::REVISIONS),
+            ("recent", it.recent.len(), Status::REVISIONS),
+            ("repairs", it.repairs.len(), Status::REPAIRS),
+        ];
+        for (what, size, most) in sizes {
+            found.require(size <= most, "S19", || format!("{size} {what}, at most {most} are remembered"));
+        }
+    }
+
+    /// S9: authority changes only with a new epoch, and neither epochs nor attempts fall.
+    fn authority(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        found.require(before.epoch <= after.epoch, "S7", || {
+            format!("the epoch falls from {:?} to {:?}", before.epoch, after.epoch)
+        });
+        found.require(before.attempt <= after.attempt, "S9", || "the attempt falls".into());
+        let turns = |it: &Status| matches!(it.phase, Phase::Aborting { .. });
+        let back = matches!((&before.phase, &after.phase), (Phase::Stepping { step: from }, Phase::Stepping { step: to })
+            if !self.plan.goal_at(*from).within(&self.plan.goal_at(*to)));
+        let starts =
+            matches!(after.phase, Phase::Stepping { .. }) && !matches!(before.phase, Phase::Stepping { .. });
+        let committed = before.stable.is_some() && before.stable != after.stable;
+        let changes = committed
+            || starts
+            || back
+            || (turns(after) && !turns(before))
+            || before.attempt != after.attempt;
+        found.require(!changes || before.epoch < after.epoch, "S9", || {
+            format!("authority changes under {:?}: {:?} to {:?}", before.epoch, before.phase, after.phase)
+        });
+    }
+
+    /// Orders that take effect with this save.
+    fn accepted(&self, action: Action) -> bool {
+        let known = |id| self.before.accepted.iter().any(|it| it.id == id);
+        self.after.accepted.iter().any(|it| it.action == action && !known(it.id.clone()))
+    }
+
+    /// S5, S10: orders that took effect exist, and are not forgotten while their attempt lasts.
+    fn orders(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        for it in &after.accepted {
+            let known = before.accepted.contains(it);
+            let real = self.orders.0.iter().any(|order| {
+                order.id == it.id
+                    && order.action == it.action
+                    && order.by == it.by
+                    && is_open(self.plan, before, order, self.now)
+            });
+            found.require(known || real, "S10", || format!("{it:?} was accepted and nobody ordered it"));
+        }
+        let erased = before.accepted.iter().find(|it| !after.accepted.contains(it));
+        let full = after.accepted.len() >= Status::ORDERS;
+        found.require(before.attempt != after.attempt || full || erased.is_none(), "S5", || {
+            format!("{erased:?} was accepted and is forgotten")
+        });
+        let person = |any_of: &[Action]| any_of.iter().any(|it| self.accepted(*it));
+        let same_step = before.attempt == after.attempt && before.phase == after.phase;
+        let lifted = same_step && before.hold.is_some() && after.hold != before.hold;
+        let lifts = [Action::Resume, Action::Promote, Action::PromoteFull];
+        found.require(!lifted || person(&lifts), "S10", || format!("{:?} was lifted by nobody", before.hold));
+        if let Some(Hold::Ordered { by }) = after.hold.as_ref().filter(|_| before.hold != after.hold) {
+            found.require(self.accepted(Action::Pause), "S10", || format!("held for {by}, who did not ask"));
+        }
+        let needs: &[Action] = match after.said {
+            _ if same_step && after.said == before.said => &[],
+            Said::Nothing => &[],
+            Said::Approved => &[Action::Approve],
+            Said::Promoted => &[Action::Promote],
+            Said::PromotedFully if self.trusted() => &[],
+            Said::PromotedFully => &[Action::PromoteFull],
+        };
+        found.require(needs.is_empty() || person(needs), "S10", || format!("nobody said {:?}", after.said));
+        let open = |it: &&Order| it.action == Action::Abort && is_open(self.plan, before, it, self.now);
+        let abort = self.orders.0.iter().find(open);
+        let turns = matches!(after.phase, Phase::Aborting { .. });
+        let stepping = matches!(before.phase, Phase::Stepping { .. });
+        found.require(abort.is_none() || !stepping || turns, "S5", || {
+            format!("{abort:?} is open, and what is saved is {:?}", after.phase)
+        });
+    }
+
+    /// Whether what begins was stable not long ago, and may skip the steps.
+    fn trusted(&self) -> bool {
+        let Some(window) = self.plan.rollback_window else { return false };
+        let recent = self.before.recent.iter().find(|it| Some(&it.revision) == self.after.canary.as_ref());
+        recent.is_some_and(|it| self.now.duration_since(it.at).unsigned_abs() < window.age.0)
+    }
+
+    /// S14: verdicts are of this attempt and revision, were given, and do not change.
+    fn evidence(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        for (id, outcome) in &after.verdicts {
+            let old = (before.attempt == after.attempt).then(|| before.verdicts.get(id)).flatten();
+            if let Some(old) = old.filter(|it| it.verdict != Verdict::Pending) {
+                found
+                    .require(old == outcome, "S14", || format!("{id:?} was {old:?} and becomes {outcome:?}"));
+                continue;
+            }
+            // Nobody has to say that there was no conclusion: it is never a pass, and ends a wait for the silent.
+            let given = self.world.ran.get(id) == Some(outcome) || outcome.verdict == Verdict::Inconclusive;
+            found.require(given, "S14", || format!("{id:?} is recorded as {outcome:?}, which nothing said"));
+            let own = id.attempt == after.attempt && Some(&id.revision) == after.canary.as_ref();
+            found.require(own, "S14", || format!("{id:?} is of another attempt than {}", after.attempt));
+        }
+        if before.attempt == after.attempt {
+            let lost = before.verdicts.keys().find(|it| !after.verdicts.contains_key(it));
+            let full = after.verdicts.len() >= Status::VERDICTS;
+            found.require(full || lost.is_none(), "S14", || format!("{lost:?} is forgotten"));
+        }
+    }
+
+    /// S4, S5, S9: from where to where.
+    fn course(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        let moved = before.stable != after.stable;
+        let may_move = match (&before.phase, &after.phase) {
+            (Phase::Stepping { .. }, Phase::Promoting) => after.stable == before.canary,
+            (Phase::Adopting, Phase::Idle) => before.stable.is_none(),
+            _ => false,
+        };
+        found.require(!moved || may_move, "S4", || {
+            format!(
+                "stable becomes {:?} on the way from {:?} to {:?}",
+                after.stable, before.phase, after.phase
+            )
+        });
+        let ok = match (&before.phase, &after.phase) {
+            (Phase::Stepping { step }, Phase::Stepping { step: to }) if before.attempt == after.attempt => {
+                self.stays_or_steps(found, *step, *to)
+            }
+            (Phase::Stepping { step }, Phase::Promoting) => {
+                found.require(moved, "S9", || "promoting, and stable is the old one".into());
+                self.step_ends(found, *step);
+                *step == self.plan.steps.len().saturating_sub(1)
+            }
+            (Phase::Stepping { .. }, Phase::Aborting { cause }) => {
+                self.caused(found, cause);
+                before.canary == after.canary
+            }
+            (Phase::Aborting { .. }, Phase::Aborting { cause }) => {
+                before.phase == after.phase
+                    || matches!((&before.phase, cause), (Phase::Aborting { cause: Cause::Superseded { .. } }, Cause::Aborted { .. })
+                        if self.accepted(Action::Abort))
+            }
+            (Phase::Aborting { cause }, end) => self.turned_back(found, cause, end),
+            (Phase::Idle | Phase::RolledBack { .. }, Phase::Stepping { .. }) => {
+                self.begins(found);
+                after.attempt == before.attempt.saturating_add(1)
+            }
+            (Phase::Idle | Phase::RolledBack { .. }, Phase::RolledBack { .. }) => {
+                before.phase == after.phase || after.canary.as_ref().is_some_and(|it| before.is_refused(it))
+            }
+            (Phase::RolledBack { .. }, Phase::Idle) => self.wanted_is_stable(),
+            (Phase::Adopting | Phase::Idle | Phase::RolledBack { .. }, Phase::Leaving) => self.leaving(),
+            (Phase::Promoting, Phase::Idle) => self.at_home(found),
+            (Phase::Leaving, Phase::Left) => self.at_home(found) && self.given_back(found),
+            (Phase::Adopting, Phase::Idle) => after.stable.is_some(),
+            (from, to) => from == to,
+        };
+        found.require(ok, "S9", || format!("from {:?} to {:?}", before.phase, after.phase));
+    }
+
+    fn leaving(&self) -> bool {
+        self.world.wanted.get().is_some_and(|it| it.leaving)
+    }
+
+    fn wanted_is_stable(&self) -> bool {
+        self.world.wanted.get().map(|it| &it.revision) == self.before.stable.as_ref()
+    }
+
+    fn stays_or_steps(&self, found: &mut Findings, from: usize, to: usize) -> bool {
+        if from == to {
+            return self.before.canary == self.after.canary;
+        }
+        if self.accepted(Action::PromoteFull) {
+            return to == self.plan.steps.len().saturating_sub(1);
+        }
+        self.step_ends(found, from);
+        to == from + 1
+    }
+
+    /// S4: a step ends only when its goal was seen to hold and still does, and its gate passed or a person said so.
+    fn step_ends(&self, found: &mut Findings, step: usize) {
+        let before = self.before;
+        if let Err(why) = goal_holds(self.plan, before, self.world, self.now) {
+            found.require(false, "S4", || format!("step {step} ends, and {why}"));
+        }
+        found.require(before.hold.is_none() && self.plan.mode == Mode::Active, "S4", || {
+            format!("step {step} ends while held: {:?}, {:?}", before.hold, self.plan.mode)
+        });
+        let overridden = matches!(before.said, Said::Promoted | Said::PromotedFully);
+        found.require(overridden || self.gate_passed(step), "S4", || {
+            format!("step {step} ends before {:?}: {:?}", self.plan.steps.get(step), before.verdicts)
+        });
+        for guard in &self.plan.guards {
+            let window = Window::From(guard.from.clone());
+            let from = self.plan.steps.iter().position(|it| it.name == guard.from).unwrap_or(0);
+            let id = self.activity(window, guard.name.as_str(), before.guards_again);
+            let recorded = before.verdicts.get(&id).or_else(|| self.world.ran.get(&id)).map(|it| it.verdict);
+            let clear = matches!(recorded, None | Some(Verdict::Pending | Verdict::Pass));
+            found
+                .require(from > step || clear, "S4", || format!("step {step} ends with {id:?} {recorded:?}"));
+        }
+    }
+
+    fn gate_passed(&self, step: usize) -> bool {
+        let Some(step) = self.plan.steps.get(step) else { return false };
+        let Some(held) = self.before.held else { return false };
+        let age = Duration::try_from(self.now.duration_since(held)).unwrap_or_default();
+        let passed = |name: &str| {
+            let id = self.activity(Window::Step(step.name.clone()), name, self.before.again);
+            self.before.verdicts.get(&id).is_some_and(|it| it.verdict == Verdict::Pass)
+        };
+        match &step.leave {
+            Leave::AtOnce(_) => true,
+            Leave::Until(it) => passed("evidence") && age >= it.min.0,
+            Leave::Analyze(_) => passed("analyze"),
+            Leave::Approve(_) => self.before.said == Said::Approved,
+            Leave::Pause(it) => it.length.is_some_and(|length| age >= length.0),
+            Leave::Bake(it) => age >= it.length.0,
+        }
+    }
+
+    fn activity(&self, window: Window, name: &str, again: u32) -> ActivityId {
+        let revision = self.before.canary.clone().unwrap_or_else(|| "".into());
+        ActivityId { attempt: self.before.attempt, revision, window, name: name.into(), again }
+    }
+
+    /// S10: a rollout turns back for a reason that exists.
+    fn caused(&self, found: &mut Findings, cause: &Cause) {
+        let before = self.before;
+        let wanted = self.world.wanted.get();
+        let real = match cause {
+            Cause::Aborted { .. } => self.accepted(Action::Abort),
+            Cause::Superseded { by } => {
+                wanted.is_some_and(|it| it.revision == *by) && before.canary.as_ref() != Some(by)
+            }
+            Cause::Leaving => self.leaving(),
+            Cause::ProgressDeadline => {
+                let since = before.waited.since.map_or(Duration::ZERO, |it| {
+                    Duration::try_from(self.now.duration_since(it)).unwrap_or_default()
+                });
+                before.waited.before.saturating_add(since) >= self.plan.deadlines.progress.0
+                    && self.plan.deadlines.then == Consequence::RollBack
+            }
+            Cause::NotApproved { step } => {
+                let asked = self.plan.steps.iter().find(|it| it.name == *step).map(|it| &it.leave);
+                matches!(asked, Some(Leave::Approve(it)) if it.on_timeout == Consequence::RollBack)
+                    && !matches!(before.said, Said::Approved | Said::Promoted | Said::PromotedFully)
+            }
+            Cause::Analysis { id, verdict, .. } => {
+                let consequence = match verdict {
+                    Verdict::Fail => self.plan.on_verdict.fail,
+                    Verdict::Inconclusive => self.plan.on_verdict.inconclusive,
+                    Verdict::Error => self.plan.on_verdict.error,
+                    Verdict::Pending | Verdict::Pass => Consequence::Pause,
+                };
+                consequence == Consequence::RollBack
+                    && before.verdicts.get(id).is_some_and(|it| it.verdict == *verdict)
+            }
+        };
+        found.require(real, "S10", || format!("turns back for {cause:?}, which is not so"));
+    }
+
+    /// S5, S6: an abort ends where it should, and only once nothing can come to the canary any more.
+    fn turned_back(&self, found: &mut Findings, cause: &Cause, end: &Phase) -> bool {
+        if let Some(arm) = canary(self.before).filter(|_| self.plan.steering != Steering::Ratio) {
+            let met = exposure(self.plan, self.world, &arm, self.now);
+            found.require(!met.any(), "S5", || format!("the abort ends, and {arm} may still get {met:?}"));
+            let loose: Vec<_> = loose(self.plan, self.before, self.world, self.now).collect();
+            found
+                .require(loose.is_empty(), "S5", || format!("the abort ends, and {loose:?} are not settled"));
+        }
+        match (cause, end) {
+            (Cause::Superseded { .. }, Phase::Idle) | (Cause::Leaving, Phase::Leaving) => true,
+            (Cause::Superseded { .. } | Cause::Leaving, _) => false,
+            (_, Phase::RolledBack { cause: kept }) => {
+                kept == cause && self.before.canary.as_ref().is_some_and(|it| self.after.is_refused(it))
+            }
+            _ => false,
+        }
+    }
+
+    /// A new attempt: of what is wanted, and never of a refused revision unless a person ordered a retry.
+    fn begins(&self, found: &mut Findings) {
+        let revision = self.after.canary.as_ref();
+        let refused = revision.is_some_and(|it| self.before.is_refused(it));
+        found.require(!refused || self.accepted_retry(), "S6", || {
+            format!("{revision:?} was refused and begins")
+        });
+        found.require(self.world.wanted.get().map(|it| &it.revision) == revision, "S9", || {
+            format!("{revision:?} begins and is not wanted")
+        });
+        found.require(self.plan.mode == Mode::Active || self.accepted_retry(), "S9", || {
+            format!("{revision:?} begins in {:?}", self.plan.mode)
+        });
+        let Phase::Stepping { step } = self.after.phase else { return };
+        found.require(step == 0 || self.trusted(), "S4", || format!("{revision:?} begins with step {step}"));
+        found.require(self.after.verdicts.is_empty(), "S14", || "a new attempt with old evidence".into());
+        found.require(self.after.said == Said::Nothing || self.trusted(), "S4", || {
+            format!("a new attempt begins with {:?}", self.after.said)
+        });
+    }
+
+    fn accepted_retry(&self) -> bool {
+        let retry = |it: &Order| it.action == Action::Retry && is_open(self.plan, self.before, it, self.now);
+        self.orders.0.iter().any(retry)
+    }
+
+    /// S3, S22: everything is on stable and nothing else is left.
+    fn at_home(&self, found: &mut Findings) -> bool {
+        let Some(home) = stable(self.before) else { return true };
+        let others =
+            self.world.arms.iter().filter(|(arm, seen)| {
+                **arm != home && arm.role == Role::Main && !matches!(seen, Seen::Absent)
+            });
+        for (arm, _) in others.filter(|_| self.plan.steering != Steering::Ratio) {
+            let met = exposure(self.plan, self.world, arm, self.now);
+            found.require(!met.any(), "S22", || format!("it is over, and {arm} may still get {met:?}"));
+        }
+        true
+    }
+
+    /// S22: routes are as they are when no rollout runs.
+    fn given_back(&self, found: &mut Findings) -> bool {
+        for (id, _) in self.plan.routes() {
+            let (Some(seen), Some(rest)) =
+                (self.world.route(id).get(), super::write::at_rest(self.plan, self.before, self.world, id))
+            else {
+                continue;
+            };
+            found.require(seen.asked == rest, "S22", || format!("left, and {id} asks for {:?}", seen.asked));
+        }
+        true
+    }
+}

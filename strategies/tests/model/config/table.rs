@@ -1,0 +1,265 @@
+use strategies::{
+    Action, Consequence, Plan, RollbackWindow, Scaler, Sizing, StableCapacity, Steering, Weight,
+};
+
+use super::{
+    Config,
+    plans::{
+        at_once, bake, blue_green, canary, gates, length, matched, plan, preview, proxy, shadow, step,
+        two_levels, until,
+    },
+};
+use crate::checker::state::Budget;
+
+fn base(name: &'static str, plan: Plan) -> Config {
+    Config {
+        name,
+        plan,
+        replicas: 2,
+        scaled: 1,
+        scaler: None,
+        owner: false,
+        adopts: false,
+        self_made: false,
+        controllers: 1,
+        flights: true,
+        store: false,
+        acts_unsynced: false,
+        blind: false,
+        broken: 0,
+        deaf: 0,
+        actions: &[Action::Abort],
+        budget: Budget { pushes: 2, orders: 1, ..Budget::default() },
+        live: true,
+    }
+}
+
+fn pods(orders: u8, losses: u8) -> Budget {
+    Budget { pushes: 1, orders, losses, ..Budget::default() }
+}
+
+/// Every configuration, smallest first.
+pub fn all() -> Vec<Config> {
+    let mut all = vec![];
+    all.extend(strategies_of_canaries());
+    all.extend(people());
+    all.extend(faults());
+    all.extend(below());
+    all.extend(capacities());
+    all.extend(concurrent());
+    all
+}
+
+fn strategies_of_canaries() -> Vec<Config> {
+    vec![
+        base("canary", plan(canary(), proxy(1))),
+        Config { replicas: 4, scaled: 2, ..base("canary-of-four", plan(canary(), proxy(1))) },
+        Config { budget: pods(2, 0), ..base("blue-green", plan(blue_green(), preview())) },
+        Config {
+            actions: &[Action::Abort, Action::Approve],
+            budget: pods(2, 1),
+            ..base("shadow", plan(shadow(), proxy(1)))
+        },
+        Config {
+            actions: &[Action::Abort, Action::Approve],
+            budget: pods(2, 0),
+            ..base(
+                "matches-below",
+                plan(
+                    vec![
+                        matched("staff", "staff", at_once()),
+                        step("half", 50, until()),
+                        step("full", 100, at_once()),
+                    ],
+                    two_levels(1),
+                ),
+            )
+        },
+        Config { adopts: true, budget: pods(1, 0), ..base("first-release", plan(canary(), proxy(1))) },
+        Config {
+            budget: Budget { pushes: 3, ..Budget::default() },
+            ..base("rollback-window", {
+                let window = Some(RollbackWindow { revisions: 3, age: length(14) });
+                Plan { rollback_window: window, ..plan(canary(), proxy(0)) }
+            })
+        },
+    ]
+}
+
+fn people() -> Vec<Config> {
+    vec![
+        Config {
+            actions: &Action::ALL,
+            budget: pods(2, 0),
+            flights: false,
+            ..base("orders", plan(gates(), proxy(0)))
+        },
+        Config {
+            actions: &[Action::Pause, Action::Resume, Action::PromoteFull, Action::Retry, Action::Abort],
+            budget: pods(3, 0),
+            flights: false,
+            ..base("pauses", plan(canary(), proxy(0)))
+        },
+        Config {
+            budget: Budget { pushes: 1, orders: 1, modes: 2, ..Budget::default() },
+            actions: &[Action::Abort, Action::Retry],
+            ..base("modes", plan(canary(), proxy(1)))
+        },
+        Config {
+            budget: Budget { pushes: 1, leaves: 1, orders: 1, ..Budget::default() },
+            ..base("deletion", plan(canary(), proxy(1)))
+        },
+        Config {
+            budget: Budget { pushes: 1, takes: 2, leaves: 1, ..Budget::default() },
+            flights: false,
+            owner: true,
+            ..base("taken-back", plan(vec![step("full", 100, until())], two_levels(0)))
+        },
+        Config {
+            actions: &[Action::Resume, Action::Abort],
+            budget: pods(2, 0),
+            broken: 2,
+            ..base("deadline-pauses", {
+                let mut plan = plan(canary(), proxy(1));
+                plan.deadlines.then = Consequence::Pause;
+                plan
+            })
+        },
+    ]
+}
+
+fn faults() -> Vec<Config> {
+    vec![
+        Config { budget: pods(1, 2), ..base("pod-loss", plan(canary(), proxy(1))) },
+        Config { budget: pods(1, 0), broken: 2, ..base("canary-never-ready", plan(canary(), proxy(1))) },
+        Config { budget: pods(1, 2), broken: 1, ..base("stable-never-ready", plan(canary(), proxy(1))) },
+        Config {
+            budget: Budget { pushes: 1, drifts: 1, orders: 1, ..Budget::default() },
+            ..base("drift", plan(canary(), proxy(1)))
+        },
+        Config {
+            budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
+            flights: false,
+            ..base(
+                "contested",
+                plan(
+                    vec![step("half", 50, super::plans::pause(None)), step("full", 100, at_once())],
+                    proxy(0),
+                ),
+            )
+        },
+        Config { budget: pods(1, 0), deaf: 1, ..base("router-never-settles", plan(canary(), proxy(1))) },
+        Config {
+            budget: Budget { pushes: 1, lags: 1, orders: 1, ..Budget::default() },
+            ..base("stale-cache", plan(canary(), proxy(1)))
+        },
+    ]
+}
+
+/// With an instance manager and routes over routes.
+fn below() -> Vec<Config> {
+    let full = || vec![step("full", 100, until())];
+    vec![
+        Config { owner: true, budget: pods(1, 0), ..base("two-levels", plan(canary(), two_levels(1))) },
+        Config {
+            owner: true,
+            actions: &[Action::Retry],
+            budget: Budget { pushes: 2, orders: 1, ..Budget::default() },
+            ..base("two-levels-again", plan(full(), two_levels(0)))
+        },
+        Config {
+            owner: true,
+            budget: Budget { pushes: 1, drifts: 1, ..Budget::default() },
+            ..base("two-levels-drift", plan(full(), two_levels(0)))
+        },
+        Config {
+            owner: true,
+            budget: Budget { pushes: 1, leaves: 1, ..Budget::default() },
+            ..base("two-levels-deletion", plan(full(), two_levels(0)))
+        },
+        Config {
+            owner: true,
+            adopts: true,
+            budget: pods(0, 0),
+            ..base("adoption", plan(full(), two_levels(0)))
+        },
+        Config {
+            owner: true,
+            scaler: Some(Scaler::CanaryToo),
+            budget: Budget { pushes: 1, scales: 2, ..Budget::default() },
+            ..base("autoscaler", plan(canary(), two_levels(0)))
+        },
+    ]
+}
+
+fn capacities() -> Vec<Config> {
+    let capacity = |stable, surge| {
+        let mut plan = plan(canary(), proxy(1));
+        (plan.capacity.stable, plan.capacity.surge) = (stable, surge);
+        plan
+    };
+    let ratio = |sizing, missing| {
+        let mut plan = plan(canary(), Steering::Ratio);
+        plan.sizing = sizing;
+        plan.capacity.max_unavailable = Weight::from_percent(missing);
+        plan.capacity.surge = Weight::from_percent(50);
+        plan
+    };
+    let sized = |sizing| Plan { sizing, ..plan(canary(), proxy(1)) };
+    let keep = |mut plan: Plan| {
+        plan.capacity.keep_canary = length(1);
+        plan
+    };
+    vec![
+        Config { budget: pods(1, 1), ..base("follow", capacity(StableCapacity::Follow, Weight::FULL)) },
+        Config {
+            budget: pods(1, 1),
+            ..base("in-place", {
+                let mut plan = capacity(StableCapacity::InPlace, Weight::ZERO);
+                plan.capacity.max_unavailable = Weight::from_percent(50);
+                plan
+            })
+        },
+        Config { budget: pods(1, 0), ..base("no-room", capacity(StableCapacity::Keep, Weight::ZERO)) },
+        Config { budget: pods(1, 1), ..base("keep-canary", keep(plan(canary(), proxy(0)))) },
+        Config {
+            budget: Budget { pushes: 1, scales: 2, orders: 1, ..Budget::default() },
+            ..base("replicas-change", plan(canary(), proxy(1)))
+        },
+        Config { budget: pods(1, 1), ..base("ratio", ratio(Sizing::PerArm, 0)) },
+        Config { budget: pods(2, 1), ..base("partition", ratio(Sizing::Partition, 50)) },
+        Config { self_made: true, budget: pods(1, 0), ..base("elastic", sized(Sizing::Elastic)) },
+        Config { self_made: true, budget: pods(1, 1), ..base("fixed", sized(Sizing::Fixed)) },
+    ]
+}
+
+fn concurrent() -> Vec<Config> {
+    vec![
+        Config {
+            store: true,
+            budget: Budget { pushes: 1, orders: 1, crashes: 1, ..Budget::default() },
+            ..base("store", plan(canary(), proxy(1)))
+        },
+        Config { controllers: 2, budget: pods(1, 0), ..base("two-controllers", plan(canary(), proxy(0))) },
+        Config {
+            controllers: 2,
+            budget: pods(1, 0),
+            ..base("two-controllers-follow", {
+                let mut plan = plan(vec![step("half", 50, at_once()), step("full", 100, bake(1))], proxy(0));
+                plan.capacity.stable = StableCapacity::Follow;
+                plan
+            })
+        },
+        Config {
+            controllers: 2,
+            budget: Budget { pushes: 1, lags: 1, losses: 1, ..Budget::default() },
+            ..base("two-controllers-stale", plan(vec![step("full", 100, until())], proxy(0)))
+        },
+        Config {
+            controllers: 2,
+            owner: true,
+            budget: pods(1, 0),
+            ..base("two-controllers-two-levels", plan(vec![step("full", 100, until())], two_levels(0)))
+        },
+    ]
+}

@@ -1,0 +1,238 @@
+//! What the machine says to a state, and what the properties say to that.
+
+use std::sync::Arc;
+
+use strategies::{
+    Activity, ActivityId, Next, Phase, Samples, Seen, Steering, WaitingFor, decide,
+    invariants::{self, Violation},
+};
+
+use super::{
+    act::ACTIVITIES,
+    bridge::{Model, View, arm, number_of},
+    coverage::Coverage,
+    search::fingerprint,
+    state::{Flight, Lag, REVISIONS, Ro, St},
+};
+
+/// A decision in terms of the model.
+pub struct Eval {
+    pub flight: Flight,
+    /// In how many ticks it asks to be woken.
+    pub wake: Option<u8>,
+    pub run: Vec<Running>,
+    pub good: bool,
+    pub violations: Vec<Violation>,
+}
+
+/// An analysis that should be running and has not ended.
+pub struct Running {
+    pub name: u8,
+    pub id: ActivityId,
+    pub counts: bool,
+}
+
+/// Decisions that were made before, by what they were made on.
+pub struct Memo {
+    slots: Vec<Option<(u64, Arc<Eval>)>>,
+    served: Vec<u64>,
+    pub coverage: Coverage,
+}
+
+const SLOTS: usize = 1 << 16;
+
+impl Memo {
+    pub fn new() -> Self {
+        Self { slots: vec![None; SLOTS], served: vec![0; SLOTS], coverage: Coverage::default() }
+    }
+}
+
+impl Model {
+    /// The decision on `seen`, and every property that it breaks.
+    pub fn eval(&self, seen: &St, memo: &mut Memo) -> Arc<Eval> {
+        let viewed = St {
+            flights: [Flight::None; 2],
+            lag: Lag::None,
+            budget: super::state::Budget::default(),
+            ghost: super::state::Ghost::default(),
+            durable: None,
+            ..*seen
+        };
+        let key = fingerprint(&viewed.pack());
+        let slot = usize::try_from(key % SLOTS as u64).unwrap();
+        if let Some((at, eval)) = &memo.slots[slot]
+            && *at == key
+        {
+            return eval.clone();
+        }
+        let eval = Arc::new(self.judge(seen, &mut memo.coverage));
+        memo.slots[slot] = Some((key, eval.clone()));
+        eval
+    }
+
+    fn judge(&self, seen: &St, coverage: &mut Coverage) -> Eval {
+        let view = self.expand(seen);
+        let View { plan, status, orders, world, now } = &view;
+        let decision = decide(plan, status, orders, world, *now);
+        let violations = invariants::check_decision(plan, status, orders, world, &decision, *now);
+        coverage.decision(status, &decision);
+        let wake = decision.wake().and_then(|at| std::time::Duration::try_from(at.duration_since(*now)).ok());
+        let new = |it: &&Activity| !world.ran.contains_key(it.id());
+        Eval {
+            flight: self.flight(seen, &decision),
+            wake: wake.map(|it| super::bridge::ticks(it).max(1)),
+            run: decision.run.iter().filter(new).filter_map(running).collect(),
+            good: invariants::is_good(plan, status, world, &decision, *now)
+                || (self.config.deaf != 0 && is_home_but_deaf(&view, &decision)),
+            violations,
+        }
+    }
+
+    /// The decision on a state in words.
+    pub fn describe(&self, seen: &St) -> String {
+        let view = self.expand(seen);
+        let decision = decide(view.plan, &view.status, &view.orders, &view.world, view.now);
+        match decision.next {
+            Next::Rest => format!(
+                "rest, waiting for {:?}",
+                decision.waiting.iter().map(|it| &it.what).collect::<Vec<_>>()
+            ),
+            Next::Save(it) => format!(
+                "save {:?} held {} waits {} hold {:?} said {:?} epoch {}",
+                it.phase,
+                it.held.is_some(),
+                it.waited.since.is_some(),
+                it.hold,
+                it.said,
+                it.epoch.0
+            ),
+            Next::Write(it) => format!("write {:?} epoch {}", it.change, it.epoch.0),
+        }
+    }
+
+    /// What users meet in a state, against what they may.
+    pub fn check_state(&self, st: &St, memo: &mut Memo) -> Vec<Violation> {
+        let viewed = St {
+            flights: [Flight::None; 2],
+            lag: Lag::None,
+            budget: super::state::Budget::default(),
+            durable: None,
+            orders: 0,
+            ran: 0,
+            ro: Ro { body: st.ro.body, ..Ro::default() },
+            ..*st
+        };
+        let key = fingerprint(&viewed.pack());
+        let slot = usize::try_from(key % SLOTS as u64).unwrap();
+        if memo.served[slot] == key {
+            return vec![];
+        }
+        let found = self.check_users(st);
+        if found.is_empty() {
+            memo.served[slot] = key;
+        }
+        found
+    }
+
+    fn check_users(&self, st: &St) -> Vec<Violation> {
+        let status = self.bodies.get(st.ro.body);
+        let adopting = status.stable.is_none();
+        let taken = st.owner.is == super::state::OwnerSt::UsersOwn || matches!(status.phase, Phase::Left);
+        if st.ghost.drifted || adopting || taken {
+            return vec![];
+        }
+        let plan = &self.config.plan;
+        let serving = self.serving(st);
+        let scaled = st.replicas != self.config.replicas || st.budget.scales != self.config.budget.scales;
+        let mut found = invariants::check_serving(plan, &serving, st.ghost.lost, scaled);
+        for at in 0..REVISIONS {
+            let passed = st.ghost.passed[at];
+            if passed == 63 || status.stable.as_ref().map(number_of).map(usize::from) == Some(at) {
+                continue;
+            }
+            let first_closed = (0..plan.steps.len()).find(|step| !self.is_open(*step, passed));
+            let reached = first_closed.unwrap_or(plan.steps.len() - 1);
+            let goals: Vec<_> = (0..=reached).map(|step| plan.goal_at(step)).collect();
+            let weight = goals.iter().map(|it| u64::from(it.weight.ppm())).max().unwrap_or(0);
+            let copies = goals.iter().map(|it| u64::from(it.mirror.ppm())).max().unwrap_or(0);
+            if plan.steering == Steering::Ratio {
+                let most = goals.iter().map(|it| it.canary_replicas(u32::from(st.replicas))).max();
+                let desired = serving.arm(&arm(at)).get().map_or(0, |it| it.desired);
+                if desired > most.unwrap_or(0) && !scaled {
+                    let message = format!("{} has {desired} replicas behind the balancer", arm(at));
+                    found.push(Violation { id: "S1", message });
+                }
+                continue;
+            }
+            let met = invariants::serves(plan, &serving, &arm(at));
+            let matched = met.matches.iter().all(|id| goals.iter().any(|it| it.matches.contains_key(id)));
+            if met.share > weight || met.copies > copies || !matched || met.balanced {
+                let message = format!("users meet {met:?} of {}, whose gates passed {passed:b}", arm(at));
+                found.push(Violation { id: "S1", message });
+            }
+        }
+        found
+    }
+
+    /// Whether users may meet the step after this one.
+    fn is_open(&self, step: usize, passed: u8) -> bool {
+        use strategies::LeaveBehavior;
+        !self.config.plan.steps[step].leave.gates() || passed & (1 << step) != 0
+    }
+
+    /// What a decision breaks when it arrives.
+    pub fn check_landing(&self, st: &St, flight: Flight) -> Vec<Violation> {
+        let Flight::Write { change, epoch, .. } = flight else { return vec![] };
+        if !self.accepts(st, flight) {
+            return vec![];
+        }
+        let mut found = vec![];
+        let object = match self.object(change) {
+            super::state::Object::Arm(at) => {
+                Some(st.arms[usize::from(at)]).filter(|it| it.exists).map(|it| it.epoch)
+            }
+            super::state::Object::Route(at) => Some(st.routes[usize::from(at)].epoch),
+            super::state::Object::Owner | super::state::Object::Ro => None,
+        };
+        if object.is_some_and(|it| epoch < it) {
+            let message =
+                format!("{:?} of epoch {epoch} lands over {object:?}", self.changes.get(u32::from(change)));
+            found.push(Violation { id: "S7", message });
+        }
+        if let Some(durable) = st.durable {
+            let forgotten = St { ro: durable, ..*st };
+            let view = self.expand(&forgotten);
+            let write = strategies::Write {
+                change: (*self.changes.get(u32::from(change))).clone(),
+                fence: strategies::Fence::Absent,
+                epoch: view.status.epoch,
+            };
+            let broken = invariants::check_write(view.plan, &view.status, &view.world, &write, view.now);
+            let broken = broken.into_iter().find(|it| matches!(it.id, "S1" | "S6"));
+            found.extend(broken.map(|it| Violation { id: "S23", message: it.message }));
+        }
+        found
+    }
+}
+
+/// Everything is asked to be home, and a data plane never says that it is: all that can be done.
+fn is_home_but_deaf(view: &View<'_>, decision: &strategies::Decision) -> bool {
+    let home = match &view.status.canary {
+        None => true,
+        Some(canary) => {
+            let arm = strategies::Arm::main(canary.clone());
+            let routes = view.world.routes.values().filter_map(Seen::get);
+            let weighted: Vec<_> =
+                routes.map(|it| it.asked.weight_of(&strategies::Dest::Arm(arm.clone()))).collect();
+            weighted.iter().all(|it| it.ppm() == 0)
+        }
+    };
+    let settling = decision.waiting.iter().any(|it| matches!(it.what, WaitingFor::Settling { .. }));
+    home && settling && decision.next == Next::Rest && !matches!(view.status.phase, Phase::Stepping { .. })
+}
+
+fn running(activity: &Activity) -> Option<Running> {
+    let Activity::Analysis { id, samples, .. } = activity else { return None };
+    let name = ACTIVITIES.iter().position(|it| *it == id.name.as_str())?;
+    Some(Running { name: u8::try_from(name).ok()?, id: id.clone(), counts: *samples == Samples::Count })
+}

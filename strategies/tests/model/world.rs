@@ -1,0 +1,628 @@
+//! How the world of the model moves: what can happen in a state, and what it makes of it.
+
+use strategies::{
+    Action, Arm, Change, Dest, Name, Order, Orders, Outcome, OwnerGoal, Phase, RouteKind, RouteRest, Sizing,
+    Split, StableCapacity, Steering, Verdict,
+};
+
+use super::{
+    act::{ACTIVITIES, Act, VERDICTS},
+    bridge::{Model, fresh_arm, fresh_owner, number_of, revision, ticks},
+    config::Config,
+    eval::Eval,
+    state::{ABSENT, ArmSt, Flight, Lag, NOTHING, Object, OwnerSt, Ro, RouteSt, St, UNPINNED},
+};
+
+impl Model {
+    /// Where everything begins: `a` is stable and wanted, or about to be the first.
+    pub fn init(&self) -> St {
+        let config = &self.config;
+        let mut st = St { replicas: config.replicas, budget: config.budget, ..St::default() };
+        st.orders = u16::try_from(self.orders.id(Orders::default())).unwrap();
+        st.ran = u16::try_from(self.ran.id(std::collections::BTreeMap::new())).unwrap();
+        let mut status = strategies::Status::new(super::bridge::now());
+        if !config.adopts {
+            status.phase = Phase::Idle;
+            status.held = Some(status.since);
+            status.stable = Some(revision(0));
+            status.recent = vec![strategies::Recent { revision: revision(0), at: status.since }];
+        }
+        st.ghost.passed[0] = 63;
+        st.ro = self.ro(&status, 1);
+        if config.owner {
+            st.owner = fresh_owner(OwnerSt::Free);
+        }
+        if config.adopts {
+            if config.owner {
+                st.arms[0] = ArmSt { ready: 0, ..fresh_arm(config.replicas) };
+            } else if config.self_made {
+                st.arms[0] = self.self_made(0);
+            }
+        } else {
+            st.arms[0] = fresh_arm(config.replicas);
+            if config.plan.sizing == Sizing::Elastic {
+                st.arms[0].ready = 1;
+            }
+        }
+        for (at, id) in self.route_ids.clone().iter().enumerate() {
+            let (_, planned) = config.plan.routes().find(|(it, _)| *it == id).unwrap();
+            let rest = match (&planned.rest, config.adopts) {
+                (RouteRest::ByReady, _) => UNPINNED,
+                (RouteRest::Through(below), _) => self.split_id(&Split::all_to(Dest::Route(below.clone()))),
+                (RouteRest::OnStable, true) => continue,
+                (RouteRest::OnStable, false) => {
+                    let arm = Dest::Arm(Arm::main(revision(0)));
+                    self.split_id(&Split::all_to(match &planned.kind {
+                        RouteKind::Weighted { stable: Some(below), .. } => Dest::Route(below.clone()),
+                        RouteKind::Weighted { stable: None, .. }
+                        | RouteKind::ToStable
+                        | RouteKind::ToCanary
+                        | RouteKind::Direct => arm,
+                    }))
+                }
+            };
+            st.routes[at] = RouteSt {
+                exists: true,
+                asked: rest,
+                epoch: 0,
+                version: 1,
+                acked: rest,
+                age: super::state::OLDEST,
+                actual: rest,
+                foreign: false,
+            };
+        }
+        self.settle(&mut st);
+        st
+    }
+
+    fn self_made(&self, at: usize) -> ArmSt {
+        let _ = at;
+        match self.config.plan.sizing {
+            Sizing::Elastic => ArmSt { exists: true, desired: 1, ready: 0, epoch: 0, version: 1 },
+            Sizing::PerArm | Sizing::Partition | Sizing::Fixed => {
+                ArmSt { exists: true, desired: self.config.replicas, ready: 0, epoch: 0, version: 1 }
+            }
+        }
+    }
+
+    /// Everything that can happen. `truth` is the decision on the world as it is.
+    pub fn acts(&self, st: &St, truth: &Eval, out: &mut Vec<Act>) {
+        self.machine_acts(st, out);
+        self.helping_acts(st, truth, out);
+        self.faulty_acts(st, out);
+        self.peoples_acts(st, out);
+    }
+
+    fn machine_acts(&self, st: &St, out: &mut Vec<Act>) {
+        let blocked = st.durable.is_some() && !self.config.acts_unsynced;
+        if st.durable.is_some() {
+            out.push(Act::Sync);
+        }
+        if !self.config.flights {
+            if !blocked {
+                out.push(Act::Step);
+            }
+            return;
+        }
+        for at in 0..self.config.controllers {
+            match st.flights[usize::from(at)] {
+                Flight::None if !blocked => out.push(Act::Prepare(at)),
+                Flight::None => {}
+                Flight::Save { .. } | Flight::Write { .. } => out.extend([Act::Land(at), Act::Lose(at)]),
+            }
+        }
+    }
+
+    fn helping_acts(&self, st: &St, truth: &Eval, out: &mut Vec<Act>) {
+        for (at, arm) in (0..).zip(&st.arms) {
+            if arm.exists && arm.ready < arm.desired && self.config.broken & (1 << at) == 0 {
+                out.push(Act::Ready(at));
+            }
+        }
+        for (at, route) in (0..).zip(&st.routes) {
+            if route.exists && route.acked != route.asked && self.config.deaf & (1 << at) == 0 {
+                out.push(Act::Ack(at));
+            }
+            if route.exists && route.actual != route.asked {
+                out.push(Act::Apply(at));
+            }
+        }
+        match st.owner.is {
+            OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::To(_) => out.push(Act::Owner),
+            OwnerSt::Nobody | OwnerSt::Free | OwnerSt::Held | OwnerSt::HandedTo(_) | OwnerSt::UsersOwn => {}
+        }
+        if self.heals(st) {
+            out.push(Act::Heal);
+        }
+        if truth.wake.is_some() {
+            out.push(Act::Wake);
+        }
+        for running in &truth.run {
+            out.extend(
+                VERDICTS
+                    .iter()
+                    .filter(|it| running.counts || **it != Verdict::Pass)
+                    .map(|it| Act::Verdict(running.name, *it)),
+            );
+        }
+        if st.lag != Lag::None {
+            out.push(Act::Fresh);
+        }
+    }
+
+    /// Whether the instance manager has something to set right.
+    fn heals(&self, st: &St) -> bool {
+        let runs = &st.arms[usize::from(st.owner.runs)];
+        let own = self.config.plan.capacity.stable == StableCapacity::Keep;
+        let wrong = !runs.exists || (own && runs.desired != st.replicas);
+        let acts = match st.owner.is {
+            OwnerSt::Free | OwnerSt::Held | OwnerSt::HandedTo(_) => true,
+            OwnerSt::Nobody | OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::To(_) | OwnerSt::UsersOwn => false,
+        };
+        acts && wrong
+    }
+
+    fn faulty_acts(&self, st: &St, out: &mut Vec<Act>) {
+        let budget = &st.budget;
+        for (at, arm) in (0..).zip(&st.arms) {
+            if budget.losses > 0 && arm.exists && arm.ready > 0 {
+                out.push(Act::Loss(at));
+            }
+        }
+        if budget.drifts > 0 {
+            for (at, route) in (0..).zip(&st.routes) {
+                if route.exists {
+                    let hows = [0, 1, 2].into_iter();
+                    let different = |how: &u8| self.drift(st, at, *how).is_some_and(|it| it != route.asked);
+                    out.extend(hows.filter(different).map(|how| Act::Drift(at, how)));
+                }
+            }
+        }
+        if budget.lags > 0 && st.lag == Lag::None {
+            out.extend((0..6).filter(|it| *it != 2 || self.config.owner).map(Act::Stale));
+        }
+        if budget.crashes > 0 && st.durable.is_some() {
+            out.push(Act::Crash);
+        }
+    }
+
+    fn peoples_acts(&self, st: &St, out: &mut Vec<Act>) {
+        let budget = &st.budget;
+        if budget.pushes > 0 {
+            out.extend((0..3).filter(|it| *it != st.wanted).map(Act::Push));
+        }
+        if budget.orders > 0 {
+            let status = self.bodies.get(st.ro.body);
+            if status.canary.is_some() {
+                out.extend(self.config.actions.iter().map(|it| Act::Order(*it, false)));
+                if status.attempt > 1 {
+                    out.extend(self.config.actions.iter().map(|it| Act::Order(*it, true)));
+                }
+            }
+            if !self.orders.get(u32::from(st.orders)).0.is_empty() {
+                out.push(Act::Withdraw);
+            }
+        }
+        if budget.leaves > 0 && !st.leaving {
+            out.push(Act::Leave);
+        }
+        if budget.modes > 0 {
+            out.extend((0..3).filter(|it| *it != st.mode).map(Act::Mode));
+        }
+        if budget.scales > 0 {
+            out.push(Act::Scale);
+        }
+        if budget.takes > 0 {
+            out.push(Act::Take);
+        }
+    }
+
+    /// What an act makes of a state; `None` where it changes nothing.
+    pub fn step(&self, st: &St, act: Act, seen: &Eval, truth: &Eval) -> Option<St> {
+        let mut next = *st;
+        match act {
+            Act::Step => {
+                self.land(&mut next, seen.flight);
+            }
+            Act::Prepare(at) => next.flights[usize::from(at)] = seen.flight,
+            Act::Land(at) => {
+                let flight = std::mem::take(&mut next.flights[usize::from(at)]);
+                self.land(&mut next, flight);
+            }
+            Act::Lose(at) => next.flights[usize::from(at)] = Flight::None,
+            Act::Sync => next.durable = None,
+            Act::Ready(at) => next.arms[usize::from(at)].ready += 1,
+            Act::Ack(at) => {
+                let route = &mut next.routes[usize::from(at)];
+                (route.acked, route.age) = (route.asked, 0);
+            }
+            Act::Apply(at) => next.routes[usize::from(at)].actual = next.routes[usize::from(at)].asked,
+            Act::Owner => self.owner_arrives(&mut next),
+            Act::Heal => {
+                let replicas = next.replicas;
+                let arm = &mut next.arms[usize::from(st.owner.runs)];
+                arm.ready = if arm.exists { arm.ready.min(replicas) } else { 0 };
+                if !arm.exists {
+                    arm.epoch = 0;
+                }
+                (arm.exists, arm.desired) = (true, replicas);
+                arm.version += 1;
+            }
+            Act::Wake => next.age(truth.wake?, |body| self.timed(body)),
+            Act::Verdict(name, verdict) => self.verdict(&mut next, truth, name, verdict)?,
+            Act::Fresh => next.lag = Lag::None,
+            Act::Push(_)
+            | Act::Order(..)
+            | Act::Withdraw
+            | Act::Leave
+            | Act::Mode(_)
+            | Act::Scale
+            | Act::Take => {
+                self.person(&mut next, act)?;
+            }
+            Act::Loss(at) => {
+                next.budget.losses -= 1;
+                next.ghost.lost = true;
+                next.arms[usize::from(at)].ready -= 1;
+            }
+            Act::Drift(at, how) => {
+                next.budget.drifts -= 1;
+                next.ghost.drifted = true;
+                let asked = self.drift(st, at, how)?;
+                let route = &mut next.routes[usize::from(at)];
+                ask(route, asked);
+                route.foreign = true;
+            }
+            Act::Stale(what) => {
+                next.budget.lags -= 1;
+                next.lag = self.lag(st, what)?;
+            }
+            Act::Crash => {
+                next.budget.crashes -= 1;
+                next.ro = next.durable.take()?;
+                next.flights = [Flight::None; 2];
+            }
+        }
+        self.settle(&mut next);
+        (next != *st).then_some(next)
+    }
+
+    fn lag(&self, st: &St, what: u8) -> Option<Lag> {
+        let route = self.route_ids.iter().position(|it| it.as_str() == "web").unwrap_or(0);
+        Some(match what {
+            0 => Lag::Ro(st.ro),
+            1 => Lag::Wanted(st.wanted),
+            2 => Lag::Owner(st.owner),
+            3 | 4 => Lag::Arm(what - 3, st.arms[usize::from(what - 3)]),
+            5 => Lag::Route(u8::try_from(route).ok()?, st.routes[route]),
+            _ => return None,
+        })
+    }
+
+    /// What somebody else makes of a route.
+    fn drift(&self, st: &St, at: u8, how: u8) -> Option<u8> {
+        let id = self.route_ids.get(usize::from(at))?;
+        let (_, planned) = self.config.plan.routes().find(|(it, _)| *it == id)?;
+        let status = self.bodies.get(st.ro.body);
+        let canary = status.canary.clone().map(|it| Dest::Arm(Arm::main(it)));
+        let stable = status.stable.clone().map(|it| Dest::Arm(Arm::main(it)));
+        let (stable, canary) = match &planned.kind {
+            RouteKind::Weighted { stable: below, canary: side } => {
+                (below.clone().map(Dest::Route).or(stable), side.clone().map(Dest::Route).or(canary))
+            }
+            RouteKind::ToStable | RouteKind::ToCanary | RouteKind::Direct => (stable, canary),
+        };
+        match how {
+            0 => canary.map(|it| self.split_id(&Split::all_to(it))),
+            1 => stable.map(|it| self.split_id(&Split::all_to(it))),
+            _ => (planned.rest == RouteRest::ByReady).then_some(UNPINNED),
+        }
+    }
+
+    fn verdict(&self, next: &mut St, truth: &Eval, name: u8, verdict: Verdict) -> Option<()> {
+        let running = truth.run.iter().find(|it| it.name == name)?;
+        if verdict == Verdict::Pass && !running.counts {
+            return None;
+        }
+        let mut ran = (*self.ran.get(u32::from(next.ran))).clone();
+        if ran.contains_key(&running.id) {
+            return None;
+        }
+        ran.insert(running.id.clone(), Outcome { verdict, because: None });
+        next.ran = u16::try_from(self.ran.id(ran)).unwrap();
+        let status = self.bodies.get(next.ro.body);
+        if let (Phase::Stepping { step }, true, Verdict::Pass) =
+            (&status.phase, ACTIVITIES[usize::from(name)] != "pods", verdict)
+        {
+            next.ghost.passed[usize::from(number_of(&running.id.revision))] |= 1 << step;
+        }
+        Some(())
+    }
+
+    fn person(&self, next: &mut St, act: Act) -> Option<()> {
+        match act {
+            Act::Push(it) => self.push(next, it),
+            Act::Order(action, late) => self.order(next, action, late)?,
+            Act::Withdraw => {
+                next.budget.orders -= 1;
+                next.orders = u16::try_from(self.orders.id(Orders::default())).unwrap();
+            }
+            Act::Leave => {
+                next.budget.leaves -= 1;
+                next.leaving = true;
+            }
+            Act::Mode(it) => {
+                next.budget.modes -= 1;
+                next.mode = it;
+            }
+            Act::Scale => {
+                next.budget.scales -= 1;
+                let Config { replicas, scaled, .. } = &self.config;
+                next.replicas = if next.replicas == *replicas { *scaled } else { *replicas };
+            }
+            Act::Take => {
+                next.budget.takes -= 1;
+                next.owner.is = match next.owner.is {
+                    OwnerSt::UsersOwn => OwnerSt::Held,
+                    OwnerSt::Nobody => return None,
+                    _ => OwnerSt::UsersOwn,
+                };
+                next.owner.version += 1;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// A new template. The hold is a policy: the instance manager does not take it up whatever it did before.
+    fn push(&self, next: &mut St, wanted: u8) {
+        next.budget.pushes -= 1;
+        next.wanted = wanted;
+        let other = next.owner.runs != wanted;
+        let is = match next.owner.is {
+            OwnerSt::Free | OwnerSt::HandedTo(_) if other => OwnerSt::Held,
+            OwnerSt::ToFree if other => OwnerSt::ToHeld,
+            is => is,
+        };
+        if next.owner.is != OwnerSt::Nobody {
+            next.owner.refused = 0;
+            next.owner.is = is;
+            next.owner.version += 1;
+        }
+        if self.config.self_made && !next.arms[usize::from(wanted)].exists {
+            let version = next.arms[usize::from(wanted)].version + 1;
+            next.arms[usize::from(wanted)] = ArmSt { version, ..self.self_made(usize::from(wanted)) };
+        }
+    }
+
+    fn order(&self, next: &mut St, action: Action, late: bool) -> Option<()> {
+        let status = self.bodies.get(next.ro.body);
+        let revision = status.canary.clone()?;
+        next.budget.orders -= 1;
+        let attempt = status.attempt - u32::from(late);
+        let step = match (&status.phase, action) {
+            (Phase::Stepping { step }, Action::Promote | Action::Approve) => {
+                self.config.plan.steps.get(*step).map(|it| it.name.clone())
+            }
+            _ => None,
+        };
+        let mut orders = (*self.orders.get(u32::from(next.orders))).clone();
+        let at = step.as_ref().map_or("any", Name::as_str);
+        let name = format!("{action:?}-{revision}-{attempt}-{at}");
+        let like = orders.0.iter().filter(|it| it.id.as_str().starts_with(&name)).count();
+        let order = Order {
+            id: format!("{name}-{like}").into(),
+            action,
+            revision: revision.clone(),
+            attempt,
+            step,
+            by: "someone".into(),
+            reason: None,
+            not_after: None,
+        };
+        orders.0.push(order);
+        next.orders = u16::try_from(self.orders.id(orders)).unwrap();
+        let passed = &mut next.ghost.passed[usize::from(number_of(&revision))];
+        match (&status.phase, action, late) {
+            (Phase::Stepping { step }, Action::Promote | Action::Approve, false) => *passed |= 1 << step,
+            (Phase::Stepping { .. }, Action::PromoteFull, false) => *passed = 63,
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn owner_arrives(&self, next: &mut St) {
+        next.owner.is = match next.owner.is {
+            OwnerSt::ToHeld => OwnerSt::Held,
+            OwnerSt::ToFree => self.owner_freed(next),
+            OwnerSt::To(it) => {
+                let old = next.owner.runs;
+                if old != it {
+                    next.arms[usize::from(old)] =
+                        ArmSt { version: next.arms[usize::from(old)].version + 1, ..ArmSt::default() };
+                }
+                next.owner.runs = it;
+                OwnerSt::HandedTo(it)
+            }
+            is => is,
+        };
+        next.owner.version += 1;
+    }
+
+    /// Free with another template: its own rolling update. It keeps enough ready by itself.
+    fn owner_freed(&self, next: &mut St) -> OwnerSt {
+        let leaves = matches!(self.bodies.get(next.ro.body).phase, Phase::Leaving | Phase::Left);
+        if next.owner.runs != next.wanted && !leaves {
+            return OwnerSt::Held;
+        }
+        if next.owner.runs != next.wanted {
+            let (old, new) = (usize::from(next.owner.runs), usize::from(next.wanted));
+            let (gone, made) = (next.arms[old].version + 1, next.arms[new].version + 1);
+            next.arms[new] = ArmSt { version: made, ..fresh_arm(next.replicas) };
+            next.arms[old] = ArmSt { version: gone, ..ArmSt::default() };
+            next.owner.runs = next.wanted;
+        }
+        next.owner.refused = 0;
+        OwnerSt::Free
+    }
+
+    /// Whether the object is still what the decision was made on.
+    pub fn accepts(&self, st: &St, flight: Flight) -> bool {
+        let fresh = match flight {
+            Flight::None => false,
+            Flight::Save { base, .. } => base == st.ro.version,
+            Flight::Write { change, fence, .. } => match self.object(change) {
+                Object::Arm(at) => {
+                    let arm = &st.arms[usize::from(at)];
+                    if arm.exists { arm.version == fence } else { fence == ABSENT }
+                }
+                Object::Route(at) => {
+                    let route = &st.routes[usize::from(at)];
+                    if route.exists { route.version == fence } else { fence == ABSENT }
+                }
+                Object::Owner => st.owner.version == fence,
+                Object::Ro => false,
+            },
+        };
+        fresh || (self.config.blind && flight != Flight::None)
+    }
+
+    /// Lets a decision take effect, if it is accepted.
+    fn land(&self, next: &mut St, flight: Flight) {
+        if !self.accepts(next, flight) {
+            return;
+        }
+        match flight {
+            Flight::None => {}
+            Flight::Save { ro, .. } => self.save(next, ro),
+            Flight::Write { change, epoch, .. } => self.write(next, change, epoch),
+        }
+    }
+
+    fn save(&self, next: &mut St, ro: Ro) {
+        let (before, after) = (self.bodies.get(next.ro.body), self.bodies.get(ro.body));
+        if self.config.store {
+            next.durable = Some(next.durable.unwrap_or(next.ro));
+        }
+        next.ro = Ro { version: next.ro.version + 1, ..ro };
+        if before.attempt != after.attempt
+            && let Some(canary) = &after.canary
+        {
+            let trusted = after.said == strategies::Said::PromotedFully;
+            let passed = &mut next.ghost.passed[usize::from(number_of(canary))];
+            *passed = if trusted { 63 } else { 0 };
+        }
+        if before.stable != after.stable
+            && let Some(stable) = &after.stable
+        {
+            next.ghost.passed[usize::from(number_of(stable))] = 63;
+        }
+    }
+
+    fn write(&self, next: &mut St, change: u16, epoch: u8) {
+        let change = self.changes.get(u32::from(change));
+        match &*change {
+            Change::Create(arm, replicas) => self.size(next, arm, *replicas, epoch),
+            Change::Size(sizes) => sizes.iter().for_each(|(arm, it)| self.size(next, arm, *it, epoch)),
+            Change::Claim(arm) => {
+                let arm = &mut next.arms[usize::from(number_of(&arm.revision))];
+                arm.epoch = epoch;
+                arm.version += 1;
+            }
+            Change::Remove(arm) => {
+                let arm = &mut next.arms[usize::from(number_of(&arm.revision))];
+                *arm = ArmSt { version: arm.version + 1, ..ArmSt::default() };
+            }
+            Change::Split(id, split) => {
+                let route = &mut next.routes[self.route_at(id)];
+                ask(route, self.split_id(split));
+                (route.exists, route.epoch, route.foreign) = (true, epoch, false);
+            }
+            Change::Restore(id) => {
+                let (_, planned) = self.config.plan.routes().find(|(it, _)| *it == id).unwrap();
+                let rest = match &planned.rest {
+                    RouteRest::ByReady => UNPINNED,
+                    RouteRest::Through(below) => self.split_id(&Split::all_to(Dest::Route(below.clone()))),
+                    RouteRest::OnStable => panic!("a route of ours is not restored"),
+                };
+                let route = &mut next.routes[self.route_at(id)];
+                ask(route, rest);
+                (route.exists, route.epoch, route.foreign) = (true, 0, false);
+            }
+            Change::Own(goal) => {
+                match goal {
+                    OwnerGoal::Free => next.owner.is = OwnerSt::ToFree,
+                    OwnerGoal::Held => next.owner.is = OwnerSt::ToHeld,
+                    OwnerGoal::HandedTo(it) => next.owner.is = OwnerSt::To(number_of(it)),
+                    OwnerGoal::Refused(it) => next.owner.refused = number_of(it) + 1,
+                }
+                next.owner.version += 1;
+            }
+        }
+        if self.partition() {
+            // Both sides are one object, so they share its version and its stamp.
+            let touched = matches!(self.object_of(&change), Object::Arm(_));
+            let version = next.arms.iter().map(|it| it.version).max().unwrap_or(0);
+            for arm in &mut next.arms {
+                arm.version = version;
+                if touched && arm.exists {
+                    arm.epoch = epoch;
+                }
+            }
+        }
+    }
+
+    fn size(&self, next: &mut St, arm: &Arm, replicas: u32, epoch: u8) {
+        let arm = &mut next.arms[usize::from(number_of(&arm.revision))];
+        let replicas = u8::try_from(replicas).unwrap();
+        let version = arm.version + 1;
+        if replicas == 0 && self.partition() {
+            *arm = ArmSt { version, ..ArmSt::default() };
+            return;
+        }
+        let ready = if arm.exists { arm.ready.min(replicas) } else { 0 };
+        *arm = ArmSt { exists: true, desired: replicas, ready, epoch, version };
+    }
+
+    /// What follows at once from any change, and the normal form.
+    fn settle(&self, next: &mut St) {
+        for (at, route) in next.routes.iter_mut().enumerate().filter(|(_, it)| it.exists) {
+            let (_, planned) = self.config.plan.routes().nth(at).unwrap();
+            let settled = route.acked != NOTHING && route.age >= ticks(planned.settle.0);
+            if settled && route.actual != route.acked && route.actual != route.asked {
+                route.actual = route.acked;
+            }
+            if settled && route.acked == route.asked {
+                route.actual = route.asked;
+            }
+        }
+        if let Some(arm) =
+            Some(usize::from(next.owner.runs)).filter(|_| self.config.owner && self.scales_natively())
+        {
+            // The number of replicas is the owner's own field.
+            let arm = &mut next.arms[arm];
+            let follows = matches!(next.owner.is, OwnerSt::Free | OwnerSt::Held | OwnerSt::HandedTo(_));
+            if arm.exists && follows && arm.desired != next.replicas {
+                arm.desired = next.replicas;
+                arm.ready = arm.ready.min(next.replicas);
+            }
+        }
+        next.normalise(|body| self.repairs(body), |change| self.object(change));
+    }
+
+    fn scales_natively(&self) -> bool {
+        let routes = matches!(self.config.plan.steering, Steering::Routes(_));
+        routes && self.config.plan.capacity.stable == StableCapacity::Keep
+    }
+}
+
+/// Another split is asked for. An acknowledgement of the same split is one of an earlier generation.
+fn ask(route: &mut RouteSt, asked: u8) {
+    if route.asked != asked && route.acked == asked {
+        route.acked = NOTHING;
+        route.age = 0;
+    }
+    route.asked = asked;
+    route.version += 1;
+}
