@@ -13,9 +13,10 @@ use serinus::{
     port::{Activities, Clock, Keep, Outside, Saved, Unavailable, WriteError},
 };
 use strategies::{
-    Acknowledged, Action, Activity, ActivityId, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End, Fence, Guard,
-    HumanDuration, Leave, Mode, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest,
-    RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step, Verdict, Wanted, Weight, Window, World, Write,
+    Acknowledged, Action, Activity, ActivityId, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End, Fence,
+    Guard, HumanDuration, Leave, Mode, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready, RouteKind,
+    RoutePlan, RouteRest, RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step, Verdict, Wanted,
+    Weight, Window, World, Write,
     step::{Bake, Until},
 };
 
@@ -143,7 +144,9 @@ impl Machine {
         };
         match &write.change {
             Change::Create(arm, replicas) => size(&mut self.world, arm, *replicas),
-            Change::Size(sizes) => sizes.iter().for_each(|(arm, replicas)| size(&mut self.world, arm, *replicas)),
+            Change::Size(sizes) => {
+                sizes.iter().for_each(|(arm, replicas)| size(&mut self.world, arm, *replicas))
+            }
             Change::Claim(arm) => {
                 let replicas = self.world.arm(arm).get().unwrap().desired;
                 size(&mut self.world, arm, replicas);
@@ -298,13 +301,18 @@ async fn story(hand: &Hand, order: Option<Action>) {
 fn end(hand: &Hand) -> (Phase, Option<String>, Vec<(String, u32)>, Weight, Option<End>) {
     let machine = hand.0.lock().unwrap();
     let status = &machine.saved.status;
-    let arms = machine.world.arms.iter().map(|(arm, it)| (arm.to_string(), it.get().unwrap().desired)).collect();
+    let arms =
+        machine.world.arms.iter().map(|(arm, it)| (arm.to_string(), it.get().unwrap().desired)).collect();
     let stable = status.stable.as_ref().map(ToString::to_string);
     let weight = machine.weight_of(stable.as_deref().unwrap_or_default());
     (status.phase.clone(), stable, arms, weight, status.last.as_ref().map(|it| it.end.clone()))
 }
 
-async fn ends_the_same_wherever_it_is_killed(verdict: Verdict, order: Option<Action>, expected: fn(&Phase) -> bool) {
+async fn ends_the_same_wherever_it_is_killed(
+    verdict: Verdict,
+    order: Option<Action>,
+    expected: fn(&Phase) -> bool,
+) {
     let clean = machine(verdict);
     story(&clean, order).await;
     assert!(expected(&end(&clean).0), "{:?}", end(&clean));
@@ -340,7 +348,8 @@ async fn a_promotion_survives_a_kill_at_every_call() {
 
 #[tokio::test]
 async fn a_roll_back_survives_a_kill_at_every_call() {
-    ends_the_same_wherever_it_is_killed(Verdict::Fail, None, |it| matches!(it, Phase::RolledBack { .. })).await;
+    ends_the_same_wherever_it_is_killed(Verdict::Fail, None, |it| matches!(it, Phase::RolledBack { .. }))
+        .await;
 }
 
 #[tokio::test]

@@ -127,6 +127,10 @@ impl Rig {
     }
 
     pub(crate) async fn order(&self, action: Action) -> OrderAnswer {
+        self.try_order(action).await.unwrap()
+    }
+
+    pub(crate) async fn try_order(&self, action: Action) -> Result<OrderAnswer, ClientError> {
         let order = NewOrder {
             id: None,
             action,
@@ -136,7 +140,7 @@ impl Rig {
             reason: None,
             not_after: None,
         };
-        self.client.order(&SHOP.into(), &order).await.unwrap()
+        self.client.order(&SHOP.into(), &order).await
     }
 
     pub(crate) fn load(&self, address: SocketAddr, rate: f64) -> Load {

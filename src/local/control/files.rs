@@ -70,7 +70,10 @@ impl Walk<'_> {
             })?,
             ["**", rest @ ..] => {
                 self.down(at, rest)?;
-                self.every(at, |walk, path, is_directory| if is_directory { walk.down(&path, parts) } else { Ok(()) })?;
+                self.every(
+                    at,
+                    |walk, path, is_directory| if is_directory { walk.down(&path, parts) } else { Ok(()) },
+                )?;
             }
             [part, rest @ ..] if !part.contains(['*', '?']) => {
                 let path = at.join(part);
@@ -82,7 +85,11 @@ impl Walk<'_> {
                 let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
                 let hidden = name.starts_with('.') && !part.starts_with('.');
                 let goes_on = rest.is_empty() || is_directory;
-                if !hidden && goes_on && fits(part.as_bytes(), name.as_bytes()) { walk.down(&path, rest) } else { Ok(()) }
+                if !hidden && goes_on && fits(part.as_bytes(), name.as_bytes()) {
+                    walk.down(&path, rest)
+                } else {
+                    Ok(())
+                }
             })?,
         }
         Ok(())

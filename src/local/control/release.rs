@@ -7,11 +7,11 @@ use strategies::Revision;
 use crate::{
     api::Refusal,
     local::{
-        control::files,
         adapter::{
             launch,
             release::{Release, Runs, listed},
         },
+        control::files,
         revision::{self, Source},
     },
     workload::{Process, Upstream, Workload},
