@@ -4,6 +4,7 @@
 //! process takes up what is stored: the intents of every rollout are told again before anything new is decided.
 
 mod document;
+mod files;
 pub mod keeper;
 mod release;
 mod rollout;

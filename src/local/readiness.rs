@@ -30,8 +30,8 @@ pub struct Run {
 /// What is known of one run.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Answer {
-    /// Whether it is ready.
-    pub ready: bool,
+    /// Whether it is ready; `None`: it ran before anybody here asked, and has not answered yet.
+    pub ready: Option<bool>,
     /// Why the last question failed.
     pub because: Option<String>,
 }
@@ -40,6 +40,8 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Prober {
     asked: BTreeMap<Run, (AbortHandle, Answer)>,
+    /// Whether what is to be asked has been said before: whatever comes later has just been started.
+    begun: bool,
     tell: mpsc::UnboundedSender<(Run, Answer)>,
     told: mpsc::UnboundedReceiver<(Run, Answer)>,
 }
@@ -47,7 +49,7 @@ pub struct Prober {
 impl Default for Prober {
     fn default() -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        Self { asked: BTreeMap::new(), tell, told }
+        Self { asked: BTreeMap::new(), begun: false, tell, told }
     }
 }
 
@@ -69,10 +71,13 @@ impl Prober {
             }
             stays
         });
+        let ready = self.begun.then_some(false);
+        self.begun = true;
         for (run, readiness) in runs {
             let tell = self.tell.clone();
             self.asked.entry(run.clone()).or_insert_with(|| {
-                (tokio::spawn(keep_asking(run, readiness, tell)).abort_handle(), Answer::default())
+                let answer = Answer { ready, because: None };
+                (tokio::spawn(keep_asking(run, readiness, tell)).abort_handle(), answer)
             });
         }
     }
@@ -134,7 +139,7 @@ async fn keep_asking(run: Run, readiness: Readiness, tell: mpsc::UnboundedSender
         was_ready |= streak.ready;
         if turned || (!streak.ready && last != because) {
             last.clone_from(&because);
-            if tell.send((run.clone(), Answer { ready: streak.ready, because })).is_err() {
+            if tell.send((run.clone(), Answer { ready: Some(streak.ready), because })).is_err() {
                 return;
             }
         }

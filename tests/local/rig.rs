@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -127,6 +127,10 @@ impl Rig {
     }
 
     pub(crate) async fn order(&self, action: Action) -> OrderAnswer {
+        self.try_order(action).await.unwrap()
+    }
+
+    pub(crate) async fn try_order(&self, action: Action) -> Result<OrderAnswer, ClientError> {
         let order = NewOrder {
             id: None,
             action,
@@ -136,7 +140,7 @@ impl Rig {
             reason: None,
             not_after: None,
         };
-        self.client.order(&SHOP.into(), &order).await.unwrap()
+        self.client.order(&SHOP.into(), &order).await
     }
 
     pub(crate) fn load(&self, address: SocketAddr, rate: f64) -> Load {
@@ -240,10 +244,4 @@ pub(crate) fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     // It may have ended by itself meanwhile.
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-}
-
-/// The processes of the service that run, by their command line.
-pub(crate) fn services(state: &Path) -> usize {
-    let _ = state;
-    0
 }

@@ -9,6 +9,7 @@
  *
  *   enospc, eio, erofs                one write fails             (operations: writes and truncations)
  *   enospc-on, eio-on, erofs-on       it and all after it fail
+ *   enospc-while                      all fail while the file FAULT_WHILE is there
  *   torn                              half of one write arrives, then the power fails
  *   crash                             the power fails instead of one operation (writes, truncations and syncs)
  *   sync-eio, sync-eio-on             a sync fails                (operations: syncs)
@@ -190,6 +191,11 @@ static int write_fault(void) {
     static const struct { const char *once, *on; int error; } faults[] = {
         { "enospc", "enospc-on", ENOSPC }, { "eio", "eio-on", EIO }, { "erofs", "erofs-on", EROFS },
     };
+    const char *full = getenv("FAULT_WHILE");
+    if (fault_is("enospc-while") && full && access(full, F_OK) == 0) {
+        hit();
+        return ENOSPC;
+    }
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         if ((fault_is(faults[i].once) && writes == at) || (fault_is(faults[i].on) && writes >= at)) {
             hit();

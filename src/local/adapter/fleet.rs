@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Longest wait for the counts of one worker.
-const COUNTS_WITHIN: Duration = Duration::from_secs(1);
+const COUNTS_WITHIN: Duration = Duration::from_millis(250);
 
 /// The workers. Clones share them.
 #[derive(Clone)]

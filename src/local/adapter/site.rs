@@ -94,8 +94,10 @@ pub struct Site {
     status: Option<Status>,
     /// Replicas that are to go, and since when.
     going: BTreeMap<ProcessId, Timestamp>,
-    /// Hosts that were resolved.
-    resolved: BTreeMap<crate::written::Address, SocketAddr>,
+    /// Hosts that were looked up, and when.
+    resolved: BTreeMap<crate::written::Address, (Option<SocketAddr>, Timestamp)>,
+    /// Nothing is served any more.
+    gone: bool,
     /// What could not be done, by what.
     troubles: BTreeMap<String, (String, Timestamp)>,
     /// When to look again because something of ours is under way.
@@ -129,6 +131,7 @@ impl Site {
             status,
             going: BTreeMap::new(),
             resolved: BTreeMap::new(),
+            gone: false,
             troubles: BTreeMap::new(),
             look_again: None,
         };
@@ -184,6 +187,7 @@ impl Site {
     /// When supervisor or proxy cannot be told; to be tried again.
     pub async fn dissolve(&mut self) -> Result<bool, Unavailable> {
         self.objects.clear();
+        self.gone = true;
         self.machine.fleet.forget(&self.name).await?;
         self.look().await?;
         self.retire().await;

@@ -11,6 +11,7 @@ use crate::{
             launch,
             release::{Release, Runs, listed},
         },
+        control::files,
         revision::{self, Source},
     },
     workload::{Process, Upstream, Workload},
@@ -53,7 +54,7 @@ fn of_process(
     let command: Vec<String> = process.command.iter().map(launch::filled).collect();
     let env = launch::environment(process);
     let directory = process.working_dir.as_ref().map_or_else(|| base.to_owned(), |it| base.join(it));
-    let files: Vec<PathBuf> = process.files.iter().map(PathBuf::from).collect();
+    let files = files::named(&directory, &process.files).map_err(|error| Refusal::Invalid(chain(&error)))?;
     let more = more(process, restarts)?;
     let source = Source { command: &command, env: &env, directory: &directory, files: &files, more: &more };
     let copied = revision::copy(state, rollout, &source).map_err(|error| Refusal::Invalid(chain(&error)))?;

@@ -33,6 +33,8 @@ use crate::{
 
 /// How often counts are read while something moves or somebody watches.
 const EVERY: Duration = Duration::from_secs(1);
+/// Least time between two readings.
+const LEAST_EVERY: Duration = Duration::from_millis(50);
 /// How often evidence is stored.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// Ticks in a row that may change something before others get their turn.
@@ -45,7 +47,7 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 /// What a rollout is told.
 pub(super) enum Message {
     /// Its document was applied again.
-    Document(Box<(Understood, Asked)>),
+    Document(Box<(Understood, Asked, u64)>),
     /// Where users reach it.
     Addresses(Vec<AddressView>),
     /// An order was taken down; answered when it has taken effect or has not.
@@ -226,12 +228,10 @@ impl Rollout {
         }
     }
 
-    /// Ticks until the world rests, reads counts when they are due, and says how it stands.
+    /// Ticks until the world rests, reads counts when they are due, and says how it stands. What was ordered goes
+    /// before what is measured.
     async fn work(&mut self) {
         for _ in 0..MOST_IN_A_ROW {
-            if self.poll_due() {
-                self.poll(false).await;
-            }
             let ticked = engine::tick(&self.plan, &mut self.ports, &mut self.recorder).await;
             match ticked {
                 Ok(ticked) => self.ticked(ticked),
@@ -245,16 +245,18 @@ impl Rollout {
                 }
             }
             self.traffic.follow(&self.status);
-            let at_once = self.ports.activities.wake().is_some_and(|at| at <= clock::now());
-            if !at_once && self.last.as_ref().is_none_or(|it| !it.again()) {
-                break;
+            if self.last.as_ref().is_none_or(|it| !it.again()) {
+                if !self.poll_due() {
+                    break;
+                }
+                self.poll(false).await;
             }
             // The others' turn.
             tokio::task::yield_now().await;
         }
         self.store_evidence().await;
         self.publish();
-        self.answer();
+        self.answer().await;
     }
 
     fn ticked(&mut self, ticked: Ticked) {
@@ -289,10 +291,10 @@ impl Rollout {
     async fn take(&mut self, message: Message) {
         match message {
             Message::Document(it) => {
-                let (understood, asked) = *it;
+                let (understood, asked, generation) = *it;
                 self.plan = understood.plan;
                 self.wanted = asked.revision.clone();
-                self.generation = self.generation.saturating_add(1);
+                self.generation = generation;
                 let (planned, known) = (planned_length(&self.plan), self.ports.activities.0.checkpoint());
                 self.ports.activities = Judging(Analyses::restore(understood.definitions, planned, known));
                 if let Err(error) = self.ports.outside.ask(asked).await {
@@ -315,14 +317,19 @@ impl Rollout {
         }
     }
 
-    /// Tells those who gave an order what became of it.
-    fn answer(&mut self) {
+    /// Tells those who gave an order what became of it. One that has no effect now is closed: it must not come as a
+    /// surprise later.
+    async fn answer(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
         let view = Arc::new(self.view());
-        for (id, answer) in self.waiting.drain(..) {
+        for (id, answer) in std::mem::take(&mut self.waiting) {
             let accepted = self.status.accepted.iter().any(|it| it.id == id);
+            if !accepted && self.failing.is_none() {
+                self.ports.keep.expire(&id).await;
+            }
+            // Whoever asked may be gone.
             let _ = answer.send(Answered { accepted, view: Arc::clone(&view) });
         }
     }
@@ -332,7 +339,7 @@ impl Rollout {
         let now = clock::now();
         let left = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
         let decided = self.last.as_ref().and_then(|it| it.decided.wake()).map(left);
-        let measured = self.ports.activities.wake().map(left);
+        let measured = self.ports.activities.wake().map(|at| left(at.max(self.earliest_poll())));
         let counts = self.is_followed().then(|| self.polled.map_or(Duration::ZERO, |at| left(at + EVERY)));
         let outside = self.ports.outside.look_again();
         let again = self.failing.as_ref().map(|it| it.pause);
@@ -364,9 +371,14 @@ impl Rollout {
         listener.strip_prefix(self.name.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// Counts are not read faster than this, whoever asks.
+    fn earliest_poll(&self) -> Timestamp {
+        self.polled.map_or(Timestamp::UNIX_EPOCH, |at| at + LEAST_EVERY)
+    }
+
     fn poll_due(&self) -> bool {
         let now = clock::now();
-        let measured = self.ports.activities.wake().is_some_and(|at| at <= now);
+        let measured = self.ports.activities.wake().is_some_and(|at| at.max(self.earliest_poll()) <= now);
         measured || (self.is_followed() && self.polled.is_none_or(|at| at + EVERY <= now))
     }
 
@@ -386,7 +398,9 @@ impl Rollout {
         let arms = ArmsNow::seen(&self.plan, &self.status, &last.world);
         let pods: Vec<PodHealth> =
             replicas.iter().flat_map(|(arm, all)| all.iter().map(|it| pod(&arm.revision, it))).collect();
-        self.ports.activities.0.feed(&Feed { counted: &own, pods: Some(&pods), arms: &arms, urgent }, asked);
+        let known = replicas.values().flatten().all(|it| it.known);
+        let pods = known.then_some(pods.as_slice());
+        self.ports.activities.0.feed(&Feed { counted: &own, pods, arms: &arms, urgent }, asked);
     }
 
     fn own_only(&self, mut counted: Counted) -> Counted {

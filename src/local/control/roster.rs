@@ -131,7 +131,7 @@ impl Roster {
         self.entries().insert(name.clone(), entry);
         match self.open(name, inbox).await {
             Ok(rollout) => {
-                self.attend(name.clone(), Some(rollout).flatten());
+                self.attend(name.clone(), rollout);
                 Ok(())
             }
             Err(error) => {

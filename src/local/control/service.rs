@@ -153,12 +153,13 @@ impl Engine for Service {
         let entry = self.entry(&name)?;
         let mut kept = entry.kept.clone();
         kept.leaving = true;
-        self.keep_document(&name, &entry.text, &kept).await?;
+        let generation = self.keep_document(&name, &entry.text, &kept).await?;
         self.note(&name, "delete", serde_json::json!({ "by": by(&caller) })).await?;
-        self.roster.update(&name, |it| it.kept = kept.clone());
+        self.roster.update(&name, |it| (it.kept, it.generation) = (kept.clone(), generation));
         let asked = entry.understood.asked(&kept);
         // A full inbox or a rollout that begins anew reads the document itself.
-        let _ = entry.inbox.send(Message::Document(Box::new((entry.understood.clone(), asked)))).await;
+        let told = Message::Document(Box::new((entry.understood.clone(), asked, generation)));
+        let _ = entry.inbox.send(told).await;
         self.view(&entry).await
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Traffic {
     attempt: u32,
     /// Whether that attempt is under way.
     running: bool,
+    /// When it began; before the first: when the rollout did.
+    began: Option<Timestamp>,
     /// Sums since it began, or since it ended.
     sums: BTreeMap<Revision, BTreeMap<String, Tally>>,
     /// The last readings by worker run: what was ended and failed, by entry, revision and routing.
@@ -121,8 +123,17 @@ impl Traffic {
         if self.running {
             self.last = self.views(status.last.as_ref().map(|it| &it.revision), status);
         }
+        if running {
+            self.began = Some(status.since);
+        }
         (self.attempt, self.running) = (status.attempt, running);
         self.sums.clear();
+    }
+
+    /// When the present or last attempt began.
+    #[must_use]
+    pub(super) fn began(&self) -> Option<Timestamp> {
+        self.began
     }
 
     /// What `traffic` was when the last attempt ended.

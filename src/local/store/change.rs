@@ -47,7 +47,7 @@ pub struct Change<'a> {
     pub(super) transaction: &'a Transaction<'a>,
     limits: JournalLimits,
     /// Tables with rows not sealed yet.
-    unsealed: BTreeSet<&'static str>,
+    pub(super) unsealed: BTreeSet<&'static str>,
 }
 
 impl<'a> Change<'a> {

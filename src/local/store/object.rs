@@ -43,7 +43,8 @@ impl Change<'_> {
         let fence: u64 = self.transaction.query_row(sql, [], |row| row.get(0)).map_err(StoreError::write)?;
         let body = text("object", name, body)?;
         let sql = "INSERT INTO object (rollout, name, fence, at, body) VALUES (?1, ?2, ?3, ?4, ?5)
-                   ON CONFLICT (rollout, name) DO UPDATE SET fence = ?3, at = ?4, body = ?5";
+                   ON CONFLICT (rollout, name) DO UPDATE SET fence = ?3, at = ?4, body = ?5, seal = NULL";
+        self.unsealed.insert("object");
         self.execute(sql, params![rollout, name, fence, at.to_string(), body])?;
         Ok(fence)
     }

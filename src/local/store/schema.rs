@@ -39,7 +39,7 @@ CREATE TABLE revision (
     rollout TEXT NOT NULL, revision TEXT NOT NULL, at TEXT NOT NULL, seal BLOB, body TEXT NOT NULL,
     PRIMARY KEY (rollout, revision)) STRICT;
 CREATE TABLE object (
-    rollout TEXT NOT NULL, name TEXT NOT NULL, fence INTEGER NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL,
+    rollout TEXT NOT NULL, name TEXT NOT NULL, fence INTEGER NOT NULL, at TEXT NOT NULL, seal BLOB, body TEXT NOT NULL,
     PRIMARY KEY (rollout, name)) STRICT;
 CREATE TABLE object_fence (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL) STRICT;
 INSERT INTO object_fence VALUES (1, 0);

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::StoreError;
 
 /// The tables whose rows are sealed.
-pub(super) const TABLES: [&str; 5] = ["document", "status", "orders", "checkpoint", "revision"];
+pub(super) const TABLES: [&str; 6] = ["document", "status", "orders", "checkpoint", "revision", "object"];
 
 /// A row that is not what was written.
 #[derive(Debug, thiserror::Error)]

@@ -75,6 +75,9 @@ impl Site {
 
     /// Tells the proxy everything about this route.
     pub(super) async fn serve(&mut self) -> Result<(), Unavailable> {
+        if self.gone {
+            return Ok(());
+        }
         let split = self.route_intent().map(|(it, _)| (it.split.clone(), it.before.clone()));
         let (split, before) = split.map_or((None, None), |(split, before)| (Some(split), before));
         let wish = RouteWish {

@@ -1,9 +1,14 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
+use jiff::Timestamp;
 use strategies::{Acknowledged, Arm, ArmSeen, Fence, Ready, RouteSeen, Seen, Wanted, World};
 
 use super::{Site, is_process};
 use crate::{
+    clock,
     local::{
         adapter::{
             launch::process_id,
@@ -16,6 +21,11 @@ use crate::{
     workload::Readiness,
 };
 
+/// How long the address of a host is taken for true.
+const KNOWN_FOR: Duration = Duration::from_secs(30);
+/// How long a host that was not found is not looked up again.
+const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+
 /// One replica as it is now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replica {
@@ -25,6 +35,8 @@ pub struct Replica {
     pub address: Option<SocketAddr>,
     /// Whether it can serve.
     pub ready: bool,
+    /// Whether that is known: what ran before this process began has to answer first.
+    pub known: bool,
     /// Whether it runs at all.
     pub runs: bool,
     /// Why it is not ready.
@@ -47,17 +59,21 @@ impl Site {
 
     async fn resolve(&mut self) {
         let hosts: Vec<_> = self.asked.upstreams.values().flatten().cloned().collect();
+        let now = clock::now();
         for host in hosts {
-            if self.resolved.contains_key(&host) {
+            let fresh = |(found, at): &(Option<SocketAddr>, Timestamp)| {
+                now < *at + if found.is_some() { KNOWN_FOR } else { UNKNOWN_FOR }
+            };
+            if self.resolved.get(&host).is_some_and(fresh) {
                 continue;
             }
             let found = release::resolve(&host).await;
             let text =
                 found.is_none().then(|| format!("the host of {host} is not known: is its name right?"));
             self.trouble(&format!("host {host}"), text);
-            if let Some(found) = found {
-                self.resolved.insert(host, found);
-            }
+            // What was found before is better than nothing.
+            let found = found.or_else(|| self.resolved.get(&host).and_then(|(found, _)| *found));
+            self.resolved.insert(host, (found, now));
         }
     }
 
@@ -84,7 +100,9 @@ impl Site {
             Some(addresses) => {
                 let addresses = addresses.iter().enumerate();
                 addresses
-                    .map(|(ordinal, it)| self.upstream(arm, ordinal, self.resolved.get(it).copied()))
+                    .map(|(ordinal, it)| {
+                        self.upstream(arm, ordinal, self.resolved.get(it).and_then(|(found, _)| *found))
+                    })
                     .collect()
             }
             None => {
@@ -96,8 +114,15 @@ impl Site {
 
     fn upstream(&self, arm: &Arm, ordinal: usize, address: Option<SocketAddr>) -> Replica {
         let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
-        let replica =
-            Replica { ordinal, address, ready: false, runs: address.is_some(), because: None, process: None };
+        let replica = Replica {
+            ordinal,
+            address,
+            ready: false,
+            known: true,
+            runs: address.is_some(),
+            because: None,
+            process: None,
+        };
         self.asked_whether_ready(arm, replica)
     }
 
@@ -113,14 +138,19 @@ impl Site {
             });
         self.asked_whether_ready(
             arm,
-            Replica { ordinal, address, ready: false, runs, because, process: seen },
+            Replica { ordinal, address, ready: false, known: true, runs, because, process: seen },
         )
     }
 
     fn asked_whether_ready(&self, arm: &Arm, replica: Replica) -> Replica {
         let Some(run) = run_of(arm, &replica).filter(|_| replica.runs) else { return replica };
         let answer = self.prober.answer(&run);
-        Replica { ready: answer.ready, because: answer.because.or(replica.because), ..replica }
+        Replica {
+            ready: answer.ready == Some(true),
+            known: answer.ready.is_some(),
+            because: answer.because.or(replica.because),
+            ..replica
+        }
     }
 
     /// The world as the engine sees it.
@@ -160,11 +190,11 @@ impl Site {
 
     fn arm_seen(&self, arm: &Arm) -> ArmSeen {
         let replicas = self.replicas_of(arm);
-        let ready = replicas.iter().filter(|it| it.ready).count();
+        let ready = u32::try_from(replicas.iter().filter(|it| it.ready).count()).unwrap_or(u32::MAX);
         let intent = self.arm_intent(arm);
         ArmSeen {
             desired: u32::try_from(replicas.len()).unwrap_or(u32::MAX),
-            ready: Some(Ready::Replicas(u32::try_from(ready).unwrap_or(u32::MAX))),
+            ready: replicas.iter().all(|it| it.known).then_some(Ready::Replicas(ready)),
             epoch: intent.map(|(it, _)| it.epoch),
             fence: Fence::At(intent.map_or(0, |(_, fence)| fence)),
         }

@@ -81,6 +81,17 @@ impl StatusKeep {
         Ok(self.machine.keeper.commit(save).await?)
     }
 
+    /// An order that has no effect is over. If that cannot be saved it stands, as its author was told of trouble.
+    pub(super) async fn expire(&mut self, id: &Name) {
+        let (order, now) = (id.to_string(), clock::now());
+        let closed =
+            self.machine.keeper.commit(move |it| it.close_order(&order, OrderState::Expired, now)).await;
+        if let Err(error) = closed {
+            tracing::warn!(rollout = %self.name, error = &error as &dyn std::error::Error, "an order cannot be closed");
+        }
+        self.forget();
+    }
+
     /// Tells those who follow what was recorded.
     async fn tell(&self, sequence: Option<u64>) {
         let Some(sequence) = sequence.filter(|_| self.decisions.receiver_count() > 0) else { return };

@@ -47,7 +47,7 @@ impl Rollout {
             wanted: Some(self.wanted.clone()),
             generation: self.generation,
             attempt: status.attempt,
-            started: None,
+            started: self.traffic.began(),
             epoch: status.epoch.0,
             step: self.step(),
             weight: self.weight(),
@@ -123,7 +123,9 @@ impl Rollout {
             .map(|(arm, replicas)| ArmView {
                 role: role(&arm),
                 desired: u32::try_from(replicas.len()).unwrap_or(u32::MAX),
-                ready: u32::try_from(replicas.iter().filter(|it| it.ready).count()).ok(),
+                ready: replicas.iter().all(|it| it.known).then(|| {
+                    u32::try_from(replicas.iter().filter(|it| it.ready).count()).unwrap_or(u32::MAX)
+                }),
                 replicas: replicas.into_iter().map(replica).collect(),
                 revision: arm.revision,
             })

@@ -22,7 +22,7 @@ use crate::{
         },
         store::{Change, Document},
     },
-    spec::{self, Document as Written, yaml::Value},
+    spec::{self, Document as Written},
     workload::Workload,
 };
 
@@ -90,7 +90,13 @@ impl Service {
             },
         };
         let warning = uncopied(&made);
-        let generation = self.keep_all(caller, &name, &wanted.text, &kept, made).await?;
+        let kept_now = self.keep_all(caller, &name, &wanted.text, &kept, made).await;
+        if kept_now.is_err()
+            && let Err(error) = self.roster.listen().await
+        {
+            tracing::warn!(%error, "sockets of a document that could not be kept stay open");
+        }
+        let generation = kept_now?;
         let change = match (&known, &before) {
             (None, _) | (_, None) => DocumentChange::Created,
             (Some(_), Some(before)) if before.revision != revision => DocumentChange::NewRevision,
@@ -98,7 +104,7 @@ impl Service {
             (Some(_), Some(_)) => DocumentChange::NewPlan,
         };
         let entry = self.take_over(&name, known, understood, kept, wanted.text, generation).await;
-        let next_attempt = status.map_or(0, |it| it.attempt) + u32::from(change != DocumentChange::Created);
+        let next_attempt = next_attempt(status.as_ref(), change, &revision);
         let addresses = self.roster.addresses(&entry);
         Ok((AppliedRollout { name, change, revision, next_attempt, addresses }, warning))
     }
@@ -123,7 +129,7 @@ impl Service {
                 let entry = self.roster.entry(name).unwrap_or(entry);
                 // A task that begins anew reads the document itself.
                 let _ = entry.inbox.send(Message::Addresses(self.roster.addresses(&entry))).await;
-                let _ = entry.inbox.send(Message::Document(Box::new((understood, asked)))).await;
+                let _ = entry.inbox.send(Message::Document(Box::new((understood, asked, generation)))).await;
                 entry
             }
             None => {
@@ -261,8 +267,8 @@ impl Service {
         let rollout = AppliedRollout {
             name: name.clone(),
             change,
+            next_attempt: next_attempt(status.as_ref(), change, &to),
             revision: to,
-            next_attempt: status.map_or(0, |it| it.attempt) + 1,
             addresses: self.roster.addresses(&entry),
         };
         Ok(Applied { findings: vec![], rollouts: vec![rollout] })
@@ -280,6 +286,19 @@ struct Wanted {
 enum Ask {
     AsWritten,
     Restart,
+}
+
+/// The attempt that this application leads to, if it leads to one: going back to stable and wanting a refused revision
+/// again lead to none.
+fn next_attempt(status: Option<&Status>, change: DocumentChange, revision: &Revision) -> u32 {
+    let Some(status) = status else { return 0 };
+    let begins = match change {
+        DocumentChange::NewRevision => {
+            status.stable.as_ref() != Some(revision) && !status.is_refused(revision)
+        }
+        DocumentChange::Created | DocumentChange::Unchanged | DocumentChange::NewPlan => false,
+    };
+    status.attempt + u32::from(begins)
 }
 
 /// What `undo` goes back to: in mid-rollout to stable, else to the stable revision before.
@@ -341,26 +360,52 @@ fn with_command(path: &str, text: &str, name: &Name, command: &[String]) -> Resu
         Written::Rollout(it) => it.metadata.name == *name,
         _ => false,
     });
-    let way = ["spec", "workload", "process", "command"];
-    let node = way
-        .iter()
-        .try_fold(&rollout.ok_or_else(|| Refusal::NotFound(name.to_string()))?.node, |node, key| {
-            node.field(key).map(|it| &it.value)
-        });
-    let Some(node) = node.filter(|it| matches!(it.value, Value::List(_))) else {
+    let way = ["spec", "workload", "process"];
+    let root = &rollout.ok_or_else(|| Refusal::NotFound(name.to_string()))?.node;
+    let process = way.iter().try_fold(root, |node, key| node.field(key).map(|it| &it.value));
+    let Some(entry) = process.and_then(|it| it.field("command")) else {
         return Err(Refusal::Invalid(format!(
             "{name} runs no process of this machine, so it has no command"
         )));
     };
     let list = serde_json::to_string(command).map_err(|error| Refusal::Invalid(error.to_string()))?;
     let source = read.source.text();
-    let (before, after) = (source.get(..node.span.start), source.get(node.span.end..));
-    let (Some(before), Some(after)) = (before, after) else {
-        return Err(Refusal::Invalid("the command cannot be found in the text".to_owned()));
-    };
-    // A block list ends with its last line's feed or before it; a flow list stands on the line of its key.
-    let gap = if before.ends_with([' ', '\n']) { "" } else { " " };
-    let end = if after.is_empty() || after.starts_with('\n') { "" } else { "\n" };
-    let whole = format!("{before}{gap}{list}{end}{after}");
-    Ok(whole)
+    let lost = || Refusal::Invalid("the command cannot be found in the text".to_owned());
+    let before = source.get(..entry.key_span.end).ok_or_else(lost)?;
+    let replaced = source.get(entry.key_span.end..entry.value.span.end).ok_or_else(lost)?;
+    let after = source.get(entry.value.span.end..).ok_or_else(lost)?;
+    // A list in lines may end with the feed of its last line.
+    let end = if replaced.ends_with('\n') { "\n" } else { "" };
+    Ok(format!("{before}: {list}{end}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(command: &str, rest: &str) {
+        let text = format!(
+            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workload:\n    \
+             process:{command}{rest}  traffic:\n    - proxy: {{ listen: [ {{ address: \"127.0.0.1:80\" }} ] }}\n"
+        );
+        let words = ["./b".to_owned(), "--x=\"1\"".to_owned()];
+        let edited = with_command("shop.yaml", &text, &"shop".into(), &words).unwrap();
+        let read = spec::read("shop.yaml", edited.as_bytes());
+        assert!(read.diagnostics.iter().all(|it| it.severity != spec::Severity::Error), "{edited}");
+        let Written::Rollout(rollout) = &read.documents[0].document else { panic!("{edited}") };
+        let Some(Workload::Process(process)) = &rollout.spec.workload else { panic!("{edited}") };
+        let command: Vec<&str> = process.command.iter().map(|it| it.as_str()).collect();
+        assert_eq!(command, ["./b", "--x=\"1\""], "{edited}");
+        assert!(edited.contains("127.0.0.1:80"));
+    }
+
+    #[test]
+    fn a_command_is_replaced_however_it_was_written() {
+        check("\n      command: [./a, --one]\n", "");
+        check("\n      command:\n        - ./a\n        - --one\n", "");
+        check("\n      command:\n      - ./a\n", "      files: [ data ]\n");
+        check(" { command: [ ./a ], files: [ data ] }\n", "");
+        check("\n      command: [ ./a,\n        --one ]   # why\n", "      files: [ data ]\n");
+    }
 }

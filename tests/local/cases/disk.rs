@@ -1,0 +1,62 @@
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use libtest_mimic::Trial;
+use serinus::api::view::{DocumentChange, PhaseName};
+use strategies::{Action, Weight};
+
+use super::case;
+use crate::rig::{BY_HAND, Rig, document, eventually, good};
+
+pub(super) fn all() -> Vec<Trial> {
+    vec![case("a_full_disk_stops_the_acting_and_not_the_serving", full_disk)]
+}
+
+async fn full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (shim, full) = (shim(directory.path()), directory.path().join("full"));
+    let rig = Rig::start_with(&[
+        ("LD_PRELOAD", shim.to_str().unwrap()),
+        ("FAULT_PATH", "/store.db"),
+        ("FAULT_KIND", "enospc-while"),
+        ("FAULT_WHILE", full.to_str().unwrap()),
+    ])
+    .await;
+    let applied = rig.apply(&document(&good("v1"), BY_HAND, ""), DocumentChange::Created).await;
+    let address = applied.rollouts[0].addresses[0].address;
+    rig.until("the first version to serve", |it| it.phase == PhaseName::Idle).await;
+    rig.apply(&document(&good("v2"), BY_HAND, ""), DocumentChange::NewRevision).await;
+    let half = Some(Weight::from_percent(50));
+    rig.until("the canary's half", |it| it.weight.settled == half).await;
+
+    let load = rig.load(address, 100.0);
+    std::fs::write(&full, "").unwrap();
+    let refused = rig.try_order(Action::Abort).await.unwrap_err();
+    assert!(refused.to_string().contains("disk is full"), "{refused}");
+    let health = rig.client.health().await.unwrap();
+    assert!(health.store.unwrap().contains("full"));
+    let metrics = rig.client.metrics().await.unwrap();
+    assert!(metrics.contains("serinus_store_good 0"), "{metrics}");
+    assert_eq!(rig.view().await.weight.asked, Weight::from_percent(50), "nothing is acted on");
+
+    std::fs::remove_file(&full).unwrap();
+    eventually("a store that saves again", async || {
+        rig.client.health().await.ok().filter(|it| it.store.is_none())
+    })
+    .await;
+    assert!(rig.try_order(Action::Abort).await.unwrap().accepted);
+    rig.until("the roll-back", |it| it.phase == PhaseName::RolledBack).await;
+    let report = load.end().await;
+    assert_eq!(report.failed(), 0, "{:?} {:?}", report.outcomes, report.bad);
+}
+
+/// The library that makes the disk fail.
+fn shim(directory: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/faults.c");
+    let target = directory.join("faults.so");
+    let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&target).arg(source).status();
+    assert!(built.unwrap().success(), "the C compiler that linked this test has to build the shim too");
+    target
+}
