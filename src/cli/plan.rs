@@ -11,7 +11,7 @@ use analysis::written::{Fraction, Ratio};
 use clap::ValueEnum;
 use strategies::Weight;
 
-use super::lint;
+use super::{Exit, Failure, color, lint};
 use crate::spec::{
     self, Report, Severity,
     compile::compile,
