@@ -75,7 +75,8 @@ impl Awaited {
             };
             return Some((ending, words::end(last)));
         }
-        if view.attempt >= self.attempt {
+        // The first revision is brought up without an attempt, and is not one to be waited for.
+        if self.attempt > 0 && view.attempt >= self.attempt {
             return view.hold.as_ref().and_then(held);
         }
         self.ended_without_attempt(view)
