@@ -440,6 +440,7 @@ fn what_clumps_on_stable_before_the_canary_divides_the_evidence() {
                 revision: V1.into(),
                 ended: minute * 1000,
                 failed: failed[i],
+                latency: vec![],
             })
         };
         rig.arms.canary = None;

@@ -126,7 +126,7 @@ fn without_history_the_dispersion_is_unknown_and_clumps_divide_the_evidence() {
     assert!(plain.finding().warnings.contains(&Warning::DispersionUnknown));
     let before = |bad: [u64; 4]| {
         let pods = bad.map(|bad| PodCounts { total: 1000, bad }).to_vec();
-        (0..60).map(move |_| poll(0, Measured::Before { seconds: 60.0, pods: pods.clone() }))
+        (0..60).map(move |_| poll(0, Measured::Before { seconds: 60.0, pods: pods.clone().into() }))
     };
     let even = play(PLAIN, before([9, 11, 12, 8]).chain(polls()));
     assert_eq!(even.evidence(), plain.evidence());
