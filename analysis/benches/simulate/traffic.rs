@@ -218,7 +218,7 @@ pub(crate) fn at(poll: usize) -> Timestamp {
 }
 
 /// The share of requests that take longer: lognormal with a median of 80 ms and a 99th percentile of 408 ms.
-fn beyond(seconds: f64, slower: Slower) -> f64 {
+pub(crate) fn beyond(seconds: f64, slower: Slower) -> f64 {
     let plain = |seconds: f64| Normal::standard().sf((seconds / 0.080).ln() / 0.7);
     match slower {
         Slower::No => plain(seconds),
