@@ -163,7 +163,7 @@ fn slow_requests_that_clump_divide_the_evidence_bound_by_bound() {
     assert!(plain.finding().warnings.contains(&Warning::DispersionUnknown));
     let clumped = play(PLAIN, slow_before([400, 200], 60).chain(polls()));
     let (warnings, evidence) = (clumped.finding().warnings, clumped.evidence().unwrap());
-    assert!(matches!(warnings[..], [Warning::SlowOnesClump { bound: 0.1, phi }] if 90.0 < phi), "{warnings:?}");
+    assert!(matches!(warnings[..], [Warning::SlowOnesClump { bound: 0.25, phi }] if 90.0 < phi), "{warnings:?}");
     assert!(40.0 < evidence.phi && evidence.bound == Some(0.5), "{evidence:?}");
     assert!(0.0 < ln_e(&clumped) && ln_e(&clumped) < ln_e(&plain) / 10.0);
     let even = play(PLAIN, slow_before([300, 310], 60).chain(polls()));
