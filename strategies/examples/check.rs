@@ -1,6 +1,6 @@
 //! Checks the rollout machine in every configuration of the model, as far as memory allows.
 //!
-//! `cargo run --release -p strategies --example check -- [--states 50M] [--live] [--only NAME] [--threads 2]`
+//! `cargo run --release -p strategies --example check -- [--states 20M] [--live] [--only NAME] [--threads 2]`
 //!
 //! `--mutants` looks for a trace that kills each mutant instead, and writes it to `tests/mutants/`.
 
@@ -43,10 +43,9 @@ fn asked() -> Result<Asked, String> {
 }
 
 fn number(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix('M') {
-        Some(digits) => (digits, 1_000_000),
-        None => (text, 1),
-    };
+    let units = [('k', 1_000), ('M', 1_000_000)];
+    let unit = units.iter().find_map(|(unit, it)| Some((text.strip_suffix(*unit)?, *it)));
+    let (digits, unit) = unit.unwrap_or((text, 1));
     digits.parse::<usize>().map(|it| it * unit).map_err(|it| format!("{text}: {it}"))
 }
 
