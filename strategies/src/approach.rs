@@ -529,13 +529,12 @@ impl Way<'_> {
     fn check_heir(&mut self, heir: &Arm) {
         let load = Load { share: Weight::FULL, some: true, by_ready: false };
         let needed = need(self.plan, self.target.total, load);
-        let enough = rule!(SmallHeir, false)
-            || match self.ready_of(heir) {
-                Some(Ready::Elastic) => true,
-                Some(Ready::Replicas(ready)) => ready >= needed,
-                None => false,
-            };
-        if !enough {
+        let enough = match self.ready_of(heir) {
+            Some(Ready::Elastic) => true,
+            Some(Ready::Replicas(ready)) => ready >= needed,
+            None => false,
+        };
+        if !rule!(SmallHeir, enough) {
             let ready = self.count_ready(heir);
             self.wait(WaitingFor::Replicas { arm: heir.clone(), needed, ready }, None);
         }
@@ -616,11 +615,17 @@ impl Way<'_> {
             .collect();
         let mut arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
         arms.extend(named.iter().filter(|_| !rule!(AbsentArmsIgnored, false)));
-        arms.into_iter().find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
+        arms.into_iter()
+            .find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
     }
 
     /// Rules 1 and 3.
-    fn destination(&self, write: &Write, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn destination(
+        &self,
+        write: &Write,
+        after: &World,
+        arm: &Arm,
+    ) -> Option<(WaitingFor, Option<Timestamp>)> {
         // Neither may more be asked for, nor may more be possible: what a data plane still follows of somebody
         // else's split is no reason to ask for the same.
         let raised =

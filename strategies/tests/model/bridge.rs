@@ -13,8 +13,8 @@ use super::{
     config::Config,
     intern::Table,
     state::{
-        ABSENT, ArmSt, Flight, Lag, NOTHING, OLDEST, Object, OwnerObj, OwnerSt, REPAIRS, REVISIONS, RepairedRoutes, Ro, RouteSt, St,
-        Timed, UNPINNED,
+        ABSENT, ArmSt, Flight, Lag, NOTHING, OLDEST, Object, OwnerObj, OwnerSt, REPAIRS, REVISIONS,
+        RepairedRoutes, Ro, RouteSt, St, Timed, UNPINNED,
     },
 };
 
@@ -268,7 +268,10 @@ impl Model {
         body.held = body.held.map(|_| LONG_AGO);
         body.waited.since = body.waited.since.map(|_| LONG_AGO);
         body.waited.before = Duration::ZERO;
-        assert!(body.repairs.len() <= REPAIRS && body.recent.len() <= 4, "more is remembered than the model keeps");
+        assert!(
+            body.repairs.len() <= REPAIRS && body.recent.len() <= 4,
+            "more is remembered than the model keeps"
+        );
         for (at, repair) in body.repairs.iter_mut().enumerate() {
             ro.repairs[at] = age(repair.at);
             ro.fences[at] = version_of(repair.fence);

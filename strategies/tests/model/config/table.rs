@@ -5,8 +5,8 @@ use strategies::{
 use super::{
     Config,
     plans::{
-        approve, at_once, bake, blue_green, canary, gates, length, matched, pause, plan, preview, proxy, shadow, step,
-        two_levels, until,
+        approve, at_once, bake, blue_green, canary, gates, length, matched, pause, plan, preview, proxy,
+        shadow, step, two_levels, until,
     },
 };
 use crate::checker::state::Budget;
@@ -66,10 +66,7 @@ fn small() -> Vec<Config> {
     ];
     let held = vec![step("half", 50, pause(None)), step("full", 100, at_once())];
     vec![
-        Config {
-            actions: &[Action::Approve, Action::Abort],
-            ..small("approval", plan(asked, proxy(0)))
-        },
+        Config { actions: &[Action::Approve, Action::Abort], ..small("approval", plan(asked, proxy(0))) },
         Config {
             budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
             ..small("contested", plan(held, proxy(0)))
