@@ -33,6 +33,8 @@ pub(crate) struct Approach {
     pub write: Option<Write>,
     /// What is waited for, and when to look again at the latest. Both empty: the target is reached.
     pub waiting: BTreeMap<WaitingFor, Option<Timestamp>>,
+    /// Whether a route is not as the target wants it, or its data plane has not settled.
+    pub routes_move: bool,
 }
 
 impl Approach {
@@ -310,11 +312,11 @@ impl Way<'_> {
                             Change::Restore(id.clone())
                         }
                     };
-                    self.offer(change, fence);
+                    self.move_route(change, fence);
                 }
                 Some(seen) => self.await_settling(id, route, seen),
                 None if route.rest == crate::RouteRest::OnStable => {
-                    self.offer(Change::Split(id.clone(), split.clone()), fence);
+                    self.move_route(Change::Split(id.clone(), split.clone()), fence);
                 }
                 None => {}
             },
@@ -327,18 +329,19 @@ impl Way<'_> {
                             || rule!(ProgressFromRoute, false) && seen.manager.is_some() =>
                     {
                         if next != *split {
+                            self.found.routes_move = true;
                             self.wait_for_stable();
                         }
                         self.await_settling(id, route, seen);
                     }
                     Some(seen) => {
-                        self.offer(Change::Split(id.clone(), next), fence);
+                        self.move_route(Change::Split(id.clone(), next), fence);
                         if !stamped {
                             // What may not be moved yet is at least closed to writes of an older authority.
-                            self.offer(Change::Split(id.clone(), seen.asked.clone()), fence);
+                            self.move_route(Change::Split(id.clone(), seen.asked.clone()), fence);
                         }
                     }
-                    None => self.offer(Change::Split(id.clone(), next), fence),
+                    None => self.move_route(Change::Split(id.clone(), next), fence),
                 }
             }
         }
@@ -348,8 +351,17 @@ impl Way<'_> {
         match settles_at(route, seen) {
             Some(at) if at <= self.now => {}
             _ if rule!(TurnsBackEarly, false) && matches!(self.status.phase, Phase::Aborting { .. }) => {}
-            until => self.wait(WaitingFor::Settling { route: id.clone() }, until),
+            until => {
+                self.found.routes_move = true;
+                self.wait(WaitingFor::Settling { route: id.clone() }, until);
+            }
         }
+    }
+
+    /// Offers a write of a route, which is not as it should be.
+    fn move_route(&mut self, change: Change, fence: Fence) {
+        self.found.routes_move = true;
+        self.offer(change, fence);
     }
 
     /// Rule 3: of the way home, as much as stable can carry now; anything else is taken whole or not at all.

@@ -76,6 +76,8 @@ mutants! {
     OldEvidence,
     /// Evidence counts before the split has settled.
     EvidenceUnsettled,
+    /// Evidence counts while a route is not as the step wants it.
+    StrayEvidence,
     /// A guard that failed is overlooked.
     GuardIgnored,
     /// An abort is ignored once full promotion was ordered.

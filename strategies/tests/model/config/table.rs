@@ -168,6 +168,11 @@ fn faults() -> Vec<Config> {
             budget: Budget { pushes: 1, drifts: 1, orders: 1, ..Budget::default() },
             ..base("drift", plan(canary(), proxy(1)))
         },
+        Config {
+            budget: Budget { pushes: 1, drifts: 1, losses: 1, ..Budget::default() },
+            flights: false,
+            ..base("drift-and-loss", plan(canary(), proxy(0)))
+        },
         Config { budget: pods(1, 0), deaf: 1, ..base("router-never-settles", plan(canary(), proxy(1))) },
         Config {
             budget: Budget { pushes: 1, lags: 1, orders: 1, ..Budget::default() },
