@@ -124,7 +124,7 @@ fn samples_under_way(look: &Look<'_>, approach: &Approach) -> Samples {
     let only_replicas = approach.write.is_none() && replicas_only && routes_hold;
     let same_split = look.plan.steering != Steering::Ratio && only_replicas;
     let counts = look.status.held.is_some() && same_split;
-    if counts || rule!(EvidenceUnsettled, false) { Samples::Count } else { Samples::Withheld }
+    if rule!(EvidenceUnsettled, counts) { Samples::Count } else { Samples::Withheld }
 }
 
 /// The world is not yet as the phase wants it.
