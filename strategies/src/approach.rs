@@ -519,12 +519,12 @@ impl Way<'_> {
     fn check_heir(&mut self, heir: &Arm) {
         let load = Load { share: Weight::FULL, some: true, by_ready: false };
         let needed = need(self.plan, self.target.total, load);
-        let enough = rule!(SmallHeir, false)
-            || match self.ready_of(heir) {
-                Some(Ready::Elastic) => true,
-                Some(Ready::Replicas(ready)) => ready >= needed,
-                None => false,
-            };
+        let enough = match self.ready_of(heir) {
+            Some(Ready::Elastic) => true,
+            Some(Ready::Replicas(ready)) => ready >= needed,
+            None => false,
+        };
+        let enough = rule!(SmallHeir, enough);
         if !enough {
             let ready = self.count_ready(heir);
             self.wait(WaitingFor::Replicas { arm: heir.clone(), needed, ready }, None);
