@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -65,17 +66,20 @@ struct Busy {
     rig: Rig,
     load: Load,
     random: ChaCha8Rng,
+    /// Where users come: a port of its own, so that a supervisor started again finds it in the document.
+    address: SocketAddr,
     version: u32,
 }
 
 impl Busy {
     async fn start(asked: &Killing, ended: Ended) -> Self {
         let rig = Rig::start_under(&[], ended).await;
-        let applied = rig.apply(&version(0), DocumentChange::Created).await;
-        let address = applied.rollouts[0].addresses[0].address;
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        rig.apply(&version(0, address), DocumentChange::Created).await;
         rig.until("the first version to serve", |it| it.phase == PhaseName::Idle).await;
         let load = rig.load_until(address, asked.rate, asked.late_after);
-        Self { rig, load, random: ChaCha8Rng::seed_from_u64(asked.seed), version: 0 }
+        let random = ChaCha8Rng::seed_from_u64(asked.seed);
+        Self { rig, load, random, address, version: 0 }
     }
 
     /// Waits for some time below `most`, having begun another rollout if the last one is through.
@@ -83,7 +87,7 @@ impl Busy {
         let view = self.rig.view().await;
         if view.phase == PhaseName::Idle {
             self.version += 1;
-            let text = version(self.version);
+            let text = version(self.version, self.address);
             eventually("an application that is answered", async || self.rig.try_apply(&text).await.ok())
                 .await;
         }
@@ -93,7 +97,7 @@ impl Busy {
 
     /// Waits for the last rollout to be through, and looks at everything.
     async fn end(self) -> (Figures, Vec<Record>) {
-        let Self { rig, load, random: _, version } = self;
+        let Self { rig, load, random: _, address: _, version } = self;
         let view = rig.until("rest", |it| it.phase == PhaseName::Idle && it.arms.len() == 1).await;
         assert_eq!(view.last.unwrap().end, End::Promoted);
         // Told after rest, so the newest version has answered something before the load ends.
@@ -111,8 +115,8 @@ impl Busy {
     }
 }
 
-fn version(number: u32) -> String {
-    document(&good(&format!("v{number}")), STEPS, "")
+fn version(number: u32, address: SocketAddr) -> String {
+    document(&good(&format!("v{number}")), STEPS, "").replace("127.0.0.1:0", &address.to_string())
 }
 
 /// The control process, at random moments: while it works, while it starts.
@@ -140,7 +144,7 @@ pub(crate) async fn worker(asked: &Killing, mut killed: impl FnMut(u32)) -> Figu
         let pids = serving(&busy.rig).await;
         let pid = pids[busy.random.random_range(0..pids.len())];
         signal(pid, Signal::STOP);
-        for port in sockets::clients_of(pid, busy.load.address) {
+        for port in sockets::clients_of(pid, busy.address) {
             *exposed.entry(port).or_default() += 1;
         }
         kill(pid);
@@ -197,7 +201,7 @@ pub(crate) async fn supervisor(asked: &Killing, mut killed: impl FnMut(u32)) -> 
         let begin = clock::instant();
         busy.rig.supervisor.kill();
         eventually("another supervisor", async || (busy.rig.supervisor.starts() > n).then_some(())).await;
-        let address = busy.load.address;
+        let address = busy.address;
         eventually("an answer of the application", async || sockets::ask(address).await).await;
         outages.push(begin.elapsed());
         killed(n);

@@ -167,7 +167,7 @@ impl Rig {
             });
             (report.await, bad)
         });
-        Load { stop, running, address }
+        Load { stop, running }
     }
 
     /// Kills everything and opens what is left on the disk.
@@ -182,8 +182,6 @@ impl Rig {
 pub(crate) struct Load {
     stop: CancellationToken,
     running: JoinHandle<(LoadReport, Vec<Record>)>,
-    /// Where they go.
-    pub(crate) address: SocketAddr,
 }
 
 impl Load {
