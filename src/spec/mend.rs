@@ -14,7 +14,7 @@ use super::{
 pub(super) struct Mended {
     /// The tree.
     pub(super) root: Node,
-    /// Records in which something was mended, as they stand in the text.
+    /// Records in which something was mended, as they stand in the text, with their keys.
     regions: Vec<Range<usize>>,
 }
 
@@ -23,7 +23,7 @@ impl Mended {
     pub(super) fn new(root: &Node, wrong: &[Diagnostic]) -> Self {
         let errors: Vec<&Diagnostic> = wrong.iter().filter(|it| it.severity == Severity::Error).collect();
         let mut regions = vec![];
-        let root = mend(root, &errors, &mut regions);
+        let root = mend(root, &root.span, &errors, &mut regions);
         Self { root, regions }
     }
 
@@ -40,7 +40,8 @@ impl Mended {
     }
 }
 
-fn mend(node: &Node, wrong: &[&Diagnostic], regions: &mut Vec<Range<usize>>) -> Node {
+/// `whole`: the text of the node, with its key where it has one.
+fn mend(node: &Node, whole: &Range<usize>, wrong: &[&Diagnostic], regions: &mut Vec<Range<usize>>) -> Node {
     let inside: Vec<&Diagnostic> = wrong.iter().copied().filter(|it| within(&it.span, &node.span)).collect();
     if inside.is_empty() {
         return node.clone();
@@ -54,12 +55,15 @@ fn mend(node: &Node, wrong: &[&Diagnostic], regions: &mut Vec<Range<usize>>) -> 
             let missing =
                 inside.iter().any(|it| it.code == Code::MissingField && it.span.start == node.span.start);
             if !same || missing {
-                regions.push(node.span.clone());
+                regions.push(whole.clone());
             }
             Value::Record(kept)
         }
         Value::List(items) => {
-            let kept = items.iter().filter(|it| !is_wrong(it, &inside)).map(|it| mend(it, &inside, regions));
+            let kept = items
+                .iter()
+                .filter(|it| !is_wrong(it, &inside))
+                .map(|it| mend(it, &it.span, &inside, regions));
             Value::List(kept.collect())
         }
         leaf @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(..)) => leaf.clone(),
@@ -83,7 +87,8 @@ fn entry(
             near.clone()
         }
     };
-    Some(Entry { key, value: mend(&it.value, wrong, regions), ..it.clone() })
+    let whole = it.key_span.start..it.value.span.end;
+    Some(Entry { key, value: mend(&it.value, &whole, wrong, regions), ..it.clone() })
 }
 
 /// Whether the value itself is wrong, and not only something in it.
