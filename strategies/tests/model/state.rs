@@ -6,6 +6,8 @@
 
 /// Revisions that can be wanted.
 pub const REVISIONS: usize = 3;
+/// Foreign changes that a status remembers.
+pub const REPAIRS: usize = strategies::Status::REPAIRS;
 /// Routes of a plan.
 pub const ROUTES: usize = 4;
 /// The age at which times are no longer told apart, in ticks.
@@ -27,8 +29,8 @@ pub struct Ro {
     pub held: u8,
     pub waited_before: u8,
     pub waited_since: u8,
-    pub repairs: [u8; 4],
-    pub fences: [u8; 4],
+    pub repairs: [u8; REPAIRS],
+    pub fences: [u8; REPAIRS],
     pub recent: [u8; 4],
 }
 
@@ -218,15 +220,19 @@ impl Bits {
         for it in [&mut ro.waited_before, &mut ro.waited_since] {
             self.byte(it, 4);
         }
-        let mut lists = ro.repairs.iter().chain(&ro.fences).chain(&ro.recent).any(|it| *it != 0);
-        self.flag(&mut lists);
-        if lists {
-            let mut repairs = ro.repairs.iter().chain(&ro.fences).any(|it| *it != 0);
-            self.flag(&mut repairs);
-            if repairs {
-                ro.repairs.iter_mut().chain(&mut ro.fences).for_each(|it| self.byte(it, 4));
-            }
+        let mut recent = ro.recent.iter().any(|it| *it != 0);
+        self.flag(&mut recent);
+        if recent {
             ro.recent.iter_mut().for_each(|it| self.byte(it, 4));
+        }
+        let mut repaired = ro.fences[0] != 0;
+        self.flag(&mut repaired);
+        if repaired {
+            // A repair has the version that it met, and versions count from 1.
+            let mut count = u8::try_from(ro.fences.iter().filter(|it| **it != 0).count()).unwrap();
+            self.byte(&mut count, 4);
+            let count = usize::from(count);
+            ro.repairs[..count].iter_mut().chain(&mut ro.fences[..count]).for_each(|it| self.byte(it, 4));
         }
     }
 
@@ -459,103 +465,93 @@ impl St {
         }
     }
 
-    /// Gives epochs and versions their ranks among those that still occur.
-    pub fn normalise(&mut self, repairs: impl Fn(u32) -> Vec<u8>, target: impl Fn(u16) -> Object) {
-        self.rank(|it| it.epochs());
+    /// Gives epochs and versions their ranks among those that still occur. `repairs` names the routes of the repairs
+    /// that a body remembers, `target` the object of a change.
+    pub fn normalise(&mut self, repairs: impl Fn(u32) -> RepairedRoutes, target: impl Fn(u16) -> Object) {
+        rank(|each| self.epochs(each));
         for object in Object::ALL {
-            self.rank(|it| it.versions(object, &repairs, &target));
+            rank(|each| self.versions(object, &repairs, &target, each));
         }
     }
 
-    fn rank<'a>(&'a mut self, numbers: impl Fn(&'a mut Self) -> Vec<&'a mut u8>) {
-        let numbers = numbers(self);
-        let mut present: Vec<u8> = numbers.iter().map(|it| **it).collect();
-        present.sort_unstable();
-        present.dedup();
-        for number in numbers {
-            let rank = present.iter().position(|it| it == number).unwrap();
-            *number = u8::try_from(rank + 1).unwrap();
-        }
-    }
-
-    fn epochs(&mut self) -> Vec<&mut u8> {
-        let Self { ro, durable, arms, routes, flights, lag, .. } = self;
-        let arms = arms.iter_mut().filter(|it| it.exists).map(|it| &mut it.epoch);
-        let routes = routes.iter_mut().filter(|it| it.exists).map(|it| &mut it.epoch);
-        let flights = flights.iter_mut().filter_map(|it| match it {
-            Flight::None => None,
-            Flight::Save { ro, .. } => Some(&mut ro.epoch),
-            Flight::Write { epoch, .. } => Some(epoch),
-        });
-        let lag = match lag {
-            Lag::Ro(it) => Some(&mut it.epoch),
-            Lag::Arm(_, it) if it.exists => Some(&mut it.epoch),
-            Lag::Route(_, it) if it.exists => Some(&mut it.epoch),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {
-                None
+    fn epochs(&mut self, each: &mut dyn FnMut(&mut u8)) {
+        let mut each = |it: &mut u8| {
+            // Without a stamp there is no authority to compare.
+            if *it != 0 {
+                each(it);
             }
         };
-        let durable = durable.as_mut().map(|it| &mut it.epoch);
-        let all = std::iter::once(&mut ro.epoch).chain(durable).chain(arms).chain(routes);
-        all.chain(flights).chain(lag).filter(|it| **it != 0).collect()
+        for ro in self.ros() {
+            each(&mut ro.epoch);
+        }
+        self.arms.iter_mut().filter(|it| it.exists).for_each(|it| each(&mut it.epoch));
+        self.routes.iter_mut().filter(|it| it.exists).for_each(|it| each(&mut it.epoch));
+        for flight in &mut self.flights {
+            if let Flight::Write { epoch, .. } = flight {
+                each(epoch);
+            }
+        }
+        match &mut self.lag {
+            Lag::Arm(_, it) if it.exists => each(&mut it.epoch),
+            Lag::Route(_, it) if it.exists => each(&mut it.epoch),
+            _ => {}
+        }
     }
 
     fn versions(
         &mut self,
         object: Object,
-        repairs: impl Fn(u32) -> Vec<u8>,
-        target: impl Fn(u16) -> Object,
-    ) -> Vec<&mut u8> {
-        let Self { ro, durable, arms, routes, owner, flights, lag, .. } = self;
-        let mut all: Vec<&mut u8> = vec![];
+        repairs: &impl Fn(u32) -> RepairedRoutes,
+        target: &impl Fn(u16) -> Object,
+        each: &mut dyn FnMut(&mut u8),
+    ) {
         match object {
             Object::Ro => {
-                all.push(&mut ro.version);
-                all.extend(durable.as_mut().map(|it| &mut it.version));
+                each(&mut self.ro.version);
+                self.durable.iter_mut().for_each(|it| each(&mut it.version));
             }
-            Object::Arm(at) => all.push(&mut arms[at as usize].version),
+            Object::Arm(at) => each(&mut self.arms[usize::from(at)].version),
             Object::Route(at) => {
-                all.extend(Some(&mut routes[at as usize]).filter(|it| it.exists).map(|it| &mut it.version));
-                for it in std::iter::once(ro).chain(durable) {
-                    push_repairs(&mut all, &mut it.fences, &repairs(it.body), at);
+                let route = &mut self.routes[usize::from(at)];
+                if route.exists {
+                    each(&mut route.version);
+                }
+                for ro in self.ros() {
+                    let of = repairs(ro.body);
+                    ro.fences.iter_mut().zip(of).filter(|(_, of)| *of == at).for_each(|(it, _)| each(it));
                 }
             }
-            Object::Owner => all.push(&mut owner.version),
+            Object::Owner if self.owner.is == OwnerSt::Nobody => {}
+            Object::Owner => each(&mut self.owner.version),
         }
-        for flight in flights {
+        for flight in &mut self.flights {
             match flight {
-                Flight::Save { ro, base } => {
-                    if object == Object::Ro {
-                        all.push(base);
-                    }
-                    if let Object::Route(at) = object {
-                        push_repairs(&mut all, &mut ro.fences, &repairs(ro.body), at);
-                    }
-                }
+                Flight::Save { base, .. } if object == Object::Ro => each(base),
                 Flight::Write { change, fence, .. } if *fence != ABSENT && target(*change) == object => {
-                    all.push(fence);
+                    each(fence);
                 }
-                Flight::None | Flight::Write { .. } => {}
+                Flight::None | Flight::Save { .. } | Flight::Write { .. } => {}
             }
         }
-        match lag {
-            Lag::Ro(it) => match object {
-                Object::Ro => all.push(&mut it.version),
-                Object::Route(at) => push_repairs(&mut all, &mut it.fences, &repairs(it.body), at),
-                Object::Arm(_) | Object::Owner => {}
-            },
-            Lag::Arm(at, it) if object == Object::Arm(*at) => all.push(&mut it.version),
-            Lag::Route(at, it) if object == Object::Route(*at) && it.exists => all.push(&mut it.version),
-            Lag::Owner(it) if object == Object::Owner => all.push(&mut it.version),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {}
+        match &mut self.lag {
+            Lag::Ro(it) if object == Object::Ro => each(&mut it.version),
+            Lag::Arm(at, it) if object == Object::Arm(*at) => each(&mut it.version),
+            Lag::Route(at, it) if object == Object::Route(*at) && it.exists => each(&mut it.version),
+            Lag::Owner(it) if object == Object::Owner => each(&mut it.version),
+            _ => {}
         }
-        all
     }
 }
 
-fn push_repairs<'a>(all: &mut Vec<&'a mut u8>, fences: &'a mut [u8; 4], of: &[u8], route: u8) {
-    all.extend(fences.iter_mut().zip(of).filter(|(_, at)| **at == route).map(|(it, _)| it));
+/// Numbers what is visited by its rank, from 1.
+fn rank(mut visit: impl FnMut(&mut dyn FnMut(&mut u8))) {
+    let mut present = 0_u64;
+    visit(&mut |it| present |= 1 << *it);
+    visit(&mut |it| *it = u8::try_from((present & ((1 << *it) - 1)).count_ones() + 1).unwrap());
 }
+
+/// The routes of the repairs that a status remembers; [`NOTHING`] where there is none.
+pub type RepairedRoutes = [u8; REPAIRS];
 
 /// Which times a status has.
 #[derive(Clone, Copy, Debug)]

@@ -104,7 +104,7 @@ impl Service {
         let entry = self.take_over(&name, known, understood, kept, wanted.text, generation).await;
         let next_attempt = next_attempt(status.as_ref(), change, &revision);
         let addresses = self.roster.addresses(&entry);
-        Ok((AppliedRollout { name, change, revision, next_attempt, addresses }, warning))
+        Ok((AppliedRollout { name, change, revision, next_attempt, generation, addresses }, warning))
     }
 
     /// The rollout's task learns of it, or begins.
@@ -267,6 +267,7 @@ impl Service {
             change,
             next_attempt: next_attempt(status.as_ref(), change, &to),
             revision: to,
+            generation,
             addresses: self.roster.addresses(&entry),
         };
         Ok(Applied { findings: vec![], rollouts: vec![rollout] })
