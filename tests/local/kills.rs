@@ -47,7 +47,6 @@ pub(crate) struct Killing {
 }
 
 /// What came of it.
-#[derive(Debug)]
 pub(crate) struct Figures {
     /// What users met.
     pub(crate) report: LoadReport,

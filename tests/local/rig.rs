@@ -157,6 +157,9 @@ impl Rig {
     pub(crate) fn load_until(&self, address: SocketAddr, rate: f64, late_after: Duration) -> Load {
         let stop = CancellationToken::new();
         let plan = LoadPlan { seed: 7, late_after, ..LoadPlan::new(address, rate) };
+        // Who does not mind lateness does not give up either.
+        let give_up_after = plan.give_up_after.max(late_after.min(Duration::from_mins(10)));
+        let plan = LoadPlan { give_up_after, ..plan };
         let stopped = stop.clone();
         let running = tokio::spawn(async move {
             let mut bad = vec![];
