@@ -63,15 +63,6 @@ pub enum Credentials {
         /// The password.
         password: Secret,
     },
-    /// By a signature over each request, AWS version 4.
-    Signed {
-        /// The identifier of the key.
-        key: Secret,
-        /// The key.
-        secret: Secret,
-        /// Of a temporary key.
-        session: Option<Secret>,
-    },
 }
 
 /// How a source is trusted.
@@ -142,7 +133,6 @@ pub struct Source {
     limits: Limits,
     turns: Semaphore,
     budget: RetryBudget,
-    pub(super) credentials: Option<Credentials>,
 }
 
 /// The body of an answer, whole and within bounds.
@@ -196,7 +186,7 @@ impl Source {
         }
         let client = client.build().map_err(|_| InvalidSource::Client)?;
         let turns = Semaphore::new(limits.concurrency.max(1) as usize);
-        Ok(Self { client, url, limits, turns, budget: RetryBudget::default(), credentials })
+        Ok(Self { client, url, limits, turns, budget: RetryBudget::default() })
     }
 
     /// The HTTP client.
@@ -295,7 +285,7 @@ fn sent(headers: &[(String, Secret)], credentials: Option<&Credentials>) -> Resu
             let both = STANDARD.encode(format!("{}:{}", username.reveal(), password.reveal()));
             add(AUTHORIZATION.as_str(), &format!("Basic {both}"))?;
         }
-        Some(Credentials::Signed { .. }) | None => {}
+        None => {}
     }
     Ok(map)
 }
