@@ -88,7 +88,8 @@ impl Counts {
 /// Cumulative latency histograms of one interval: `canary[i]` requests took at most `bounds[i]`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Histogram {
-    /// Upper bounds in rising order, without the last, infinite one.
+    /// Upper bounds in rising order, without the last, infinite one. In sentences they are taken for seconds, the
+    /// base unit of latency in Prometheus.
     pub bounds: Vec<f64>,
     /// Cumulative counts of the canary, one per bound and a last one for all requests.
     pub canary: Vec<u64>,

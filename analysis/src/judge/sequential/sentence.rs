@@ -15,7 +15,7 @@ pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence
         }
         Signal::Latency(_) => format!(
             "requests slower than {}: canary {}, baseline {}",
-            evidence.bound.unwrap_or(f64::NAN),
+            evidence.bound.map_or_else(|| "nothing".to_owned(), latency),
             arm(evidence.canary),
             arm(evidence.baseline)
         ),
@@ -38,6 +38,12 @@ pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence
         ),
     };
     format!("{seen}{ratio}; {weighed}")
+}
+
+/// A bound of a histogram, whose unit is the second.
+fn latency(seconds: f64) -> String {
+    let micros = std::time::Duration::from_micros((seconds.max(0.0) * 1e6).round() as u64);
+    humantime::format_duration(micros).to_string()
 }
 
 /// A ratio to none is no number that anybody can use.

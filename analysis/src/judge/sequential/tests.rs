@@ -279,3 +279,41 @@ proptest! {
         prop_assert!(before.ln_e_bad <= after.ln_e_bad + 1e-9, "{} {}", before.ln_e_bad, after.ln_e_bad);
     }
 }
+
+#[test]
+fn a_canary_without_errors_beside_a_stable_without_errors_passes_once_enough_requests_have_shown_it() {
+    let clean = |seconds: i64| play(PLAIN, (1..=seconds).map(|t| counts(t, (10, 0), (90, 0))));
+    assert_eq!(clean(100).verdict(), Verdict::Pending, "1,000 requests of the canary are too few");
+    assert_eq!(clean(200).verdict(), Verdict::Pass, "2,000 are enough");
+    let few = play(PLAIN, (1..=400).map(|t| counts(t, (10, 0), (10, 0))));
+    assert_eq!(few.verdict(), Verdict::Pending, "4,000 requests of stable do not show that it has no errors");
+    let strict = r#"{"rollBack":{"worseThan":"1x"},"promote":{"negligible":"0.01%"},"warmUp":"0s"}"#;
+    let strictly = play(strict, (1..=200).map(|t| counts(t, (10, 0), (90, 0))));
+    assert_eq!(strictly.verdict(), Verdict::Pending, "what is negligible is the user's to say");
+}
+
+#[test]
+fn one_error_of_stable_ends_the_proof_by_none() {
+    let one = |t: i64| u64::from(t == 50);
+    let it = play(PLAIN, (1..=200).map(|t| counts(t, (10, 0), (90, one(t)))));
+    assert_eq!(it.verdict(), Verdict::Pending);
+}
+
+#[test]
+fn a_canary_at_the_negligible_rate_beside_a_flawless_stable_passes_at_most_as_often_as_allowed() {
+    use rand::{Rng, SeedableRng};
+    let (runs, mut passed) = (1_000, 0);
+    for seed in 0..runs {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let mut it = judging(PLAIN);
+        for t in 1..=600 {
+            let bad = (0..10).filter(|_| rng.random_bool(0.005)).count() as u64;
+            it.observe(&counts(t, (10, bad), (90, 0)));
+            if it.verdict() != Verdict::Pending {
+                break;
+            }
+        }
+        passed += u64::from(it.verdict() == Verdict::Pass);
+    }
+    assert!(passed as f64 <= 0.05 * runs as f64, "{passed} of {runs}");
+}
