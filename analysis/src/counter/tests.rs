@@ -40,7 +40,8 @@ fn overlapping_readings_count_once() {
 #[test]
 fn a_pod_that_leaves_subtracts_nothing() {
     let stays = |until: i64| pod("a", &[(105, 10.0), (until, 30.0)]);
-    check(&[vec![stays(120), pod("b", &[(105, 5000.0), (120, 5003.0)])], vec![stays(120)], vec![]], 33.0);
+    let leaves = pod("b", &[(90, 4990.0), (105, 5000.0), (120, 5003.0)]);
+    check(&[vec![stays(120), leaves], vec![stays(120)], vec![]], 33.0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use analysis::{
-    provider::{Failure, Memory, Polled, Span},
+    provider::{Failure, Memory, PerArm, Polled, Source, Span},
     run::{Report, Run, Spec},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -24,7 +24,8 @@ pub(super) struct Course {
 
 /// One metric and what is remembered of its sides.
 struct Asked {
-    measuring: Arc<Measuring>,
+    question: Arc<PerArm>,
+    source: Option<Arc<Source>>,
     /// `None` while it is being asked.
     memory: Option<Box<[Memory; 2]>>,
     /// Not to be asked before.
@@ -52,7 +53,8 @@ pub(super) struct Done {
 impl Course {
     pub(super) fn begin(spec: Spec, metrics: Vec<Measuring>, began: Timestamp) -> Self {
         let asked = |it: Measuring| Asked {
-            measuring: Arc::new(it),
+            question: Arc::new(it.question),
+            source: it.source,
             memory: Some(Box::default()),
             not_before: began,
             failures: BTreeMap::new(),
@@ -118,10 +120,10 @@ impl Course {
     fn ask(&mut self, metric: usize, now: Timestamp, asking: &mut JoinSet<Answered>) {
         let it = &mut self.metrics[metric];
         let Some(mut memory) = it.memory.take() else { return };
-        let measuring = it.measuring.clone();
+        let (question, source) = (it.question.clone(), it.source.clone());
         let span = Span { began: self.began, from: self.began, to: now };
         asking.spawn(async move {
-            let polled = measuring.question.poll(measuring.source.as_deref(), span, None, &mut memory).await;
+            let polled = question.poll(source.as_deref(), span, None, &mut memory).await;
             Answered { metric, memory, polled }
         });
     }
