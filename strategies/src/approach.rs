@@ -546,7 +546,8 @@ impl Way<'_> {
             Some(Ready::Replicas(ready)) => ready >= needed,
             None => false,
         };
-        if !rule!(SmallHeir, enough) {
+        let enough = rule!(SmallHeir, enough);
+        if !enough {
             let ready = self.count_ready(heir);
             self.wait(WaitingFor::Replicas { arm: heir.clone(), needed, ready }, None);
         }
