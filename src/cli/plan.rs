@@ -247,8 +247,7 @@ fn row(step: &StepForecast, sees: bool) -> Vec<String> {
 
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |column: usize| rows.iter().filter_map(|it| it.get(column)).map(|it| it.chars().count()).max();
+    let width = |column: usize| rows.iter().filter_map(|it| it.get(column)).map(|it| it.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|it| width(it).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {

@@ -71,10 +71,7 @@ fn plan_tells_what_each_example_does() {
 #[test]
 fn plan_tells_what_each_step_sees_at_a_traffic() {
     shows("plan-demo-traffic", "plan examples/demo/rollout.yaml --traffic 500/s --error-rate 0.1%");
-    shows(
-        "plan-demo-little-traffic",
-        "plan examples/demo/rollout.yaml --traffic 300/m --error-rate 1% --matters 5x",
-    );
+    shows("plan-demo-little-traffic", "plan examples/demo/rollout.yaml --traffic 300/m --error-rate 1% --matters 5x");
 }
 
 #[test]
@@ -93,10 +90,7 @@ fn plan_of_a_document_with_mistakes_shows_them_instead() {
     assert_eq!(code, ExitCode::from(2));
     assert!(text.contains("did you mean `canary`?"), "{text}");
     assert_eq!(run("plan /nonexistent.yaml").1, ExitCode::from(2));
-    let several = File::new(
-        "several.yaml",
-        &format!("{0}---\n{1}", super::GOOD, super::GOOD.replace("shop", "other").replace("8080", "8081")),
-    );
+    let several = File::new("several.yaml", &format!("{0}---\n{1}", super::GOOD, super::GOOD.replace("shop", "other").replace("8080", "8081")));
     let (text, code) = run(&format!("plan {}", several.0.display()));
     assert_eq!(code, ExitCode::from(2));
     assert!(text.contains("shop, other"), "{text}");
@@ -121,18 +115,11 @@ fn lint_of_good_files_is_clean() {
 
 #[test]
 fn lint_tells_programs_what_it_tells_people() {
-    let file = File::new(
-        "lint.yaml",
-        &super::GOOD.replace("canary: {}", "canary: { steps: [ { weight: 5, until: {} } ] }"),
-    );
+    let file = File::new("lint.yaml", &super::GOOD.replace("canary: {}", "canary: { steps: [ { weight: 5, until: {} } ] }"));
     let shown = file.0.display().to_string();
     let (text, code) = run(&format!("lint {shown}"));
     assert_eq!(code, ExitCode::from(1));
-    assert!(
-        text.contains("`5` has no unit") && text.ends_with("1 document in 1 file: 1 error, 0 warnings\n")
-            || text.contains("1 error"),
-        "{text}"
-    );
+    assert!(text.contains("`5` has no unit") && text.ends_with("1 document in 1 file: 1 error, 0 warnings\n") || text.contains("1 error"), "{text}");
     let (json, code) = run(&format!("lint --output json {shown}"));
     assert_eq!(code, ExitCode::from(1));
     keeps("lint-json", &json.replace(&shown, "lint.yaml"));

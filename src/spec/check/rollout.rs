@@ -106,12 +106,7 @@ fn process(process: &Process, check: &mut Check<'_>) {
         } else if file.contains('*') {
             let way = way(&[Key::Field("files"), Key::Index(index)]);
             let help = "name the files, or the directory they are in";
-            check.error(
-                Code::BadValue,
-                &way,
-                format!("`{file}` is no file: patterns are not supported"),
-                help,
-            );
+            check.error(Code::BadValue, &way, format!("`{file}` is no file: patterns are not supported"), help);
         }
     }
 }
