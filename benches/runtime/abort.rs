@@ -52,7 +52,9 @@ pub(crate) fn measure(times: u64) {
         };
         let stop = CancellationToken::new();
         let load = tokio::spawn(generate(LoadPlan::new(address, RATE), stop.clone(), seen));
-        println!("{times} aborts each at {RATE} requests/s, half of them the canary's; milliseconds from the order");
+        println!(
+            "{times} aborts each at {RATE} requests/s, half of them the canary's; milliseconds from the order"
+        );
         println!("\n{:<26}{:>8}{:>8}{:>8}", "to the last canary answer", "p50", "p99", "max");
         for by in [By::Socket, By::Command] {
             let mut took = Vec::new();

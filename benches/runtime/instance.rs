@@ -68,7 +68,12 @@ impl Instance {
         self.until_within(what, PATIENCE, is).await;
     }
 
-    pub(crate) async fn until_within(&self, what: &str, patience: Duration, is: impl Fn(&RolloutView) -> bool) {
+    pub(crate) async fn until_within(
+        &self,
+        what: &str,
+        patience: Duration,
+        is: impl Fn(&RolloutView) -> bool,
+    ) {
         let begun = Instant::now();
         loop {
             let view = self.view().await;

@@ -51,7 +51,9 @@ struct Got {
 
 /// Prints whom a version hurts that fails five times as often.
 pub(crate) fn rollback(runs: u64) {
-    println!("\n×5 errors (0.1 % → 0.5 %), {RATE} requests/s, 10 %, errors alone, worseThan 1x; {runs} releases");
+    println!(
+        "\n×5 errors (0.1 % → 0.5 %), {RATE} requests/s, 10 %, errors alone, worseThan 1x; {runs} releases"
+    );
     let hurt = bad(runs, "0.001", "0.005");
     println!("goal: ≤ 11 failed canary requests on average");
     print_of(hurt);
@@ -68,7 +70,11 @@ pub(crate) fn dead_on_arrival(runs: u64) {
 fn print_of(mut hurt: Vec<f64>) {
     let mean = hurt.iter().sum::<f64>() / hurt.len() as f64;
     hurt.sort_by(f64::total_cmp);
-    println!("failed canary requests: mean {mean:.1}, median {:.0}, most {:.0}", quantile(&hurt, 0.5), quantile(&hurt, 1.0));
+    println!(
+        "failed canary requests: mean {mean:.1}, median {:.0}, most {:.0}",
+        quantile(&hurt, 0.5),
+        quantile(&hurt, 1.0)
+    );
 }
 
 /// Failed canary requests of every release of a bad version.
@@ -113,7 +119,11 @@ pub(crate) fn healthy(runs: u64) {
         }
         users.end().await;
         took.sort_by(f64::total_cmp);
-        println!("median {:.0} s, longest {:.0} s; goal: ≤ 300 s", quantile(&took, 0.5), quantile(&took, 1.0));
+        println!(
+            "median {:.0} s, longest {:.0} s; goal: ≤ 300 s",
+            quantile(&took, 0.5),
+            quantile(&took, 1.0)
+        );
     });
 }
 
