@@ -264,7 +264,7 @@ impl Arm {
                 return Err(format!("the {name} needs `value` or `values` as the other arm"));
             }
         };
-        match values.iter().find(|it| !(it.abs() <= LARGEST)) {
+        match values.iter().find(|it| it.is_nan() || it.abs() > LARGEST) {
             Some(absurd) => Err(format!("{absurd} is no measurement: at most {LARGEST:e}")),
             None => Ok(values),
         }

@@ -249,6 +249,25 @@ fn expand(
     }
 }
 
+/// The first states that are met, at most so many.
+pub fn first_states(model: &Model, most: usize) -> Vec<St> {
+    let mut memo = Memo::new();
+    let mut states = vec![model.init()];
+    let mut met = BTreeSet::from([states[0].pack()]);
+    let mut at = 0;
+    while at < states.len() && states.len() < most {
+        let st = states[at];
+        let (seen, truth) =
+            (model.eval(&model.seen(&st), &mut memo), model.eval(&St { lag: Lag::None, ..st }, &mut memo));
+        let mut acts = vec![];
+        model.acts(&st, &truth, &mut acts);
+        let nexts = acts.into_iter().filter_map(|act| model.step(&st, act, &seen, &truth));
+        states.extend(nexts.filter(|it| met.insert(it.pack())));
+        at += 1;
+    }
+    states
+}
+
 /// The acts that lead through these states.
 fn retrace(model: &Model, way: &[u64]) -> Vec<Act> {
     let mut memo = Memo::new();

@@ -327,7 +327,7 @@ impl Model {
         if verdict == Verdict::Pass && !running.counts {
             return None;
         }
-        let mut ran = (*self.ran.get(u32::from(next.ran))).clone();
+        let mut ran = self.ran.get(u32::from(next.ran)).clone();
         if ran.contains_key(&running.id) {
             return None;
         }
@@ -409,7 +409,7 @@ impl Model {
             }
             _ => None,
         };
-        let mut orders = (*self.orders.get(u32::from(next.orders))).clone();
+        let mut orders = self.orders.get(u32::from(next.orders)).clone();
         let at = step.as_ref().map_or("any", Name::as_str);
         let name = format!("{action:?}-{revision}-{attempt}-{at}");
         let like = orders.0.iter().filter(|it| it.id.as_str().starts_with(&name)).count();
@@ -525,7 +525,7 @@ impl Model {
 
     fn write(&self, next: &mut St, change: u16, epoch: u8) {
         let change = self.changes.get(u32::from(change));
-        match &*change {
+        match change {
             Change::Create(arm, replicas) => self.size(next, arm, *replicas, epoch),
             Change::Size(sizes) => sizes.iter().for_each(|(arm, it)| self.size(next, arm, *it, epoch)),
             Change::Claim(arm) => {
@@ -565,7 +565,7 @@ impl Model {
         }
         if self.partition() {
             // Both sides are one object, so they share its version and its stamp.
-            let touched = matches!(self.object_of(&change), Object::Arm(_));
+            let touched = matches!(self.object_of(change), Object::Arm(_));
             let version = next.arms.iter().map(|it| it.version).max().unwrap_or(0);
             for arm in &mut next.arms {
                 arm.version = version;
