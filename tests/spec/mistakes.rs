@@ -327,8 +327,26 @@ spec:
           total: http_requests_total{service="$(args.service)",pod=~"$(arm.pods)"}
 "#;
 
+/// The same template, measured in another way.
+fn measured_by(record: &str) -> String {
+    let from = TEMPLATE.find("        prometheus:").unwrap_or(TEMPLATE.len());
+    format!("{}        {record}\n", &TEMPLATE[..from])
+}
+
 fn with_guard(guard: &str) -> String {
-    with_fields(&format!("analyses: [ {guard} ]")) + TEMPLATE
+    with_fields(&format!("analyses: [ {guard} ]")) + &measured_by("proxy: { signal: errors }")
+}
+
+#[test]
+fn what_is_measured_elsewhere_is_not_read_on_one_machine() {
+    let guard = "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }";
+    let of = |template: &str| with_fields(&format!("analyses: [ {guard} ]")) + template;
+    says("template_not_on_one_machine", of(TEMPLATE));
+    let run = "---\napiVersion: serinus.dev/v1alpha1\nkind: AnalysisRun\nmetadata: { name: r }\nspec: { templates: [ { name: golden-signals, args: [ { name: service, value: a } ] } ] }\n";
+    says(
+        "template_of_a_program_in_a_cluster",
+        measured_by("command: { command: [ ./m ], prints: counts }") + run,
+    );
 }
 
 #[test]
@@ -363,7 +381,7 @@ fn references_that_lead_nowhere() {
     says("guard_reserved_name", with_guard("{ name: pods, templateRef: { kind: BuiltIn, name: golden } }"));
     let step =
         "{ canary: { steps: [ { weight: 5%, analyze: { templates: [ { name: golden-signals } ] } } ] } }";
-    says("argument_missing_in_step", with_strategy(step) + TEMPLATE);
+    says("argument_missing_in_step", with_strategy(step) + &measured_by("proxy: { signal: errors }"));
 }
 
 #[test]
@@ -385,6 +403,12 @@ fn templates() {
     says("template_condition", with("sequential: {}", "threshold: { pass: \"reslt > 1 &&\" }"));
     says("template_dry", with("judge:", "dryRun: true\n      judge:"));
     says("template_no_metrics", with("metrics:", "metrics: []\n  more:"));
+    let web = |record: &str| format!("{GOOD}{}", measured_by(&format!("web: {record}")));
+    says_nothing(web(
+        "{ address: \"http://127.0.0.1:1\", path: /stats?of=$(args.service), bad: $.bad, total: $.total }",
+    ));
+    says("template_web_unclear", web("{ address: \"http://127.0.0.1:1\", path: /stats, bad: $.bad }"));
+    says("template_web_paths", web("{ path: stats, value: \"$.[\" }"));
 }
 
 #[test]

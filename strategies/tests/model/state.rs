@@ -174,20 +174,20 @@ pub struct St {
 pub type Packed = [u64; 8];
 
 /// Reads or writes a state bit by bit, so that both directions are one description.
-struct Bits {
+struct Bits<const WRITES: bool> {
     words: Packed,
     at: usize,
-    writes: bool,
 }
 
-impl Bits {
+impl<const WRITES: bool> Bits<WRITES> {
+    #[inline]
     fn bits(&mut self, value: u64, width: usize) -> u64 {
         let (word, shift) = (self.at / 64, self.at % 64);
         self.at += width;
         assert!(self.at <= 512, "a state needs more than 64 bytes");
         let mask = (1_u64 << width) - 1;
         let split = 64 - shift;
-        if self.writes {
+        if WRITES {
             assert!(value <= mask, "{value} does not fit into {width} bits at {}", self.at);
             self.words[word] |= value << shift;
             if width > split {
@@ -412,13 +412,13 @@ impl Bits {
 
 impl St {
     pub fn pack(&self) -> Packed {
-        let mut bits = Bits { words: [0; 8], at: 0, writes: true };
+        let mut bits = Bits::<true> { words: [0; 8], at: 0 };
         bits.state(&mut self.clone());
         bits.words
     }
 
     pub fn unpack(words: &Packed) -> Self {
-        let mut bits = Bits { words: *words, at: 0, writes: false };
+        let mut bits = Bits::<false> { words: *words, at: 0 };
         let mut st = Self::default();
         bits.state(&mut st);
         st
@@ -465,25 +465,25 @@ impl St {
         }
     }
 
-    /// Gives epochs and versions their ranks among those that still occur. `repairs` names the routes of the repairs
-    /// that a body remembers, `target` the object of a change.
+    /// Gives epochs and versions their ranks among those that still occur, from 1. `repairs` names the routes of the
+    /// repairs that a body remembers, `target` the object of a change.
     pub fn normalise(&mut self, repairs: impl Fn(u32) -> RepairedRoutes, target: impl Fn(u16) -> Object) {
-        rank(|each| self.epochs(each));
-        for object in Object::ALL {
-            rank(|each| self.versions(object, &repairs, &target, each));
-        }
+        let mut epochs = 0_u64;
+        self.epochs(|it| epochs |= 1 << *it);
+        self.epochs(|it| *it = rank(epochs, *it));
+        let mut versions = [0_u64; Object::COUNT];
+        self.versions(&repairs, &target, |object, it| versions[object.number()] |= 1 << *it);
+        self.versions(&repairs, &target, |object, it| *it = rank(versions[object.number()], *it));
     }
 
-    fn epochs(&mut self, each: &mut dyn FnMut(&mut u8)) {
+    fn epochs(&mut self, mut each: impl FnMut(&mut u8)) {
+        // Without a stamp there is no authority to compare.
         let mut each = |it: &mut u8| {
-            // Without a stamp there is no authority to compare.
             if *it != 0 {
                 each(it);
             }
         };
-        for ro in self.ros() {
-            each(&mut ro.epoch);
-        }
+        self.ros().for_each(|it| each(&mut it.epoch));
         self.arms.iter_mut().filter(|it| it.exists).for_each(|it| each(&mut it.epoch));
         self.routes.iter_mut().filter(|it| it.exists).for_each(|it| each(&mut it.epoch));
         for flight in &mut self.flights {
@@ -500,54 +500,46 @@ impl St {
 
     fn versions(
         &mut self,
-        object: Object,
         repairs: &impl Fn(u32) -> RepairedRoutes,
         target: &impl Fn(u16) -> Object,
-        each: &mut dyn FnMut(&mut u8),
+        mut each: impl FnMut(Object, &mut u8),
     ) {
-        match object {
-            Object::Ro => {
-                each(&mut self.ro.version);
-                self.durable.iter_mut().for_each(|it| each(&mut it.version));
-            }
-            Object::Arm(at) => each(&mut self.arms[usize::from(at)].version),
-            Object::Route(at) => {
-                let route = &mut self.routes[usize::from(at)];
-                if route.exists {
-                    each(&mut route.version);
-                }
-                for ro in self.ros() {
-                    let of = repairs(ro.body);
-                    ro.fences.iter_mut().zip(of).filter(|(_, of)| *of == at).for_each(|(it, _)| each(it));
-                }
-            }
-            Object::Owner if self.owner.is == OwnerSt::Nobody => {}
-            Object::Owner => each(&mut self.owner.version),
+        for ro in self.ros().filter(|it| it.fences[0] != 0) {
+            let of = repairs(ro.body);
+            let met = ro.fences.iter_mut().zip(of).filter(|(_, of)| *of != NOTHING);
+            met.for_each(|(it, of)| each(Object::Route(of), it));
+        }
+        each(Object::Ro, &mut self.ro.version);
+        self.durable.iter_mut().for_each(|it| each(Object::Ro, &mut it.version));
+        for (at, arm) in (0..).zip(&mut self.arms) {
+            each(Object::Arm(at), &mut arm.version);
+        }
+        for (at, route) in (0..).zip(&mut self.routes).filter(|(_, it)| it.exists) {
+            each(Object::Route(at), &mut route.version);
+        }
+        if self.owner.is != OwnerSt::Nobody {
+            each(Object::Owner, &mut self.owner.version);
         }
         for flight in &mut self.flights {
             match flight {
-                Flight::Save { base, .. } if object == Object::Ro => each(base),
-                Flight::Write { change, fence, .. } if *fence != ABSENT && target(*change) == object => {
-                    each(fence);
-                }
-                Flight::None | Flight::Save { .. } | Flight::Write { .. } => {}
+                Flight::Save { base, .. } => each(Object::Ro, base),
+                Flight::Write { change, fence, .. } if *fence != ABSENT => each(target(*change), fence),
+                Flight::None | Flight::Write { .. } => {}
             }
         }
         match &mut self.lag {
-            Lag::Ro(it) if object == Object::Ro => each(&mut it.version),
-            Lag::Arm(at, it) if object == Object::Arm(*at) => each(&mut it.version),
-            Lag::Route(at, it) if object == Object::Route(*at) && it.exists => each(&mut it.version),
-            Lag::Owner(it) if object == Object::Owner => each(&mut it.version),
-            _ => {}
+            Lag::Ro(it) => each(Object::Ro, &mut it.version),
+            Lag::Arm(at, it) => each(Object::Arm(*at), &mut it.version),
+            Lag::Route(at, it) if it.exists => each(Object::Route(*at), &mut it.version),
+            Lag::Owner(it) => each(Object::Owner, &mut it.version),
+            Lag::None | Lag::Route(..) | Lag::Wanted(_) | Lag::Unread(_) => {}
         }
     }
 }
 
-/// Numbers what is visited by its rank, from 1.
-fn rank(mut visit: impl FnMut(&mut dyn FnMut(&mut u8))) {
-    let mut present = 0_u64;
-    visit(&mut |it| present |= 1 << *it);
-    visit(&mut |it| *it = u8::try_from((present & ((1 << *it) - 1)).count_ones() + 1).unwrap());
+/// How many of `present` are no larger than `it`.
+fn rank(present: u64, it: u8) -> u8 {
+    u8::try_from((present & ((1 << it) - 1)).count_ones() + 1).unwrap()
 }
 
 /// The routes of the repairs that a status remembers; [`NOTHING`] where there is none.
@@ -572,15 +564,14 @@ pub enum Object {
 }
 
 impl Object {
-    const ALL: [Self; 9] = [
-        Self::Ro,
-        Self::Arm(0),
-        Self::Arm(1),
-        Self::Arm(2),
-        Self::Route(0),
-        Self::Route(1),
-        Self::Route(2),
-        Self::Route(3),
-        Self::Owner,
-    ];
+    const COUNT: usize = 2 + REVISIONS + ROUTES;
+
+    fn number(self) -> usize {
+        match self {
+            Self::Ro => 0,
+            Self::Owner => 1,
+            Self::Arm(at) => 2 + usize::from(at),
+            Self::Route(at) => 2 + REVISIONS + usize::from(at),
+        }
+    }
 }

@@ -182,7 +182,9 @@ impl House {
                 match &child {
                     ChildId::Worker(number) => {
                         match asked {
-                            true => tracing::info!(worker = number, %exit, "a worker ended, as it was asked to"),
+                            true => {
+                                tracing::info!(worker = number, %exit, "a worker ended, as it was asked to")
+                            }
                             false => tracing::warn!(worker = number, %exit, "a worker ended"),
                         }
                         if let Some(worker) = self.workers.get_mut(number) {
