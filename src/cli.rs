@@ -31,6 +31,7 @@ mod watch;
 mod words;
 
 mod abort;
+mod analyze;
 mod apply;
 mod approve;
 mod completions;
@@ -45,6 +46,7 @@ pub mod lint;
 mod pause;
 mod plan;
 mod promote;
+mod replay;
 mod restart;
 mod resume;
 mod retry;
@@ -99,6 +101,7 @@ Start here:
 macro_rules! commands {
     ($($(#[$attr:meta])* $Command:ident($Args:ty),)*) => {
         #[derive(Debug, Subcommand)]
+        #[expect(clippy::enum_variant_names, reason = "`set-command` is what that command is called")]
         enum Command { $($(#[$attr])* $Command($Args),)* }
 
         impl Command {
@@ -124,6 +127,8 @@ commands! {
     Lint(lint::LintArgs),
     /// Judge polls from standard input, one JSON object per line
     Judge(judge::JudgeArgs),
+    /// Judge the metrics of a template, live or over a time that has passed
+    Analyze(analyze::Args),
     /// Print the JSON Schema of documents, for editors
     Schema(schema::Args),
     /// List rollouts
@@ -136,6 +141,8 @@ commands! {
     History(history::Args),
     /// Tell the story of a rollout, with the evidence
     Explain(explain::Args),
+    /// Decide a recorded rollout again and show where it would go otherwise
+    Replay(replay::Args),
     /// End the present step, or all of them
     Promote(promote::Args),
     /// Say yes where a step asks for it

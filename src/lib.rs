@@ -8,6 +8,7 @@ pub mod engine;
 pub mod failpoint;
 pub mod journal;
 pub mod local;
+pub mod measure;
 pub mod port;
 pub mod router;
 pub mod spec;

@@ -49,7 +49,7 @@ fn rank(module: &str) -> Option<u8> {
         "cluster" | "local" => 7,
         "api" => 6,
         "engine" => 5,
-        "analyses" | "journal" | "notify" => 4,
+        "analyses" | "journal" | "measure" | "notify" => 4,
         "port" | "spec" => 3,
         "router" | "workload" => 2,
         "clock" | "failpoint" | "telemetry" | "written" => 0,
@@ -190,6 +190,8 @@ fn every_extension_has_exactly_one_registry_line() {
         ("strategies/src/step.rs", "strategies/src/step"),
         ("strategies/src/recipe.rs", "strategies/src/recipe"),
         ("analysis/src/judge.rs", "analysis/src/judge"),
+        ("analysis/src/provider.rs", "analysis/src/provider"),
+        ("src/spec/provider.rs", "src/spec/provider"),
         ("src/router.rs", "src/router"),
         ("src/workload.rs", "src/workload"),
     ];

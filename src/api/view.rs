@@ -397,6 +397,8 @@ pub struct AppliedRollout {
     pub revision: Revision,
     /// The attempt that would be the next one: what a caller waits for after [`DocumentChange::NewRevision`].
     pub next_attempt: u32,
+    /// Which of its documents this is: a view with a smaller generation has not met it yet.
+    pub generation: u64,
     /// Where users reach it.
     pub addresses: Vec<AddressView>,
 }

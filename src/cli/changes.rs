@@ -44,7 +44,12 @@ pub(super) fn changes(before: Option<&RolloutView>, now: &RolloutView) -> Vec<Ch
     all.extend(phase(before, now));
     all.extend(weight(before, now));
     all.extend(replicas(before, now));
-    all.extend(verdicts(before, now));
+    // A verdict that is already told as the reason of something is not told again.
+    let told: Vec<_> = verdicts(before, now)
+        .into_iter()
+        .filter(|verdict| !all.iter().any(|it: &Change| it.text.contains(&verdict.text)))
+        .collect();
+    all.extend(told);
     all.extend(hold(before, now));
     all.extend(troubles(Some(before), now));
     all

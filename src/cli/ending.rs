@@ -44,6 +44,8 @@ pub(super) struct Awaited {
     pub(super) revision: Option<Revision>,
     /// The attempt; there may never be one with this number, where the revision is, or becomes, stable without.
     pub(super) attempt: u32,
+    /// The document that asks for it, counted as views count them: a view of an earlier one says nothing about it.
+    pub(super) generation: u64,
 }
 
 impl Awaited {
@@ -54,12 +56,15 @@ impl Awaited {
         let on_trial = under_way && view.canary == view.wanted;
         let committed = view.phase == PhaseName::Promoting && view.stable == view.wanted;
         let attempt = if on_trial || committed { view.attempt } else { view.attempt.saturating_add(1) };
-        Self { revision: view.wanted.clone(), attempt }
+        Self { revision: view.wanted.clone(), attempt, generation: view.generation }
     }
 
     /// How it ended and why; `None`: it has not.
     #[must_use]
     pub(super) fn ended(&self, view: &RolloutView) -> Option<(Ending, String)> {
+        if view.generation < self.generation {
+            return None;
+        }
         if let Some(last) = &view.last
             && last.attempt >= self.attempt
         {
@@ -137,7 +142,7 @@ mod tests {
     fn check(awaited: u32, change: impl FnOnce(&mut RolloutView), expected: Option<Ending>) {
         let mut view = view();
         change(&mut view);
-        let awaited = Awaited { revision: Some("b".into()), attempt: awaited };
+        let awaited = Awaited { revision: Some("b".into()), attempt: awaited, generation: 2 };
         assert_eq!(awaited.ended(&view).map(|it| it.0), expected);
     }
 
@@ -185,6 +190,16 @@ mod tests {
         check(1, idle("a"), None);
         check(2, |it| it.phase = PhaseName::RolledBack, Some(Ending::RolledBack));
         check(2, |it| it.wanted = Some("c".into()), Some(Ending::Superseded));
+    }
+
+    #[test]
+    fn a_view_of_the_document_before_ends_nothing() {
+        check(
+            2,
+            |it| (it.generation, it.attempt, it.wanted, it.phase) = (1, 0, Some("a".into()), PhaseName::Idle),
+            None,
+        );
+        check(2, |it| (it.attempt, it.wanted) = (0, Some("c".into())), Some(Ending::Superseded));
     }
 
     #[test]

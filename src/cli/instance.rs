@@ -71,6 +71,11 @@ pub(super) struct Found {
 }
 
 impl Chosen {
+    /// The rollout of this name, or the only one, in this instance.
+    pub(super) fn of(rollout: Option<String>, instance: Instance) -> Self {
+        Self { rollout, instance }
+    }
+
     /// Asks the running instance for it.
     ///
     /// # Errors

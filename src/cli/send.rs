@@ -143,7 +143,7 @@ fn sentence(it: &AppliedRollout) -> String {
 /// What to wait for after an application.
 #[must_use]
 pub(super) fn awaited(it: &AppliedRollout) -> Awaited {
-    Awaited { revision: Some(it.revision.clone()), attempt: it.next_attempt }
+    Awaited { revision: Some(it.revision.clone()), attempt: it.next_attempt, generation: it.generation }
 }
 
 /// The one rollout of an application that can be waited for.

@@ -109,6 +109,13 @@ pub(super) fn span(length: Duration) -> String {
     }
 }
 
+/// A latency, as precise as it is given: `250us`, `7ms 500us`, `1s`.
+#[must_use]
+pub(super) fn latency(seconds: f64) -> String {
+    let micros = Duration::from_micros((seconds.max(0.0) * 1e6).round() as u64);
+    humantime::format_duration(micros).to_string()
+}
+
 fn two(first: u64, unit: &str, second: u64, smaller: &str) -> String {
     match second {
         0 => format!("{first}{unit}"),

@@ -14,7 +14,7 @@ use strategies::{
 
 use super::{
     CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec, golden,
-    provider::{Provider, SourceKind},
+    provider::{Provider, SourceKind, Whom},
     rollout::Direct,
     template::AnalysisTemplateSpec,
 };
@@ -49,6 +49,7 @@ pub struct Compiled {
 
 /// Where a Rollout runs, and what it drives there.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
 pub enum Runtime {
     /// On this machine.
     Standalone {
@@ -92,6 +93,7 @@ pub struct CompiledMetric {
 
 /// Where a metric comes from.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
 pub enum MetricFrom {
     /// What the runtime itself sees of the replicas: restarts, readiness.
     Replicas,
@@ -166,10 +168,7 @@ impl<'a> Library<'a> {
 
     /// Every Rollout in the file.
     pub fn rollouts(&self) -> impl Iterator<Item = &'a Rollout> {
-        self.0.iter().filter_map(|it| match &it.document {
-            Document::Rollout(it) => Some(&**it),
-            _ => None,
-        })
+        self.0.iter().filter_map(|it| it.document.as_rollout())
     }
 }
 
@@ -219,6 +218,73 @@ pub fn compile(documents: &[Placed], name: Option<&str>) -> Result<Compiled, Com
     let rollout =
         rollout.ok_or_else(|| CompileError::NoSuchRollout { wanted: wanted(), held_names: held_names() })?;
     one(rollout, library).ok_or_else(|| CompileError::Mistakes(rollout.metadata.name.to_string()))
+}
+
+/// Why a template cannot be used by itself.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TemplateError {
+    /// There is no template of that name.
+    #[error("there is no AnalysisTemplate `{wanted}` in this file; it holds {}", held(held_names))]
+    NoSuchTemplate {
+        /// The name.
+        wanted: String,
+        /// Those that the file holds.
+        held_names: Vec<String>,
+    },
+    /// There are several, and none is named.
+    #[error("this file holds several AnalysisTemplates: {}; name one of them", held(held_names))]
+    WhichTemplate {
+        /// Those that the file holds.
+        held_names: Vec<String>,
+    },
+    /// An argument has no value.
+    #[error("the template needs a value for `{0}`: --arg {0}=…")]
+    NoValue(Name),
+    /// A value is given for no argument.
+    #[error("the template has no argument `{0}`; it has {known}", known = held(.1))]
+    NoArgument(Name, Vec<String>),
+}
+
+/// Compiles the template called `name`, or the only one where none is named, for use outside of a rollout. `rollout`
+/// and `namespace` stand for parameters of that name.
+///
+/// # Errors
+///
+/// [`TemplateError`]: no such template, several of them, or arguments that do not fit.
+pub fn compile_template(
+    documents: &[Placed],
+    name: Option<&str>,
+    args: &[Argument],
+    rollout: &Name,
+    namespace: Option<&Name>,
+) -> Result<CompiledAnalysis, TemplateError> {
+    let library = Library(documents);
+    let kinds = [TemplateKind::AnalysisTemplate, TemplateKind::ClusterAnalysisTemplate];
+    let all: Vec<(TemplateKind, &Name, &AnalysisTemplateSpec)> = kinds
+        .into_iter()
+        .flat_map(|kind| library.templates(kind).map(move |(name, spec)| (kind, name, spec)))
+        .collect();
+    let held_names = || all.iter().map(|it| it.1.to_string()).collect();
+    let (kind, name, spec) = match (name, all.as_slice()) {
+        (Some(wanted), _) => *all.iter().find(|it| it.1.as_str() == wanted).ok_or_else(|| {
+            TemplateError::NoSuchTemplate { wanted: wanted.to_owned(), held_names: held_names() }
+        })?,
+        (None, [one]) => *one,
+        (None, []) => {
+            return Err(TemplateError::NoSuchTemplate { wanted: "(any)".to_owned(), held_names: vec![] });
+        }
+        (None, [_, _, ..]) => return Err(TemplateError::WhichTemplate { held_names: held_names() }),
+    };
+    let given = |name: &Name| args.iter().any(|it| it.name == *name);
+    if let Some(it) = spec.args.iter().find(|it| it.value.is_none() && !given(&it.name)) {
+        return Err(TemplateError::NoValue(it.name.clone()));
+    }
+    if let Some(it) = args.iter().find(|it| spec.args.iter().all(|known| known.name != it.name)) {
+        let known = spec.args.iter().map(|it| it.name.to_string()).collect();
+        return Err(TemplateError::NoArgument(it.name.clone(), known));
+    }
+    let filling = Filling { rollout, namespace, library };
+    Ok(filling.analysis(kind, name, args).unwrap_or(CompiledAnalysis { metrics: vec![] }))
 }
 
 /// The analyses that guard a rollout by default.
@@ -470,17 +536,25 @@ impl Filling<'_> {
     fn metric(&self, metric: &Metric, values: &BTreeMap<&str, String>) -> CompiledMetric {
         let fill = |text: &MetricText| {
             text.fill_some(|it| match it {
-                // A value stays one value: it can't close the quotes of a selector.
-                Parameter::Argument(name) => values.get(name.as_str()).map(|it| quoted(it)),
-                other => self.known(other),
+                // A value stays one value, whatever it is put into.
+                Parameter::Argument(name) => values.get(name.as_str()).map(|it| metric.provider.escape(it)),
+                other @ (Parameter::Side(..)
+                | Parameter::Namespace
+                | Parameter::Rollout
+                | Parameter::Weight
+                | Parameter::Window
+                | Parameter::Port
+                | Parameter::Ordinal
+                | Parameter::Revision
+                | Parameter::Role) => self.known(other),
             })
         };
-        let source = match &metric.provider {
-            Provider::Prometheus(it) => it.source_ref.as_ref().and_then(|wanted| {
+        let source = match metric.provider.whom() {
+            Whom::Source { source_ref: Some(wanted), .. } => {
                 let mut sources = self.library.sources(wanted.kind);
                 sources.find(|(name, _)| **name == wanted.name).map(|(_, spec)| Box::new(spec.clone()))
-            }),
-            Provider::Proxy(_) => None,
+            }
+            Whom::Source { source_ref: None, .. } | Whom::ThisMachine | Whom::Engine => None,
         };
         CompiledMetric {
             name: metric.name.clone(),
@@ -491,10 +565,6 @@ impl Filling<'_> {
             from: MetricFrom::Provider { provider: metric.provider.filled(&fill), source },
         }
     }
-}
-
-fn quoted(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// Whether traffic follows weights at all here, rather than the ratio of replicas.

@@ -177,7 +177,9 @@ fn time_expected(step: &StepForecast) -> Option<Duration> {
 fn unknown(compiled: &Compiled, expected: Option<Expected>, judged: bool) -> Vec<String> {
     let mut unknown = Vec::new();
     if compiled.replicas.is_none() {
-        unknown.push("how many replicas: the workload of the cluster says it; write `replicas` to see it here".into());
+        unknown.push(
+            "how many replicas: the workload of the cluster says it; write `replicas` to see it here".into(),
+        );
     }
     match (expected, judged) {
         (None, true) => unknown.push(
@@ -261,14 +263,22 @@ fn errors_of(analysis: &CompiledAnalysis) -> Option<Judged<'_>> {
     let counted = || analysis.metrics.iter().filter(|it| !it.dry_run);
     let total: f64 = counted().map(|it| it.weight).sum();
     counted().find_map(|it: &CompiledMetric| match (&it.judge, &it.from) {
-        (AnyJudge::Sequential(judge), MetricFrom::Provider { provider, .. }) if provider.yields() == Yields::Counts => {
+        (AnyJudge::Sequential(judge), MetricFrom::Provider { provider, .. })
+            if provider.yields() == Yields::Counts =>
+        {
             Some(Judged { judge, part: it.weight / total, poll_s: it.every.0.as_secs_f64() })
         }
         _ => None,
     })
 }
 
-fn sight(step: &Step, goal: &Goal, most: Option<Duration>, expected: Expected, judged: Judged<'_>) -> Option<Sight> {
+fn sight(
+    step: &Step,
+    goal: &Goal,
+    most: Option<Duration>,
+    expected: Expected,
+    judged: Judged<'_>,
+) -> Option<Sight> {
     if goal.weight == Weight::ZERO || goal.weight == Weight::FULL {
         return None;
     }
@@ -340,7 +350,9 @@ fn warn(
 pub fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
     let coarse = match seconds {
-        0 if !time.is_zero() => return humantime::format_duration(Duration::from_millis(time.as_millis() as u64)).to_string(),
+        0 if !time.is_zero() => {
+            return humantime::format_duration(Duration::from_millis(time.as_millis() as u64)).to_string();
+        }
         0..3_600 => seconds,
         3_600..86_400 => seconds.div_ceil(60) * 60,
         _ => seconds.div_ceil(3_600) * 3_600,

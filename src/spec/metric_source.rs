@@ -89,7 +89,7 @@ pub struct ClientTls {
 pub struct SourceLimits {
     /// How long an answer may take. Default 10s.
     pub timeout: HumanDuration,
-    /// The largest answer that is read. Default 10MiB.
+    /// The largest answer that is read. Default 1MiB.
     pub response: ByteSize,
     /// Questions at the same time. Default 8.
     #[schemars(range(min = 1, max = 256))]
@@ -98,6 +98,6 @@ pub struct SourceLimits {
 
 impl Default for SourceLimits {
     fn default() -> Self {
-        Self { timeout: HumanDuration::from_secs(10), response: ByteSize::mebibytes(10), concurrency: 8 }
+        Self { timeout: HumanDuration::from_secs(10), response: ByteSize::mebibytes(1), concurrency: 8 }
     }
 }

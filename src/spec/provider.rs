@@ -3,18 +3,23 @@
 //! Adding a provider: write `provider/<name>.rs` with a record that implements [`ProviderKind`], then add one line
 //! to `providers!` below.
 
+use analysis::provider::AnyQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::HumanDuration;
 
 use crate::written::MetricText;
 
+mod command;
 mod prometheus;
 mod proxy;
+mod web;
 
 pub use self::{
+    command::{Command, Prints},
     prometheus::{Prometheus, SourceKind, SourceRef},
     proxy::{ProxyCounts, Signal},
+    web::Web,
 };
 
 /// What one kind of provider is.
@@ -30,10 +35,40 @@ pub trait ProviderKind {
     /// What it yields.
     fn yields(&self) -> Yields;
 
+    /// Whom it asks.
+    fn whom(&self) -> Whom<'_>;
+
+    /// What is asked, with every text filled in; `None`: the engine measures by itself, or the record is not complete.
+    fn question(&self, fill: &dyn Fn(&MetricText) -> String) -> Option<AnyQuestion>;
+
+    /// A value as it may stand in its texts, so that it stays one value: it can't close the quotes of a selector.
+    fn escape(value: &str) -> String
+    where
+        Self: Sized,
+    {
+        value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    }
+
     /// How often it is asked where the metric does not say.
     fn every(&self) -> HumanDuration {
         HumanDuration::from_secs(10)
     }
+}
+
+/// Whom a provider asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whom<'a> {
+    /// Nobody: the engine measures it by itself.
+    Engine,
+    /// A program of this machine.
+    ThisMachine,
+    /// A source, by its name or by its address.
+    Source {
+        /// A source that an operator has set up.
+        source_ref: Option<&'a SourceRef>,
+        /// An address that stands in the document.
+        address: Option<&'a str>,
+    },
 }
 
 /// What a provider yields.
@@ -54,6 +89,7 @@ macro_rules! providers {
         /// Where a metric comes from.
         #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
         #[serde(rename_all = "camelCase")]
+        #[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
         pub enum Provider { $($(#[$doc])* $Kind($Record),)* }
 
         impl Provider {
@@ -80,6 +116,25 @@ macro_rules! providers {
                 match self { $(Self::$Kind(it) => it.yields(),)* }
             }
 
+            /// Whom it asks.
+            #[must_use]
+            pub fn whom(&self) -> Whom<'_> {
+                match self { $(Self::$Kind(it) => it.whom(),)* }
+            }
+
+            /// What is asked, with every text filled in; `None`: the engine measures by itself, or the record is not
+            /// complete.
+            #[must_use]
+            pub fn question(&self, fill: &dyn Fn(&MetricText) -> String) -> Option<AnyQuestion> {
+                match self { $(Self::$Kind(it) => it.question(fill),)* }
+            }
+
+            /// A value as it may stand in its texts.
+            #[must_use]
+            pub fn escape(&self, value: &str) -> String {
+                match self { $(Self::$Kind(_) => $Record::escape(value),)* }
+            }
+
             /// How often it is asked where the metric does not say.
             #[must_use]
             pub fn every(&self) -> HumanDuration {
@@ -94,4 +149,8 @@ providers! {
     "proxy" Proxy(ProxyCounts),
     /// A Prometheus, or what speaks like one.
     "prometheus" Prometheus(Prometheus),
+    /// Anything that answers with JSON.
+    "web" Web(Web),
+    /// A program of this machine.
+    "command" Command(Command),
 }

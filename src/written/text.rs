@@ -332,10 +332,7 @@ mod tests {
     #[test]
     fn parameters_are_filled_and_everything_else_stays() {
         let text: ProcessText = "--port=$(port) $$(date) $HOME $(ordinal)$(port) $".parse().unwrap();
-        let filled = text.fill(|it| match it {
-            Parameter::Port => Some("80".into()),
-            _ => None,
-        });
+        let filled = text.fill(|it| (*it == Parameter::Port).then(|| "80".into()));
         assert_eq!(filled, "--port=80 $(date) $HOME $(ordinal)80 $");
         assert_eq!(text.parameters().count(), 3);
     }

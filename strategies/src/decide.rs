@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::mutant::rule;
 use crate::{
     Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Orders, Phase, Plan, Progress, Repair, RouteId,
-    Samples, Seen, Status, Waiting, WaitingFor, World, Write,
+    Samples, Seen, Status, Steering, Waiting, WaitingFor, World, Write,
     activities::{activities, step_seen},
     approach::{Approach, approach},
     authority::{self, Look, keep_latest, open_orders, progress_ends},
@@ -87,8 +87,44 @@ fn idle(status: &Status, what: WaitingFor) -> Decision {
 
 /// Activities follow the status as it will be once saved.
 fn save(look: &Look<'_>, next: Status) -> Decision {
-    let run = activities(look.plan, &next, look.now, Samples::Withheld);
+    save_with(look, next, Samples::Withheld)
+}
+
+fn save_with(look: &Look<'_>, next: Status, samples: Samples) -> Decision {
+    let run = activities(look.plan, &next, look.now, samples);
     Decision { next: Next::Save(Box::new(next)), run, waiting: vec![] }
+}
+
+/// Whether what is measured now belongs to the step though the world is not as its goal wants it: once the goal was
+/// seen to hold and while the split stays as it is, replicas that fail are what an analysis is there to see.
+fn samples_under_way(look: &Look<'_>, approach: &Approach) -> Samples {
+    let replicas_only = approach.waiting.keys().all(|it| match it {
+        WaitingFor::Replicas { .. } => true,
+        WaitingFor::Observation { .. }
+        | WaitingFor::Workload
+        | WaitingFor::StableIsDown { .. }
+        | WaitingFor::Settling { .. }
+        | WaitingFor::Room { .. }
+        | WaitingFor::Owner { .. }
+        | WaitingFor::UsersOwn
+        | WaitingFor::Time
+        | WaitingFor::Bake
+        | WaitingFor::Evidence { .. }
+        | WaitingFor::Approval { .. }
+        | WaitingFor::Order { .. }
+        | WaitingFor::Contested { .. }
+        | WaitingFor::KeepingCanary { .. }
+        | WaitingFor::ModePaused
+        | WaitingFor::ModeOff
+        | WaitingFor::AnotherRevision { .. } => false,
+    });
+    // Where replicas are the split, a replica that fails moves it.
+    // A route that somebody moved is not as it was, even if only replicas keep it from being set right.
+    let routes_hold = rule!(StrayEvidence, !approach.routes_move);
+    let only_replicas = approach.write.is_none() && replicas_only && routes_hold;
+    let same_split = look.plan.steering != Steering::Ratio && only_replicas;
+    let counts = look.status.held.is_some() && same_split;
+    if rule!(EvidenceUnsettled, counts) { Samples::Count } else { Samples::Withheld }
 }
 
 /// The world is not yet as the phase wants it.
@@ -98,8 +134,10 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     if counts && status.waited.since.is_none() && is_timed(&status.phase) {
         let mut next = status.clone();
         next.waited.since = Some(look.now);
-        return save(look, next);
+        let samples = samples_under_way(look, &approach);
+        return save_with(look, next, samples);
     }
+    let samples = samples_under_way(look, &approach);
     let mut waiting: Vec<Waiting> =
         approach.waiting.into_iter().map(|(what, until)| under_way_waiting(look, what, until)).collect();
     if let (Phase::Stepping { .. }, Some(hold)) = (&status.phase, &status.hold) {
@@ -120,7 +158,6 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     if let Next::Save(next) = next {
         return save(look, *next);
     }
-    let samples = if rule!(EvidenceUnsettled, false) { Samples::Count } else { Samples::Withheld };
     Decision { next, run: activities(look.plan, status, look.now, samples), waiting }
 }
 
@@ -210,8 +247,9 @@ fn arrived(look: &Look<'_>) -> Decision {
         next.waited.since = None;
         next.waited.before +=
             std::time::Duration::try_from(look.now.duration_since(since)).unwrap_or_default();
+        let samples = if next.held.is_some() { Samples::Count } else { Samples::Withheld };
         next.held = next.held.or(Some(look.now));
-        return save(look, next);
+        return save_with(look, next, samples);
     }
     if status.held.is_none() {
         let mut next = status.clone();

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use strategies::{
-    Acknowledged, Action, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision, Dest, End, Fence, Goal,
-    Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready, Revision,
-    RouteKind, RoutePlan, RouteRest, RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step,
-    Verdict, Wanted, Weight, Window, World, Write, decide,
+    Acknowledged, Action, Activity, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision, Dest, End,
+    Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders, Outcome, Phase, Plan,
+    Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen, Sizing, StableCapacity,
+    Status, Steering, Step, Verdict, Wanted, Weight, Window, World, Write, decide,
     step::{Bake, Until},
 };
 
@@ -251,4 +251,37 @@ fn another_revision_goes_over_stable() {
 #[test]
 fn the_goal_of_a_step_sums_up_those_before_it() {
     assert_eq!(plan().goal_at(1), Goal { weight: Weight::from_percent(50), ..Goal::home() });
+}
+
+#[test]
+fn a_canary_that_loses_its_replicas_is_measured_on() {
+    let mut kind = with_stable();
+    kind.want("v2");
+    kind.settle(Verdict::Inconclusive);
+    kind.order(Action::Resume);
+    let counted = |kind: &Kind| {
+        let run = kind.decide().run;
+        let counts = |it: &Activity| matches!(it, Activity::Analysis { samples: Samples::Count, .. });
+        !run.is_empty() && run.iter().all(counts)
+    };
+    let ready = |kind: &mut Kind, replicas| {
+        let Some(Seen::Is(seen)) = kind.world.arms.get_mut(&Arm::main("v2".into())) else {
+            panic!("no canary")
+        };
+        seen.ready = Some(Ready::Replicas(replicas));
+    };
+    // Until the order is taken up and the first look after it.
+    while let Next::Save(next) = kind.decide().next {
+        kind.status = *next;
+    }
+    assert!(counted(&kind));
+    ready(&mut kind, 0);
+    for moment in ["it is noticed", "it is waited for"] {
+        assert!(counted(&kind), "{moment}");
+        if let Next::Save(next) = kind.decide().next {
+            kind.status = *next;
+        }
+    }
+    ready(&mut kind, 1);
+    assert!(counted(&kind), "it is back");
 }

@@ -12,7 +12,8 @@ pub(super) fn manifests() -> Vec<(PathBuf, String)> {
     folders.sort();
     let mut found = Vec::new();
     for folder in folders {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
         files.sort();
         let manifests = files.into_iter().filter(|it| it.extension().is_some_and(|it| it == "yaml"));
         found.extend(manifests.map(|it| (it.clone(), std::fs::read_to_string(it).unwrap())));

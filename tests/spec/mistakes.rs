@@ -75,7 +75,11 @@ fn broken_yaml() {
 
 #[test]
 fn a_broken_document_does_not_hide_the_others() {
-    let text = format!("{}---\na: [\n---\n{}", GOOD.replace("canary", "canery"), GOOD.replace("shop }", "shop, x: 1 }"));
+    let text = format!(
+        "{}---\na: [\n---\n{}",
+        GOOD.replace("canary", "canery"),
+        GOOD.replace("shop }", "shop, x: 1 }")
+    );
     says("documents_one_broken", text);
 }
 
@@ -134,7 +138,10 @@ fn documents_of_unknown_kinds() {
 #[test]
 fn unknown_fields() {
     says("field_unknown", GOOD.replace("strategy:", "stategy:").replace("command", "comand"));
-    says("field_of_argo", with_strategy("{ canary: { steps: [ { setWeight: 5 }, { pause: { duration: 10m } } ] } }"));
+    says(
+        "field_of_argo",
+        with_strategy("{ canary: { steps: [ { setWeight: 5 }, { pause: { duration: 10m } } ] } }"),
+    );
     says("field_of_flagger", with_fields("targetRef: { name: shop }\n  progressDeadlineSeconds: 60"));
     says("field_very_long", with_fields(&format!("{}: 1", "x".repeat(5_000))));
 }
@@ -142,7 +149,10 @@ fn unknown_fields() {
 #[test]
 fn reserved_fields() {
     says("field_reserved", with_fields("group: a\n  strategyRef: { name: b }\n  hooks: []"));
-    says("step_reserved", with_strategy("{ canary: { steps: [ { experiment: {} }, { plugin: { name: a } } ] } }"));
+    says(
+        "step_reserved",
+        with_strategy("{ canary: { steps: [ { experiment: {} }, { plugin: { name: a } } ] } }"),
+    );
 }
 
 #[test]
@@ -176,15 +186,21 @@ fn weights() {
         ("weight_word", "half"),
         ("weight_nan", ".nan"),
     ] {
-        says(name, with_strategy(&format!("{{ canary: {{ steps: [ {{ weight: {weight}, until: {{}} }} ] }} }}")));
+        says(
+            name,
+            with_strategy(&format!("{{ canary: {{ steps: [ {{ weight: {weight}, until: {{}} }} ] }} }}")),
+        );
     }
 }
 
 #[test]
 fn durations() {
-    let fields = ["10M", "1y", "10", "1.5h", "-5m", "5 minits", "\"\"", "m", "forever", "99999999999999999999h"];
-    let lines: Vec<String> = fields.iter().map(|it| format!("    - {{ pause: {{ for: {it} }} }}\n")).collect();
-    let text = GOOD.replace("  strategy: { canary: {} }\n", "  strategy:\n   canary:\n    steps:\n") + &lines.concat();
+    let fields =
+        ["10M", "1y", "10", "1.5h", "-5m", "5 minits", "\"\"", "m", "forever", "99999999999999999999h"];
+    let lines: Vec<String> =
+        fields.iter().map(|it| format!("    - {{ pause: {{ for: {it} }} }}\n")).collect();
+    let text = GOOD.replace("  strategy: { canary: {} }\n", "  strategy:\n   canary:\n    steps:\n")
+        + &lines.concat();
     says("durations", text);
 }
 
@@ -209,23 +225,58 @@ fn text_parameters() {
 
 #[test]
 fn steps_that_make_no_sense() {
-    says("step_two_gates", with_strategy("{ canary: { steps: [ { weight: 5%, until: {}, approve: {} } ] } }"));
+    says(
+        "step_two_gates",
+        with_strategy("{ canary: { steps: [ { weight: 5%, until: {}, approve: {} } ] } }"),
+    );
     says("step_no_gate", with_strategy("{ canary: { steps: [ { weight: 5% } ] } }"));
     says("steps_none", with_strategy("{ canary: { steps: [] } }"));
-    says("step_same_name", with_strategy("{ canary: { steps: [ { name: a, weight: 5%, until: {} }, { name: a, weight: 6%, until: {} } ] } }"));
-    says("step_goes_back", with_strategy("{ canary: { steps: [ { weight: 50%, until: {} }, { weight: 5%, until: {} } ] } }"));
-    says("step_nothing_to_judge", with_strategy("{ canary: { steps: [ { scale: { replicas: 1 }, until: {} } ] } }"));
-    says("step_does_nothing", with_strategy("{ canary: { steps: [ { weight: 5%, until: {} }, { atOnce: {} } ] } }"));
-    says("step_min_above_max", with_strategy("{ canary: { steps: [ { weight: 5%, until: { min: 1h, max: 5m } } ] } }"));
-    says("step_match_everything", with_strategy("{ canary: { steps: [ { match: { id: a, anyOf: [ {} ] }, approve: {} } ] } }"));
-    says("step_match_ends_nothing", with_strategy("{ canary: { steps: [ { weight: 5%, match: { id: a, anyOf: [] }, approve: {} } ] } }"));
-    says("step_mirror_of_nothing", with_strategy("{ canary: { steps: [ { weight: 100%, mirror: 10%, approve: {} } ] } }"));
-    says("step_bad_regex", with_strategy(r#"{ canary: { steps: [ { match: { id: a, anyOf: [ { path: { regex: "(" } } ] }, approve: {} } ] } }"#));
+    says(
+        "step_same_name",
+        with_strategy(
+            "{ canary: { steps: [ { name: a, weight: 5%, until: {} }, { name: a, weight: 6%, until: {} } ] } }",
+        ),
+    );
+    says(
+        "step_goes_back",
+        with_strategy("{ canary: { steps: [ { weight: 50%, until: {} }, { weight: 5%, until: {} } ] } }"),
+    );
+    says(
+        "step_nothing_to_judge",
+        with_strategy("{ canary: { steps: [ { scale: { replicas: 1 }, until: {} } ] } }"),
+    );
+    says(
+        "step_does_nothing",
+        with_strategy("{ canary: { steps: [ { weight: 5%, until: {} }, { atOnce: {} } ] } }"),
+    );
+    says(
+        "step_min_above_max",
+        with_strategy("{ canary: { steps: [ { weight: 5%, until: { min: 1h, max: 5m } } ] } }"),
+    );
+    says(
+        "step_match_everything",
+        with_strategy("{ canary: { steps: [ { match: { id: a, anyOf: [ {} ] }, approve: {} } ] } }"),
+    );
+    says(
+        "step_match_ends_nothing",
+        with_strategy("{ canary: { steps: [ { weight: 5%, match: { id: a, anyOf: [] }, approve: {} } ] } }"),
+    );
+    says(
+        "step_mirror_of_nothing",
+        with_strategy("{ canary: { steps: [ { weight: 100%, mirror: 10%, approve: {} } ] } }"),
+    );
+    says(
+        "step_bad_regex",
+        with_strategy(
+            r#"{ canary: { steps: [ { match: { id: a, anyOf: [ { path: { regex: "(" } } ] }, approve: {} } ] } }"#,
+        ),
+    );
 }
 
 #[test]
 fn ten_thousand_steps() {
-    let steps: String = (1..=10_000).map(|it| format!("    - {{ name: s{it}, weight: 1%, until: {{}} }}\n")).collect();
+    let steps: String =
+        (1..=10_000).map(|it| format!("    - {{ name: s{it}, weight: 1%, until: {{}} }}\n")).collect();
     let text = GOOD.replace("  strategy: { canary: {} }\n", "  strategy:\n   canary:\n    steps:\n") + &steps;
     says("steps_too_many", text);
     says("steps_too_many_made", with_strategy("{ linear: { by: 0.0001% } }"));
@@ -243,13 +294,19 @@ fn weights_that_go_nowhere() {
 
 #[test]
 fn nothing_that_gates() {
-    says("nothing_gates", with_fields("analyses: []").replace("canary: {}", "linear: { leave: { pause: { for: 5m } } }"));
+    says(
+        "nothing_gates",
+        with_fields("analyses: []").replace("canary: {}", "linear: { leave: { pause: { for: 5m } } }"),
+    );
     says("no_analyses", with_fields("analyses: []"));
 }
 
 #[test]
 fn comparisons_without_anything_to_compare_with() {
-    says("baseline_at_all", with_strategy("{ canary: { steps: [ { weight: 100%, analyze: { for: 5m } } ] } }"));
+    says(
+        "baseline_at_all",
+        with_strategy("{ canary: { steps: [ { weight: 100%, analyze: { for: 5m } } ] } }"),
+    );
     says("baseline_at_none", with_strategy("{ shadow: { leave: { until: {} } } }"));
     says("baseline_after_switch", with_strategy("{ blueGreen: { after: [ { analyze: { for: 5m } } ] } }"));
 }
@@ -270,22 +327,61 @@ spec:
           total: http_requests_total{service="$(args.service)",pod=~"$(arm.pods)"}
 "#;
 
+/// The same template, measured in another way.
+fn measured_by(record: &str) -> String {
+    let from = TEMPLATE.find("        prometheus:").unwrap_or(TEMPLATE.len());
+    format!("{}        {record}\n", &TEMPLATE[..from])
+}
+
 fn with_guard(guard: &str) -> String {
-    with_fields(&format!("analyses: [ {guard} ]")) + TEMPLATE
+    with_fields(&format!("analyses: [ {guard} ]")) + &measured_by("proxy: { signal: errors }")
+}
+
+#[test]
+fn what_is_measured_elsewhere_is_not_read_on_one_machine() {
+    let guard = "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }";
+    let of = |template: &str| with_fields(&format!("analyses: [ {guard} ]")) + template;
+    says("template_not_on_one_machine", of(TEMPLATE));
+    let run = "---\napiVersion: serinus.dev/v1alpha1\nkind: AnalysisRun\nmetadata: { name: r }\nspec: { templates: [ { name: golden-signals, args: [ { name: service, value: a } ] } ] }\n";
+    says(
+        "template_of_a_program_in_a_cluster",
+        measured_by("command: { command: [ ./m ], prints: counts }") + run,
+    );
 }
 
 #[test]
 fn references_that_lead_nowhere() {
-    says_nothing(with_guard("{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }"));
+    says_nothing(with_guard(
+        "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }",
+    ));
     says("template_unknown", with_guard("{ name: g, templateRef: { name: golden-signal } }"));
     says("template_built_in_unknown", with_guard("{ name: g, templateRef: { kind: BuiltIn, name: gold } }"));
-    says("argument_unknown", with_guard("{ name: g, templateRef: { name: golden-signals }, args: [ { name: servce, value: a } ] }"));
-    says("argument_parameter", with_guard("{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: $(rolout) } ] }"));
-    says("guard_from_nowhere", with_guard("{ name: g, templateRef: { kind: BuiltIn, name: golden }, from: weight-15 }"));
-    says("guard_same_name", with_guard("{ name: g, templateRef: { kind: BuiltIn, name: golden } }, { name: g, templateRef: { kind: BuiltIn, name: golden } }"));
+    says(
+        "argument_unknown",
+        with_guard(
+            "{ name: g, templateRef: { name: golden-signals }, args: [ { name: servce, value: a } ] }",
+        ),
+    );
+    says(
+        "argument_parameter",
+        with_guard(
+            "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: $(rolout) } ] }",
+        ),
+    );
+    says(
+        "guard_from_nowhere",
+        with_guard("{ name: g, templateRef: { kind: BuiltIn, name: golden }, from: weight-15 }"),
+    );
+    says(
+        "guard_same_name",
+        with_guard(
+            "{ name: g, templateRef: { kind: BuiltIn, name: golden } }, { name: g, templateRef: { kind: BuiltIn, name: golden } }",
+        ),
+    );
     says("guard_reserved_name", with_guard("{ name: pods, templateRef: { kind: BuiltIn, name: golden } }"));
-    let step = "{ canary: { steps: [ { weight: 5%, analyze: { templates: [ { name: golden-signals } ] } } ] } }";
-    says("argument_missing_in_step", with_strategy(step) + TEMPLATE);
+    let step =
+        "{ canary: { steps: [ { weight: 5%, analyze: { templates: [ { name: golden-signals } ] } } ] } }";
+    says("argument_missing_in_step", with_strategy(step) + &measured_by("proxy: { signal: errors }"));
 }
 
 #[test]
@@ -293,14 +389,31 @@ fn templates() {
     let with = |from: &str, to: &str| format!("{GOOD}{}", TEMPLATE.replace(from, to));
     says("template_argument", with("$(args.service)", "$(args.servce)"));
     says("template_parameter", with("$(arm.pods)", "$(arm.pod)"));
-    says("template_nothing_asked", with("          total: http_requests_total{service=\"$(args.service)\",pod=~\"$(arm.pods)\"}\n", ""));
+    says(
+        "template_nothing_asked",
+        with("          total: http_requests_total{service=\"$(args.service)\",pod=~\"$(arm.pods)\"}\n", ""),
+    );
     says("template_nobody_asked", with("          address: http://127.0.0.1:9090\n", ""));
-    says("template_judge", with("sequential: {}", "sequential: { rollBack: { worseThan: 3x }, objective: 10% }"));
+    says(
+        "template_judge",
+        with("sequential: {}", "sequential: { rollBack: { worseThan: 3x }, objective: 10% }"),
+    );
     says("template_judge_unknown", with("sequential: {}", "sequental: {}"));
     says("template_fraction", with("sequential: {}", "sequential: { rollBack: { alpha: 5 } }"));
     says("template_condition", with("sequential: {}", "threshold: { pass: \"reslt > 1 &&\" }"));
     says("template_dry", with("judge:", "dryRun: true\n      judge:"));
     says("template_no_metrics", with("metrics:", "metrics: []\n  more:"));
+    let web = |record: &str| format!("{GOOD}{}", measured_by(&format!("web: {record}")));
+    says_nothing(web(
+        "{ address: \"http://127.0.0.1:1\", path: /stats?of=$(args.service), bad: $.bad, total: $.total }",
+    ));
+    says(
+        "template_selector",
+        with("total: http_requests_total{", "total: sum(http_requests_total{")
+            .replace("$(arm.pods)\"}\n", "$(arm.pods)\"})\n"),
+    );
+    says("template_web_unclear", web("{ address: \"http://127.0.0.1:1\", path: /stats, bad: $.bad }"));
+    says("template_web_paths", web("{ path: stats, value: \"$.[\" }"));
 }
 
 #[test]
@@ -316,9 +429,21 @@ fn what_does_not_belong_together() {
     says("workload_twice", with_fields(&format!("workloadRef: {cluster}")));
     says("workload_none", GOOD.replace(&format!("  {workload}\n"), ""));
     says("proxy_in_cluster", GOOD.replace(workload, &format!("workloadRef: {cluster}")));
-    says("gateway_on_machine", GOOD.replace("{ proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } }", "{ gatewayApi: { routes: [ { name: shop } ] } }"));
-    says("traffic_none", GOOD.replace("  traffic: [ { proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } } ]\n", ""));
-    says("traffic_no_router", GOOD.replace("{ proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } }", "{ settle: 3s }"));
+    says(
+        "gateway_on_machine",
+        GOOD.replace(
+            "{ proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } }",
+            "{ gatewayApi: { routes: [ { name: shop } ] } }",
+        ),
+    );
+    says(
+        "traffic_none",
+        GOOD.replace("  traffic: [ { proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } } ]\n", ""),
+    );
+    says(
+        "traffic_no_router",
+        GOOD.replace("{ proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] } }", "{ settle: 3s }"),
+    );
     says("traffic_two_routers", GOOD.replace("] } } ]", "] }, gatewayApi: { routes: [ { name: a } ] } } ]"));
     says("services_on_machine", with_fields("services: [ { name: shop } ]"));
     says("process_details", GOOD.replace("command: [ ./shop ]", "command: [ ./shop ], files: [ ../a, 'b/*' ], readiness: { http: {}, tcp: {}, every: 0s }, restart: { first: 1m, max: 1s }, logs: { size: 1KiB }"));
@@ -327,8 +452,15 @@ fn what_does_not_belong_together() {
 #[test]
 fn upstreams() {
     let upstream = |text: &str| GOOD.replace("{ process: { command: [ ./shop ] } }", text);
-    says_nothing(upstream("{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }"));
-    says("upstream_unknown", upstream("{ upstream: { current: v2, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }"));
+    says_nothing(upstream(
+        "{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }",
+    ));
+    says(
+        "upstream_unknown",
+        upstream(
+            "{ upstream: { current: v2, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }",
+        ),
+    );
     says("upstream_twice", upstream("{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"a:80\", \"a:80\" ] }, { revision: v1, addresses: [ \"b\" ] } ] } }").replace("\"b\"", "\"b:1\""));
 }
 
@@ -341,7 +473,11 @@ fn what_a_router_cannot_do() {
     };
     let cookie = "{ abTest: { matches: [ { id: a, anyOf: [ { cookies: [ { name: b, exact: c } ] } ] } ], weight: 5% } }";
     says("router_cookies_and_sticky", cluster(cookie));
-    says("ratio_mirror", cluster("{ shadow: {} }").replace("  traffic: [ { gatewayApi: { routes: [ { kind: HTTPRoute, name: shop } ] } } ]\n", ""));
+    says(
+        "ratio_mirror",
+        cluster("{ shadow: {} }")
+            .replace("  traffic: [ { gatewayApi: { routes: [ { kind: HTTPRoute, name: shop } ] } } ]\n", ""),
+    );
 }
 
 #[test]
@@ -349,8 +485,14 @@ fn replicas_that_cannot_be_there() {
     says("capacity_keep", with_fields("capacity: { stable: keep, surge: 50% }"));
     says("capacity_follow", with_fields("capacity: { stable: follow, surge: 0% }"));
     says("capacity_in_place", with_fields("capacity: { stable: inPlace, maxUnavailable: 0% }"));
-    says("capacity_bake", with_fields("capacity: { stable: follow }").replace("canary: {}", "canary: { bake: { for: 5m } }"));
-    says("window_and_deadlines", with_fields("rollbackWindow: { revisions: 17, age: 1h }\n  deadlines: { progress: 0s }"));
+    says(
+        "capacity_bake",
+        with_fields("capacity: { stable: follow }").replace("canary: {}", "canary: { bake: { for: 5m } }"),
+    );
+    says(
+        "window_and_deadlines",
+        with_fields("rollbackWindow: { revisions: 17, age: 1h }\n  deadlines: { progress: 0s }"),
+    );
 }
 
 #[test]
@@ -359,4 +501,30 @@ fn all_mistakes_are_counted_and_the_first_hundred_are_shown() {
     let read = spec::read("rollout.yaml", format!("{GOOD}{fields}").as_bytes());
     assert_eq!(read.diagnostics.len(), 250);
     assert!(report(&read).ends_with("and 150 more in rollout.yaml"));
+}
+
+// Mistakes of different kinds in one file are said in one run.
+
+#[test]
+fn mistakes_of_form_do_not_hide_mistakes_of_meaning() {
+    let text = "\
+apiVersion: serinus.dev/v1alpha1
+kind: Rollout
+metadata: { name: shop }
+spec:
+  replicas: -2
+  workload:
+    process:
+      comand: [ ./shop ]
+  traffic:
+    - proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] }
+  strategy:
+    canary:
+      steps:
+        - { weight: 5, until: { evidence: {}, max: 10M } }
+        - { weight: 101%, pause: {}, approve: {} }
+  analyses:
+    - { name: g, templateRef: { name: nope } }
+";
+    says("form_and_meaning", text);
 }

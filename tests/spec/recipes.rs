@@ -19,7 +19,11 @@ fn holds(made: &Steps) {
     let last = made.steps.last().expect("there is a step");
     assert_eq!(last.weight, Some(Weight::FULL), "the last step asks for everything");
     for (index, step) in made.steps.iter().enumerate() {
-        assert!(made.steps.iter().skip(index + 1).all(|it| it.name != step.name), "{} stands twice", step.name);
+        assert!(
+            made.steps.iter().skip(index + 1).all(|it| it.name != step.name),
+            "{} stands twice",
+            step.name
+        );
     }
 }
 
@@ -39,7 +43,10 @@ fn every_strategy_compiles_to_the_steps_that_are_written_down() {
         for it in &made.uses {
             text += &format!("{} is {:?} {}\n", it.analysis, it.kind, it.template);
         }
-        let number = Strategy::examples().iter().filter(|it| it.key() == strategy.key()).position(|it| *it == strategy);
+        let number = Strategy::examples()
+            .iter()
+            .filter(|it| it.key() == strategy.key())
+            .position(|it| *it == strategy);
         let name = format!("{}-{}", strategy.key(), number.unwrap() + 1);
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path("recipes");

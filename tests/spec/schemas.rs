@@ -39,8 +39,24 @@ fn each(schema: &Value, look: &mut impl FnMut(&serde_json::Map<String, Value>)) 
 #[test]
 fn the_reader_understands_every_word_of_every_schema() {
     let understood = BTreeSet::from([
-        "$ref", "$defs", "type", "properties", "required", "additionalProperties", "unevaluatedProperties", "items",
-        "oneOf", "anyOf", "enum", "const", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum",
+        "$ref",
+        "$defs",
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "unevaluatedProperties",
+        "items",
+        "oneOf",
+        "anyOf",
+        "enum",
+        "const",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minimum",
         "maximum",
     ]);
     // They say something to people and editors, and nothing about what is allowed.

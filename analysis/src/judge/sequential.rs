@@ -6,7 +6,9 @@
 //! hold for the whole window, however often one looks.
 
 mod baseline;
+mod clumping;
 mod errors;
+mod flawless;
 mod gauge;
 mod latency;
 mod sentence;
@@ -68,6 +70,9 @@ pub struct Promote {
     pub not_worse_than: Ratio,
     /// Probability of promoting a canary that is. Default 5%.
     pub alpha: Fraction,
+    /// Where the baseline has no bad request at all, no factor can be shown: then a canary passes whose share of bad
+    /// requests is shown to be below this. For counts only. Default 0.5%.
+    pub negligible: Fraction,
 }
 
 /// The range of a gauge.
@@ -99,7 +104,7 @@ impl Default for RollBack {
 
 impl Default for Promote {
     fn default() -> Self {
-        Self { not_worse_than: ratio(2.0), alpha: fraction(0.05) }
+        Self { not_worse_than: ratio(2.0), alpha: fraction(0.05), negligible: fraction(0.005) }
     }
 }
 
@@ -124,6 +129,7 @@ pub struct Tables {
     latency: Prior,
     good: Prior,
     objective: Option<Objective>,
+    flawless: flawless::Tables,
     range: Option<Range>,
 }
 
@@ -176,6 +182,7 @@ impl Judge for Sequential {
             alpha_good: self.promote.alpha.get(),
             needed_good: -self.promote.alpha.get().ln(),
             objective: self.objective.map(|it| Objective::new(1.0 - it.get(), &errors.psi, &better.psi[..3])),
+            flawless: flawless::Tables::new(self.promote.negligible.get()),
             errors: errors.scaled(psi0),
             latency: Prior::latency().scaled(psi0),
             range: self.range,

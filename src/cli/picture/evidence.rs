@@ -66,7 +66,9 @@ fn bad(evidence: &EvidenceView) -> Option<f64> {
 }
 
 fn good(evidence: &EvidenceView) -> Option<f64> {
-    evidence.ln_e_good_needed.map(|needed| (evidence.ln_e_good / needed).clamp(0.0, 1.0))
+    // What needs nothing promotes nothing.
+    let needed = evidence.ln_e_good_needed.filter(|needed| 0.0 < *needed);
+    needed.map(|needed| (evidence.ln_e_good / needed).clamp(0.0, 1.0))
 }
 
 fn metric(row: &Row<'_>, room: usize, theme: Theme) -> Vec<Line<'static>> {
@@ -94,7 +96,7 @@ fn metric(row: &Row<'_>, room: usize, theme: Theme) -> Vec<Line<'static>> {
         }
         spans.push(Span::styled(ahead(row), theme.dim()));
         lines.push(Line::from(spans));
-        lines.extend(row.metric.evidence.as_ref().and_then(|it| compared(it, theme)));
+        lines.extend(row.metric.evidence.as_ref().and_then(|it| compared(row, it, theme)));
     }
     for warning in &row.metric.warnings {
         lines.push(Line::from(Span::styled(format!("  {warning}"), theme.warn())));
@@ -117,15 +119,23 @@ fn ahead(row: &Row<'_>) -> String {
 }
 
 /// What is compared.
-fn compared(evidence: &EvidenceView, theme: Theme) -> Option<Line<'static>> {
+fn compared(row: &Row<'_>, evidence: &EvidenceView, theme: Theme) -> Option<Line<'static>> {
+    if row.good.is_none() {
+        // No requests, but pods: what happened to them is said in words.
+        return Some(Line::from(Span::styled(format!("  {}", row.metric.because), theme.dim())));
+    }
     let side = |it: &crate::api::view::Counts| {
         format!("{} of {}", words::percentage(it.bad, it.total), words::count(it.total))
     };
     if evidence.canary.total == 0 {
         return None;
     }
-    let bound = evidence.bound.map(|it| format!(" slower than {it}")).unwrap_or_default();
-    let ratio = evidence.ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
+    let any = evidence.canary.bad + evidence.baseline.bad > 0;
+    let bound = evidence.bound.filter(|_| any);
+    let bound = bound.map(|it| format!(" slower than {}", words::latency(it))).unwrap_or_default();
+    // A ratio to none is no number that anybody can use.
+    let ratio = evidence.ratio.filter(|_| evidence.baseline.bad > 0);
+    let ratio = ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
     let text =
         format!("  canary {}, stable {}{bound}{ratio}", side(&evidence.canary), side(&evidence.baseline));
     Some(Line::from(Span::styled(text, theme.dim())))

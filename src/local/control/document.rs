@@ -154,7 +154,7 @@ fn definition(name: &Name, compiled: &CompiledAnalysis) -> Result<Definition, Re
                 Signal::Errors => Reads::Errors,
                 Signal::Latency => Reads::Latency,
             },
-            MetricFrom::Provider { provider: other @ Provider::Prometheus(_), source: _ } => {
+            MetricFrom::Provider { provider: other, source: _ } => {
                 let message = format!(
                     "metric `{}` of analysis `{name}` comes from {}, which is not read on one machine yet: use what the \
                      proxy counts, `provider: {{ proxy: {{ signal: errors }} }}`",

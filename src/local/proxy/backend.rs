@@ -21,6 +21,7 @@ use super::{
     body::{RequestBody, Upload},
     client_io::{TICK_MS, Ticks},
     config::Timeouts,
+    counts::{Bucket, Buckets},
     local_exec::LocalExec,
     timer::Timer,
 };
@@ -65,6 +66,7 @@ pub(super) struct Endpoint {
     in_flight: Cell<u64>,
     completed: Cell<u64>,
     failed: Cell<u64>,
+    latency: Buckets,
     failures: Cell<u32>,
     bad_answers: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
@@ -141,6 +143,7 @@ impl Endpoint {
             in_flight: Cell::new(0),
             completed: Cell::new(0),
             failed: Cell::new(0),
+            latency: Buckets::default(),
             failures: Cell::new(0),
             bad_answers: Cell::new(0),
             ejected_until: Cell::new(None),
@@ -161,10 +164,16 @@ impl Endpoint {
         (self.completed.get(), self.failed.get())
     }
 
+    /// Requests it ended by how long they took.
+    pub(super) fn latency(&self) -> Vec<u64> {
+        self.latency.snapshot()
+    }
+
     /// A request that was sent here, or could not be, has ended.
-    pub(super) fn end(&self, badly: bool) {
+    pub(super) fn end(&self, badly: bool, took: Bucket) {
         self.completed.set(self.completed.get() + 1);
         self.failed.set(self.failed.get() + u64::from(badly));
+        self.latency.add_to(took);
     }
 
     pub(super) fn is_configured(&self) -> bool {

@@ -276,6 +276,7 @@ impl Worker {
                     in_flight: endpoint.in_flight(),
                     completed: endpoint.ended().0,
                     failed: endpoint.ended().1,
+                    latency: endpoint.latency(),
                     ejected: endpoint.is_ejected(now),
                     configured: endpoint.is_configured(),
                 })

@@ -5,7 +5,7 @@ use strategies::{
 
 use super::{Check, Code, Diagnostic};
 use crate::{
-    spec::{AnalysisRunSpec, golden, template::AnalysisTemplateSpec},
+    spec::{AnalysisRunSpec, golden, provider::Whom, template::AnalysisTemplateSpec},
     written::{ArgumentText, list_of, nearest},
 };
 
@@ -36,7 +36,13 @@ pub(super) fn template(
 ) -> Option<AnalysisTemplateSpec> {
     let found = check.library.template(kind, name);
     match &found {
-        Some(template) => arguments(template, name, args, way, check),
+        Some(template) => {
+            arguments(template, name, args, way, check);
+            match elsewhere {
+                Elsewhere::No => asked_on_one_machine(template, name, way, check),
+                Elsewhere::Cluster => run_in_a_cluster(template, name, way, check),
+            }
+        }
         None if kind == TemplateKind::BuiltIn => {
             let way = [way, &[Key::Field("name")]].concat();
             let help = format!("there is one, `{}`", golden::NAME);
@@ -46,6 +52,32 @@ pub(super) fn template(
         None => {}
     }
     found
+}
+
+/// One machine measures by itself; it asks no other source yet.
+fn asked_on_one_machine(template: &AnalysisTemplateSpec, name: &Name, way: &[Key], check: &mut Check<'_>) {
+    for metric in template.metrics.iter().filter(|it| it.provider.whom() != Whom::Engine) {
+        let message = format!(
+            "metric `{}` of template `{name}` comes from {}, which a rollout on one machine does not read yet",
+            metric.name,
+            metric.provider.key()
+        );
+        let help = "use what the proxy counts, `provider: { proxy: { signal: errors } }`; `serinus analyze` judges this \
+                    template beside the rollout";
+        check.error(Code::NotExpressible, &[way, &[Key::Field("name")]].concat(), message, help);
+    }
+}
+
+/// Programs are run on one machine only: in a cluster nobody has installed them.
+fn run_in_a_cluster(template: &AnalysisTemplateSpec, name: &Name, way: &[Key], check: &mut Check<'_>) {
+    for metric in template.metrics.iter().filter(|it| it.provider.whom() == Whom::ThisMachine) {
+        let message = format!(
+            "metric `{}` of template `{name}` is measured by a program, which runs on one machine only",
+            metric.name
+        );
+        let help = "ask a source over the network: `prometheus` or `web`";
+        check.error(Code::NotExpressible, &[way, &[Key::Field("name")]].concat(), message, help);
+    }
 }
 
 fn not_found(kind: TemplateKind, name: &Name, way: &[Key], check: &mut Check<'_>) {

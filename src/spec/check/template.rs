@@ -1,11 +1,11 @@
-use analysis::AnyJudge;
+use analysis::{AnyJudge, provider::prometheus::is_selector};
 use strategies::{HumanDuration, recipe::Key};
 
 use super::{Check, Code, Diagnostic};
 use crate::{
     spec::{
         Severity,
-        provider::{Prometheus, Provider, SourceKind, Yields},
+        provider::{Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields},
         template::{AnalysisTemplateSpec, Metric},
     },
     written::{Parameter, list_of, nearest},
@@ -77,8 +77,17 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
         }
         _ => {}
     }
-    if let Provider::Prometheus(it) = &metric.provider {
-        prometheus(it, &[way, &[Key::Field("provider"), Key::Field("prometheus")]].concat(), check);
+    let asked = [way, &[Key::Field("provider"), Key::Field(metric.provider.key())]].concat();
+    match &metric.provider {
+        Provider::Prometheus(it) => {
+            prometheus(it, &asked, check);
+            selectors(it, &asked, check);
+        }
+        Provider::Web(it) => web(it, &asked, check),
+        Provider::Proxy(_) | Provider::Command(_) => {}
+    }
+    if let Whom::Source { source_ref, address } = metric.provider.whom() {
+        whom(source_ref, address, &asked, check);
     }
     parameters(spec, metric, way, check);
 }
@@ -109,7 +118,49 @@ fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
         let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`";
         check.error(Code::NotOneOf, way, message, help);
     }
-    match (&it.source_ref, &it.address) {
+}
+
+fn web(it: &Web, way: &[Key], check: &mut Check<'_>) {
+    if it.yields() == Yields::Unclear {
+        let message = "it is not said where in the answer the number is, or it is said in two ways";
+        check.error(Code::NotOneOf, way, message, "give `value`, or `bad` and `total`");
+    }
+    if !it.path.as_str().starts_with('/') {
+        let way = [way, &[Key::Field("path")]].concat();
+        check.error(
+            Code::BadValue,
+            &way,
+            "a path begins with `/`",
+            "the rest of the address is the source's",
+        );
+    }
+    for (key, why) in it.wrong_paths() {
+        let way = [way, &[Key::Field(key)]].concat();
+        check.error(
+            Code::BadCondition,
+            &way,
+            format!("this is no JSONPath: {why}"),
+            "write `$.data.value`, for example",
+        );
+    }
+}
+
+/// Functions where a selector is needed: what they make of counters can't be counted.
+fn selectors(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
+    for (key, text) in it.texts().into_iter().filter(|(key, _)| *key != "query") {
+        if is_selector(&text.fill(|_| Some("x".to_owned()))) {
+            continue;
+        }
+        let way = [way, &[Key::Field(key)]].concat();
+        let help = "write the name of the metric with its matchers, such as `http_requests_total{code=~\"5..\"}`; \
+                    functions belong into `query`";
+        check.error(Code::BadCondition, &way, format!("`{key}` must be a selector, without functions"), help);
+    }
+}
+
+/// Whether it is said who is asked, once.
+fn whom(source_ref: Option<&SourceRef>, address: Option<&str>, way: &[Key], check: &mut Check<'_>) {
+    match (source_ref, address) {
         (Some(_), Some(_)) => {
             let way = [way, &[Key::Field("address")]].concat();
             check.error(
@@ -149,8 +200,7 @@ fn parameters(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: 
     let known: Vec<&str> = spec.args.iter().map(|it| it.name.as_str()).collect();
     for (key, text) in metric.provider.texts() {
         let way =
-            [way, &[Key::Field("provider"), Key::Field(provider_key(&metric.provider)), Key::Field(key)]]
-                .concat();
+            [way, &[Key::Field("provider"), Key::Field(metric.provider.key()), Key::Field(key)]].concat();
         for parameter in text.parameters() {
             let Parameter::Argument(name) = parameter else { continue };
             if known.contains(&name.as_str()) {
@@ -177,13 +227,8 @@ fn parameters(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: 
     }
 }
 
-fn provider_key(provider: &Provider) -> &'static str {
-    provider.key()
-}
-
 impl Prometheus {
     fn yields_nothing(&self) -> bool {
-        use crate::spec::provider::ProviderKind as _;
         self.yields() == Yields::Unclear
     }
 }

@@ -1,8 +1,9 @@
+use analysis::provider::{self, AnyQuestion};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::Name;
 
-use super::{ProviderKind, Yields};
+use super::{ProviderKind, Whom, Yields};
 use crate::written::MetricText;
 
 /// A Prometheus, or what speaks like one. Give `bad` and `total`, or `histogram`, or `value`, or `query`.
@@ -92,5 +93,23 @@ impl ProviderKind for Prometheus {
             ["value"] | ["query"] => Yields::Value,
             _ => Yields::Unclear,
         }
+    }
+
+    fn whom(&self) -> Whom<'_> {
+        Whom::Source { source_ref: self.source_ref.as_ref(), address: self.address.as_deref() }
+    }
+
+    fn question(&self, fill: &dyn Fn(&MetricText) -> String) -> Option<AnyQuestion> {
+        let Self { source_ref: _, address: _, bad, total, histogram, value, query } = self;
+        let asked = match (bad, total, histogram, value, query) {
+            (Some(bad), Some(total), None, None, None) => {
+                provider::Prometheus::Counts { bad: fill(bad), total: fill(total) }
+            }
+            (None, None, Some(it), None, None) => provider::Prometheus::Histogram(fill(it)),
+            (None, None, None, Some(it), None) => provider::Prometheus::Value(fill(it)),
+            (None, None, None, None, Some(it)) => provider::Prometheus::Query(fill(it)),
+            _ => return None,
+        };
+        Some(AnyQuestion::Prometheus(asked))
     }
 }

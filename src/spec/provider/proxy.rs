@@ -1,8 +1,9 @@
+use analysis::provider::AnyQuestion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::HumanDuration;
 
-use super::{ProviderKind, Yields};
+use super::{ProviderKind, Whom, Yields};
 use crate::written::MetricText;
 
 /// What the built-in proxy counts, per version and without any set-up.
@@ -37,6 +38,14 @@ impl ProviderKind for ProxyCounts {
             Signal::Errors => Yields::Counts,
             Signal::Latency => Yields::Buckets,
         }
+    }
+
+    fn whom(&self) -> Whom<'_> {
+        Whom::Engine
+    }
+
+    fn question(&self, _fill: &dyn Fn(&MetricText) -> String) -> Option<AnyQuestion> {
+        None
     }
 
     fn every(&self) -> HumanDuration {

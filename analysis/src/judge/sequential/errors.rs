@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Tables, gauge::Gauge};
+use super::{Tables, flawless::Flawless, gauge::Gauge};
 use crate::{
     poll::Counts,
     stats::{
@@ -25,6 +25,7 @@ const LN_HALF: f64 = -std::f64::consts::LN_2;
 pub(super) struct Errors {
     worse: Mixture,
     good: Plain,
+    flawless: Flawless,
     objective: Option<AgainstObjective>,
     pub(super) assignment: SampleRatio,
     pub(super) strata: Strata,
@@ -69,6 +70,7 @@ impl Errors {
         Self {
             worse: Mixture::new(starts),
             good: Plain::new(tables.good.psi.len()),
+            flawless: Flawless::new(),
             objective,
             assignment: SampleRatio::default(),
             strata: Strata::default(),
@@ -104,10 +106,16 @@ impl Errors {
             increment::each(stratum, tables.psi0, &tables.errors.psi, |i, it| worse.add(i, by * it));
             increment::each(stratum, tables.margin, &tables.good.psi, |i, it| good.add(i, by * it));
         }
+        self.flawless.add(&tables.flawless, at, canary);
         self.strata.add(at.stratum, stratum, at.asked);
         if let Some(asked) = at.asked {
             self.assignment.add(canary.total, stratum.total(), asked, at.tempering);
         }
+    }
+
+    /// Whether whole polls are compared, because single requests say nothing.
+    pub(super) fn as_wholes(&self) -> bool {
+        self.clumped.is_some()
     }
 
     pub(super) fn evidence(&self, tables: &Tables) -> Both {
@@ -115,7 +123,11 @@ impl Errors {
             Some(whole) => whole.evidence(tables),
             None => Both {
                 bad: self.worse.ln_e(&tables.errors.ln_share),
-                good: self.good.ln_e(&tables.good.ln_share),
+                good: self.flawless.mixed_with(
+                    &tables.flawless,
+                    self.good.ln_e(&tables.good.ln_share),
+                    self.baseline,
+                ),
             },
         };
         let Some(objective) = &self.objective else { return compared };

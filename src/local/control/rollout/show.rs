@@ -54,7 +54,11 @@ impl Rollout {
             arms: self.arms(),
             waiting: self.waits(),
             hold: status.hold.clone(),
-            analyses: self.ports.activities.0.evidence().into_iter().map(analysis).collect(),
+            // Evidence of the attempt before is kept until this one has its own, and says nothing about it.
+            analyses: (self.ports.activities.0.evidence().into_iter())
+                .filter(|it| it.id.attempt == status.attempt)
+                .map(analysis)
+                .collect(),
             traffic: self.traffic.now(status),
             last_traffic: self.traffic.last().to_vec(),
             recent: self.traffic.recent(),

@@ -16,7 +16,7 @@ use super::{House, News};
 use crate::clock;
 use crate::failpoint;
 use crate::local::process::child::{self, Exit, Output, Spawned, Watch};
-use crate::local::process::lifecycle::{Act, Lifecycle};
+use crate::local::process::lifecycle::{Act, Lifecycle, Stage};
 use crate::local::process::shim::{Launch, own_pid};
 use crate::local::process::{EnvVar, StopSignal, expand};
 use crate::local::supervisor::protocol::{Event, ProcessId};
@@ -177,13 +177,22 @@ impl House {
             }
             News::Exited { child, pid, exit } => {
                 let Some(kept) = self.kept(&child).filter(|kept| kept.pid == Some(pid)) else { return };
+                let asked = matches!(kept.life.stage, Stage::Stopping { .. });
                 kept.exited(exit, wall, now);
                 match &child {
                     ChildId::Worker(number) => {
-                        tracing::warn!(worker = number, %exit, "a worker ended");
+                        match asked {
+                            true => {
+                                tracing::info!(worker = number, %exit, "a worker ended, as it was asked to")
+                            }
+                            false => tracing::warn!(worker = number, %exit, "a worker ended"),
+                        }
                         if let Some(worker) = self.workers.get_mut(number) {
                             (worker.ready, worker.connection) = (false, None);
                         }
+                    }
+                    ChildId::Control if asked => {
+                        tracing::info!(%exit, "the control process ended, as it was asked to");
                     }
                     ChildId::Control => tracing::warn!(%exit, "the control process ended"),
                     ChildId::Process(id) => tracing::info!(process = %id, %exit, "a process ended"),
