@@ -48,6 +48,8 @@ mutants! {
     AbsentArmsIgnored,
     /// An abort waits for room that only its end makes.
     AbortNeedsRoom,
+    /// A canary keeps the room that stable needs to come back.
+    CanaryKeepsRoom,
     /// A ratio takes the last ready replica away.
     RatioTakesLast,
     /// What somebody else routed is no raise when it is asked for again.

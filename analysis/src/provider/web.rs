@@ -63,7 +63,7 @@ impl Question for Web {
         span: Span,
         memory: &mut Memory,
     ) -> Result<Reading, Failure> {
-        let source = source.ok_or(Failure::Program("has no source to ask"))?;
+        let source = source.ok_or(Failure::Question("it names no source"))?;
         let url = self.url(source.url())?;
         let body = source.fetch(|| source.client().get(url.clone()).send()).await?;
         let answer = json::read(body.json()?)?;
@@ -96,7 +96,7 @@ impl Web {
 
 /// The one place that a path leads to.
 fn one<'a>(answer: &'a Value, path: &str) -> Result<&'a Value, Failure> {
-    let path = JsonPath::parse(path).map_err(|_| Failure::NotThis("something that the JSONPath can be asked of"))?;
+    let path = JsonPath::parse(path).map_err(|_| Failure::Question("it holds something that is no JSONPath"))?;
     match path.query(answer).all().as_slice() {
         [] => Err(Failure::NoData),
         [one] => Ok(*one),
