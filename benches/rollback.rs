@@ -8,6 +8,7 @@
 )]
 
 #[path = "../tests/analyses/simulated.rs"]
+#[allow(dead_code, reason = "the tests ask more of it")]
 mod simulated;
 
 use std::time::{Duration, Instant};

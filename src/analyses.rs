@@ -18,6 +18,7 @@ mod counted;
 mod definition;
 mod incidents;
 mod ledger;
+mod replicas;
 mod running;
 mod view;
 
@@ -181,10 +182,17 @@ impl Analyses {
         }
         self.arms.settled = feed.arms.settled;
         let counted = self.with_same_bounds(feed.counted);
-        match &self.arms.stable {
-            Some(stable) if !self.arms.reaches_canary() => self.calibration.feed(&counted, stable, now),
-            Some(_) | None => self.calibration.interrupt(),
-        }
+        let beside = match &self.arms.stable {
+            Some(stable) if self.arms.reaches_canary() => self.calibration.beside(&counted, stable, now),
+            Some(stable) => {
+                self.calibration.before(&counted, stable, now);
+                None
+            }
+            None => {
+                self.calibration.interrupt();
+                None
+            }
+        };
         let intervals = self.ledger.take(&counted, now);
         let incidents = feed.pods.and_then(|it| self.pods.look(it, now));
         let look = Look {
@@ -196,6 +204,7 @@ impl Analyses {
             counted: !counted.is_empty(),
             pods_read: feed.pods.is_some(),
             incidents: incidents.as_ref(),
+            beside: beside.as_ref(),
             urgent: feed.urgent,
         };
         for (id, running) in &mut self.runs {
@@ -258,8 +267,8 @@ impl Analyses {
         let (spec, reads) = self.spec(analyses, window)?;
         let warm_from = self.trial.as_ref().map_or(now, |it| it.since);
         let mut run = Run::begin(spec, now, warm_from);
-        for (metric, _) in reads.iter().enumerate().filter(|(_, it)| **it == Reads::Errors) {
-            for poll in self.calibration.polls(now) {
+        for (metric, reads) in reads.iter().enumerate() {
+            for poll in self.calibration.polls(*reads, &self.bounds, now) {
                 run.record(metric, &poll);
             }
         }
@@ -328,6 +337,7 @@ impl Analyses {
         let aligned = counted.iter().cloned().map(|mut it| {
             if it.bounds != self.bounds {
                 it.series.iter_mut().for_each(|it| it.latency.clear());
+                it.replicas.iter_mut().for_each(|it| it.latency.clear());
             }
             it
         });

@@ -101,6 +101,7 @@ Start here:
 macro_rules! commands {
     ($($(#[$attr:meta])* $Command:ident($Args:ty),)*) => {
         #[derive(Debug, Subcommand)]
+        #[expect(clippy::enum_variant_names, reason = "`set-command` is what that command is called")]
         enum Command { $($(#[$attr])* $Command($Args),)* }
 
         impl Command {

@@ -12,6 +12,7 @@ pub mod golden;
 mod hint;
 pub mod kind;
 mod leaf;
+mod mend;
 mod meta;
 mod metric_source;
 mod order;
@@ -93,25 +94,36 @@ pub fn read(name: &str, bytes: &[u8]) -> Read {
         return Read { source, documents: vec![], foreign: vec![], diagnostics: vec![wrong] };
     }
     let (trees, mut diagnostics) = yaml::read(&source);
-    let (mut documents, mut foreign) = (Vec::new(), Vec::new());
+    let is_error = |it: &Diagnostic| it.severity == Severity::Error;
+    let broken = diagnostics.iter().any(is_error);
+    let (mut documents, mut foreign, mut mended) = (Vec::new(), Vec::new(), Vec::new());
     for tree in &trees {
         match kind_of(&tree.root, &source) {
             Known::Ours(kind) => {
                 let (document, said) = document(kind, tree, &source);
+                match document {
+                    Some(document) => documents.push(Placed { document, node: tree.root.clone() }),
+                    None => mended.push(as_meant(kind, &tree.root, &said).filter(|_| tree.whole)),
+                }
                 diagnostics.extend(said);
-                documents.extend(document.map(|document| Placed { document, node: tree.root.clone() }));
             }
             Known::Foreign(it) => foreign.push(it),
             Known::Unclear(said) => diagnostics.extend(said),
         }
     }
-    let complete = diagnostics.iter().all(|it| it.severity != Severity::Error);
-    if complete && documents.is_empty() {
+    if !diagnostics.iter().any(is_error) && documents.is_empty() {
         let span = source.first_line(&(0..source.text().len()));
         let wrong = Diagnostic::error(Code::Empty, span, "this file holds no document of Serinus");
         diagnostics.push(wrong.help(format!("documents begin with `apiVersion: {API_VERSION}`")));
     }
-    diagnostics.extend(check::all(&documents, &source, complete));
+    let whole = documents.len();
+    // What is referred to is known where every document could be read, at least as it may be meant.
+    let complete = !broken && mended.iter().all(Option::is_some);
+    let (mends, meant): (Vec<_>, Vec<_>) = mended.into_iter().flatten().unzip();
+    documents.extend(meant);
+    let found = check::all(&documents, &source, complete);
+    diagnostics.extend(found.into_iter().filter(|it| mends.iter().all(|mended| mended.is_own(it))));
+    documents.truncate(whole);
     diagnostics
         .sort_by(|a, b| (a.span.start, a.span.end, &a.message).cmp(&(b.span.start, b.span.end, &b.message)));
     diagnostics.dedup();
@@ -200,6 +212,14 @@ fn document(kind: Kind, tree: &yaml::Tree, source: &Source) -> (Option<Document>
             (None, said)
         }
     }
+}
+
+/// The document as it may be meant, where it can be read then.
+fn as_meant(kind: Kind, root: &Node, said: &[Diagnostic]) -> Option<(mend::Mended, Placed)> {
+    let mended = mend::Mended::new(root, said);
+    let document = kind.document(mended.root.to_json()).ok()?;
+    let node = mended.root.clone();
+    Some((mended, Placed { document, node }))
 }
 
 fn at_path(root: &Node, path: &serde_path_to_error::Path) -> Range<usize> {

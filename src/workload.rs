@@ -34,6 +34,7 @@ macro_rules! workloads {
         /// What runs on this machine, or is reached from it.
         #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
         #[serde(rename_all = "camelCase")]
+        #[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
         pub enum Workload { $($(#[$doc])* $Kind($Kind),)* }
 
         impl Workload {

@@ -297,8 +297,11 @@ async fn story(hand: &Hand, order: Option<Action>) {
     settle(hand, &plan()).await;
 }
 
+/// Phase, stable, replicas, weight of stable, and how the last attempt ended.
+type Ended = (Phase, Option<String>, Vec<(String, u32)>, Weight, Option<End>);
+
 /// How it ended, times left out: they depend on when somebody was killed.
-fn end(hand: &Hand) -> (Phase, Option<String>, Vec<(String, u32)>, Weight, Option<End>) {
+fn end(hand: &Hand) -> Ended {
     let machine = hand.0.lock().unwrap();
     let status = &machine.saved.status;
     let arms =

@@ -6,6 +6,8 @@
 
 #[path = "simulate/experiment.rs"]
 mod experiment;
+#[path = "simulate/stalls.rs"]
+mod stalls;
 #[path = "simulate/traffic.rs"]
 mod traffic;
 
@@ -14,6 +16,7 @@ use experiment::{
     Decider, Stopped, allowed, detections, largest_evidence, largest_latency_evidence, latency_detections,
     mean, median, promotions, sequential, share_reaching, wald,
 };
+use stalls::{Service, Told, roll_backs};
 use traffic::{Cell, POLL_S, POLLS, Shares, Slower};
 
 const RATES: [(f64, f64); 8] = [
@@ -34,7 +37,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let divide = arguments.iter().filter_map(|it| it.parse::<u64>().ok()).next().unwrap_or(1);
     let words: Vec<&String> = arguments.iter().filter(|it| it.parse::<u64>().is_err()).collect();
-    let tables: [Table; 9] = [
+    let tables: [Table; 10] = [
         ("equal", 2000, equal_canaries),
         ("information", 400, information),
         ("damage", 400, damage),
@@ -42,6 +45,7 @@ fn main() {
         ("promotion", 400, promotion),
         ("latency", 600, latency),
         ("dispersion", 2000, dispersion),
+        ("stalls", 400, stalling),
         ("side", 200, side_by_side),
         ("planner", 200, planner_against_simulation),
     ];
@@ -199,6 +203,52 @@ fn dispersion(runs: u64) {
             let got = [false, true]
                 .map(|history| percent(share_reaching(&largest_evidence(cell, "1x", runs, history), 0.01)));
             println!("| {clump} | {} | {} | {} |", percent(rate), got[0], got[1]);
+        }
+    }
+}
+
+fn stalling(runs: u64) {
+    let judge = |text: &str| serde_json::from_str(text).expect("a judge");
+    let told = [
+        ("nothing", Told::NOTHING),
+        ("only what is beside", Told::BESIDE),
+        ("7 s before, and beside", Told::both(7.0)),
+        ("1 min before, and beside", Told::both(60.0)),
+        ("1 h before, and beside", Told::both(3600.0)),
+    ];
+    let names = told.map(|it| it.0).join(" | ");
+    let service = |stalls_every_s, median_s, slower| Service {
+        per_s: 500.0,
+        shares: Shares::Stepped,
+        replicas: 2,
+        median_s,
+        stalls_every_s,
+        slower,
+    };
+    println!("\n## Latency of processes that stall (500 /s, median 3 ms, two of stable and one canary)\n");
+    println!("Equal canaries rolled back (stepped weight, the judge as it is by default; {runs} runs):\n");
+    println!("| a process stalls every | {names} |\n|---|---|---|---|---|---|");
+    for every in [f64::INFINITY, 60.0, 10.0, 3.0] {
+        let share = |(_, told)| {
+            let all =
+                roll_backs(service(every, 0.003, Slower::No), told, &judge(r#"{"sequential":{}}"#), runs);
+            percent(all.iter().flatten().count() as f64 / runs as f64)
+        };
+        let when = if every.is_finite() { format!("{every} s") } else { "never".to_owned() };
+        println!("| {when} | {} |", told.map(share).join(" | "));
+    }
+    let runs = runs / 4;
+    println!("\nMedian time to roll a slower canary back (10 %, worseThan 1x, no warm-up; {runs} runs):\n");
+    println!("| slower, stalls, median | {names} |\n|---|---|---|---|---|---|");
+    for (every, median_s) in [(f64::INFINITY, 0.080), (10.0, 0.080), (10.0, 0.003)] {
+        for (name, slower) in [("all +25 %", Slower::All(1.25)), ("p99 alone +100 %", Slower::Tail(2.0))] {
+            let service = Service { shares: Shares::Fixed(0.1), ..service(every, median_s, slower) };
+            let time = |(_, told)| {
+                let all = roll_backs(service, told, &sequential("1x", 0.01), runs);
+                format!("{:.0} s", median(all.into_iter()))
+            };
+            let when = if every.is_finite() { format!("every {every} s") } else { "none".to_owned() };
+            println!("| {name}, {when}, {:.0} ms | {} |", 1000.0 * median_s, told.map(time).join(" | "));
         }
     }
 }

@@ -96,7 +96,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Warning {
-    /// Nothing is known of how errors clump, because there are no counts per pod from before the canary.
+    /// Nothing is known of how errors or slow requests clump, because there are no counts per pod.
     DispersionUnknown,
     /// Errors clump: evidence is divided.
     Dispersed {
@@ -106,6 +106,13 @@ pub enum Warning {
     /// Errors clump so much that single requests say nothing; whole polls are compared instead.
     TooClumped {
         /// By how much more they vary than independent ones.
+        phi: f64,
+    },
+    /// Slow requests clump: evidence at this bound, and less of it at others, is divided.
+    SlowOnesClump {
+        /// The bound at which they clump most.
+        bound: f64,
+        /// By how much more they vary there than independent ones.
         phi: f64,
     },
     /// The canary does not get the share of requests that was asked for. Promotion is withheld.
@@ -138,7 +145,8 @@ impl Warning {
     pub fn describe(&self) -> String {
         match self {
             Self::DispersionUnknown => {
-                "dispersion unknown: no counts per pod from before the canary".to_owned()
+                "dispersion unknown: no counts of two pods of the baseline or more, before the canary or beside it"
+                    .to_owned()
             }
             Self::Dispersed { phi } => {
                 format!("errors clump (dispersion {phi:.2}): evidence is divided by {:.2}", 1.2 * phi)
@@ -148,6 +156,10 @@ impl Warning {
                     "errors clump too much (dispersion {phi:.1}) to count single requests: polls are compared as wholes"
                 )
             }
+            Self::SlowOnesClump { bound, phi } => format!(
+                "slow requests clump (dispersion {phi:.2} above {bound}): evidence there is divided by {:.2}",
+                1.2 * phi
+            ),
             Self::SampleRatioMismatch { asked, got } => format!(
                 "the canary got {:.2} % of the requests, {:.2} % were asked for: promotion is withheld",
                 100.0 * got,

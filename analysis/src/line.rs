@@ -5,12 +5,21 @@
 //! ```
 //!
 //! Latency gives `"bounds"` and per arm cumulative `"buckets"` with all requests last; gauges give `"value"` or
-//! `"values"`; calibration polls have `"phase":"before"` and `"pods"`; `{"run":"r1","end":true}` closes a run.
+//! `"values"`; `{"run":"r1","end":true}` closes a run.
+//!
+//! `"pods"` tells how the baseline's pods differ, always in the same order: `"total"` and `"bad"` of each, or for
+//! latency its `"buckets"`. With `"phase":"before"` a line is from before the canary; beside a canary's poll they
+//! count for later polls:
+//!
+//! ```json
+//! {"run":"r1","t":-60,"signal":"latency","phase":"before","bounds":[0.1],"pods":[{"buckets":[80,90]},{"buckets":[70,90]}]}
+//! {"run":"r1","t":10,"canary":{"total":50,"bad":1},"baseline":{"total":450,"bad":3},"pods":[{"total":225,"bad":3},{"total":225,"bad":0}]}
+//! ```
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::poll::{Counts, Histogram, Measured, Missing, PodCounts, Poll};
+use crate::poll::{Counts, Histogram, Measured, Missing, OfPods, PodCounts, Poll};
 
 /// A line.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -38,9 +47,9 @@ pub struct Line {
     /// Whether this is from before the canary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Counts per pod of the baseline, before the canary.
+    /// What single pods of the baseline did, before the canary or beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pods: Option<Vec<PodCounts>>,
+    pub pods: Option<Vec<Pod>>,
     /// Whether the run is over.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub end: bool,
@@ -65,6 +74,21 @@ pub struct Arm {
     /// Several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<f64>>,
+}
+
+/// One pod of the baseline.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Pod {
+    /// Requests in the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Bad ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad: Option<u64>,
+    /// Cumulative requests per bound, all requests last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<Vec<u64>>,
 }
 
 /// When a line is from.
@@ -97,20 +121,50 @@ impl Line {
     ///
     /// What is missing, in one sentence.
     pub fn poll(self, poll_s: f64) -> Result<Poll, String> {
+        self.polls(poll_s).map(|(poll, _)| poll)
+    }
+
+    /// The line as a poll, and what it says of the baseline's pods beside it: to be read after the poll.
+    ///
+    /// # Errors
+    ///
+    /// What is missing, in one sentence.
+    pub fn polls(self, poll_s: f64) -> Result<(Poll, Option<Poll>), String> {
         let at = self.at()?;
         if let Some(weight) = self.weight.filter(|it| !(0.0..=1.0).contains(it)) {
             return Err(format!("`weight` is {weight}, it must be a share from 0 to 1"));
         }
         let weight = self.weight;
-        let measured = if self.phase == Some(Phase::Before) {
-            let pods = self.pods.ok_or("a line with \"phase\":\"before\" needs `pods`")?;
-            Measured::Before { seconds: poll_s, pods }
-        } else {
-            let canary = self.canary.ok_or("a line needs `canary`, or \"end\":true")?;
-            measured(canary, self.baseline, self.bounds)?
-        };
-        Ok(Poll { at, weight, measured })
+        let pods = self.pods.map(|it| of_pods(it, self.bounds.as_deref())).transpose()?;
+        if self.phase == Some(Phase::Before) {
+            let pods = pods.ok_or("a line with \"phase\":\"before\" needs `pods`")?;
+            return Ok((Poll { at, weight, measured: Measured::Before { seconds: poll_s, pods } }, None));
+        }
+        let canary = self.canary.ok_or("a line needs `canary`, or \"end\":true")?;
+        let measured = measured(canary, self.baseline, self.bounds)?;
+        let beside = pods.map(|pods| Measured::Beside { seconds: poll_s, pods });
+        Ok((Poll { at, weight, measured }, beside.map(|measured| Poll { at, weight: None, measured })))
     }
+}
+
+fn of_pods(pods: Vec<Pod>, bounds: Option<&[f64]>) -> Result<OfPods, String> {
+    let pods = match bounds {
+        Some(bounds) => OfPods::Histograms {
+            bounds: bounds.iter().copied().filter(|it| it.is_finite()).collect(),
+            each: pods
+                .into_iter()
+                .map(|it| it.buckets.ok_or("with `bounds` each of `pods` needs `buckets`"))
+                .collect::<Result<_, _>>()?,
+        },
+        None => OfPods::Counts(
+            pods.into_iter()
+                .map(|it| it.total.zip(it.bad).map(|(total, bad)| PodCounts { total, bad }))
+                .collect::<Option<_>>()
+                .ok_or("each of `pods` needs `total` and `bad`, or `buckets` together with `bounds`")?,
+        ),
+    };
+    pods.check()?;
+    Ok(pods)
 }
 
 fn measured(canary: Arm, baseline: Option<Arm>, bounds: Option<Vec<f64>>) -> Result<Measured, String> {
@@ -167,8 +221,23 @@ mod tests {
         let before =
             read(r#"{"t":-60,"phase":"before","pods":[{"total":9,"bad":1},{"total":9,"bad":0}]}"#).unwrap();
         assert!(matches!(before.measured, Measured::Before { seconds: 10.0, .. }));
+        let latency =
+            r#"{"t":-60,"phase":"before","bounds":[0.1],"pods":[{"buckets":[8,9]},{"buckets":[7,9]}]}"#;
+        let each = vec![vec![8, 9], vec![7, 9]];
+        let pods = OfPods::Histograms { bounds: vec![0.1], each };
+        assert_eq!(read(latency).unwrap().measured, Measured::Before { seconds: 10.0, pods });
         let silent = read(r#"{"t":1,"canary":{"value":null}}"#).unwrap();
         assert_eq!(silent.measured, Measured::Missing(Missing::NoData));
+    }
+
+    #[test]
+    fn pods_beside_a_poll_come_after_it() {
+        let text = r#"{"t":10,"weight":0.1,"canary":{"total":5,"bad":1},"baseline":{"total":4,"bad":3},
+            "pods":[{"total":2,"bad":2},{"total":2,"bad":1}]}"#;
+        let (poll, beside) = serde_json::from_str::<Line>(text).unwrap().polls(10.0).unwrap();
+        assert!(matches!(poll.measured, Measured::Counts { .. }));
+        let pods = vec![PodCounts { total: 2, bad: 2 }, PodCounts { total: 2, bad: 1 }].into();
+        assert_eq!(beside.unwrap().measured, Measured::Beside { seconds: 10.0, pods });
     }
 
     #[test]
@@ -181,6 +250,9 @@ mod tests {
             (r#"{"t":1e300,"canary":{"total":1,"bad":0}}"#, "seconds since the run began"),
             (r#"{"t":1,"bounds":[1.0],"canary":{"buckets":[1]}}"#, "one count per bound"),
             (r#"{"t":1,"phase":"before"}"#, "needs `pods`"),
+            (r#"{"t":1,"phase":"before","pods":[{"total":1,"bad":2}]}"#, "more bad requests than requests"),
+            (r#"{"t":1,"phase":"before","pods":[{"buckets":[1,2]}]}"#, "together with `bounds`"),
+            (r#"{"t":1,"phase":"before","bounds":[1],"pods":[{"buckets":[2,1]}]}"#, "must be cumulative"),
             (r#"{"t":1,"canray":{}}"#, "unknown field"),
         ] {
             let got = read(text).unwrap_err();

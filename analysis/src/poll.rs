@@ -46,16 +46,85 @@ pub enum Measured {
         /// Of stable.
         baseline: PodsSeen,
     },
-    /// Counts from before the canary got its first request: one entry per pod of the baseline, in a stable order,
-    /// over `seconds`. They calibrate the dispersion and are evidence for nothing.
+    /// What the baseline's pods did before the canary got its first request, over `seconds`. It calibrates the
+    /// dispersion and is evidence for nothing.
     Before {
         /// Length of the interval.
         seconds: f64,
-        /// Counts per pod.
-        pods: Vec<PodCounts>,
+        /// Pod by pod.
+        pods: OfPods,
+    },
+    /// The same while the canary is at work. Counts for later polls only.
+    Beside {
+        /// Length of the interval.
+        seconds: f64,
+        /// Pod by pod.
+        pods: OfPods,
     },
     /// Nothing that can be judged.
     Missing(Missing),
+}
+
+impl Measured {
+    /// Whether it tells how the baseline's pods differ, and nothing about the canary.
+    pub fn calibrates(&self) -> bool {
+        matches!(self, Self::Before { .. } | Self::Beside { .. })
+    }
+}
+
+/// What single pods of the baseline did in one interval: one entry per pod, in a stable order.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OfPods {
+    /// Requests, and how many of them were bad.
+    Counts(Vec<PodCounts>),
+    /// Latency histograms.
+    Histograms {
+        /// Upper bounds in rising order, without the last, infinite one.
+        bounds: Vec<f64>,
+        /// Per pod, cumulative counts: one per bound and a last one for all requests.
+        each: Vec<Vec<u64>>,
+    },
+}
+
+impl From<Vec<PodCounts>> for OfPods {
+    fn from(pods: Vec<PodCounts>) -> Self {
+        Self::Counts(pods)
+    }
+}
+
+impl OfPods {
+    /// Checks that there are no more bad requests than requests, that bounds rise, and that counts are cumulative
+    /// and as many as bounds need.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in a few words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Counts(pods) if pods.iter().all(|it| it.bad <= it.total) => Ok(()),
+            Self::Counts(_) => Err("a pod has more bad requests than requests"),
+            Self::Histograms { bounds, .. } if !rise(bounds) => {
+                Err("histogram bounds must rise and be finite")
+            }
+            Self::Histograms { bounds, each } if each.iter().any(|it| it.len() != bounds.len() + 1) => {
+                Err("each pod's histogram needs one count per bound and one for +Inf")
+            }
+            Self::Histograms { each, .. } if !each.iter().all(|it| cumulative(it)) => {
+                Err("histogram counts must be cumulative")
+            }
+            Self::Histograms { .. } => Ok(()),
+        }
+    }
+}
+
+fn rise(bounds: &[f64]) -> bool {
+    let finite = bounds.iter().all(|it| it.is_finite());
+    finite && !bounds.is_empty() && bounds.windows(2).all(|it| it[0] < it[1])
+}
+
+fn cumulative(counts: &[u64]) -> bool {
+    counts.windows(2).all(|it| it[0] <= it[1])
 }
 
 /// Requests of one arm in one interval.
@@ -104,10 +173,7 @@ impl Histogram {
     ///
     /// What is wrong, in a few words.
     pub fn check(&self) -> Result<(), &'static str> {
-        let rising =
-            self.bounds.windows(2).all(|it| it[0] < it[1]) && self.bounds.iter().all(|it| it.is_finite());
-        let cumulative = |it: &[u64]| it.windows(2).all(|it| it[0] <= it[1]);
-        if !rising || self.bounds.is_empty() {
+        if !rise(&self.bounds) {
             Err("histogram bounds must rise and be finite")
         } else if self.canary.len() != self.bounds.len() + 1 {
             Err("the canary's histogram needs one count per bound and one for +Inf")

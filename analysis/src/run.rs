@@ -330,7 +330,7 @@ impl Run {
             return Recorded::Over;
         }
         let progress = &mut self.progress[metric];
-        if matches!(poll.measured, Measured::Before { .. }) {
+        if poll.measured.calibrates() {
             self.judging[metric].observe(poll);
             return Recorded::Taken;
         }
@@ -453,7 +453,7 @@ fn brief(measured: &Measured) -> Brief {
         Measured::Histogram(it) => Brief::Counts(total(&it.canary), total(&it.baseline)),
         Measured::Values { canary, baseline } => Brief::Values(first(canary), first(baseline)),
         Measured::Pods { canary, baseline } => Brief::Pods(canary.ready, baseline.ready),
-        Measured::Before { .. } => Brief::Before,
+        Measured::Before { .. } | Measured::Beside { .. } => Brief::Before,
         Measured::Missing(why) => Brief::Missing(*why),
     }
 }

@@ -6,6 +6,7 @@
 //! looked at as often as one likes. Papers are named where their formula is used.
 
 pub mod absolute;
+pub mod clumps;
 pub mod dispersion;
 pub mod divergence;
 pub mod fixed;

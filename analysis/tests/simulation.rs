@@ -5,6 +5,8 @@
 
 #[path = "../benches/simulate/experiment.rs"]
 mod experiment;
+#[path = "../benches/simulate/stalls.rs"]
+mod stalls;
 #[path = "../benches/simulate/traffic.rs"]
 mod traffic;
 
@@ -13,6 +15,7 @@ use experiment::{
     Decider, allowed, detections, largest_evidence, largest_latency_evidence, latency_detections, mean,
     median, promotions, sequential, share_reaching, wald,
 };
+use stalls::{Service, Told, roll_backs};
 use traffic::{Cell, POLL_S, POLLS, Shares, Slower};
 
 #[track_caller]
@@ -110,6 +113,46 @@ fn clumps_of_errors_do_not_roll_back_an_equal_canary() {
         let cell = Cell { clump, ..Cell::new(500.0, 0.01).drifting() };
         let share = share_reaching(&largest_evidence(cell, "1x", 100, true), 0.01);
         at_most(&format!("clumps of {clump}"), share, allowed(alpha, 100));
+    }
+}
+
+/// As on a busy machine: each process stalls every ten seconds.
+const STALLING: Service = Service {
+    per_s: 500.0,
+    shares: Shares::Stepped,
+    replicas: 2,
+    median_s: 0.003,
+    stalls_every_s: 10.0,
+    slower: Slower::No,
+};
+
+fn rolled_back(service: Service, told: Told, runs: u64) -> f64 {
+    let judge = serde_json::from_str(r#"{"sequential":{}}"#).expect("a judge");
+    roll_backs(service, told, &judge, runs).iter().flatten().count() as f64 / runs as f64
+}
+
+#[test]
+fn stalls_of_processes_do_not_roll_back_an_equal_canary() {
+    let without = rolled_back(STALLING, Told::NOTHING, 20);
+    println!("nothing known of stable's processes: {without} rolled back");
+    assert!(0.5 < without, "the experiment shows nothing: {without} rolled back without tempering");
+    at_most("a minute before, and beside", rolled_back(STALLING, Told::both(60.0), 200), 0.02);
+}
+
+#[test]
+fn even_processes_delay_no_roll_back_by_more_than_a_poll() {
+    let judge = sequential("1x", 0.01);
+    for slower in [Slower::All(1.25), Slower::Tail(2.0)] {
+        let even = Service {
+            stalls_every_s: f64::INFINITY,
+            median_s: 0.080,
+            shares: Shares::Fixed(0.1),
+            slower,
+            ..STALLING
+        };
+        let time = |told| median(roll_backs(even, told, &judge, 40).into_iter());
+        let (without, with) = (time(Told::NOTHING), time(Told::both(60.0)));
+        at_most(&format!("{slower:?}"), with, without + POLL_S);
     }
 }
 

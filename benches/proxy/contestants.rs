@@ -23,7 +23,7 @@ use serinus::local::proxy::{
 
 /// A proxy under test.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Serinus,
     SerinusEverything,
     Nginx,
@@ -33,7 +33,7 @@ pub enum Kind {
 impl Kind {
     const ALL: [Self; 4] = [Self::Serinus, Self::SerinusEverything, Self::Nginx, Self::HaProxy];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Serinus => "serinus",
             Self::SerinusEverything => "serinus, everything on",
@@ -44,9 +44,9 @@ impl Kind {
 }
 
 /// A running proxy.
-pub struct Contestant {
-    pub kind: Kind,
-    pub address: SocketAddr,
+pub(crate) struct Contestant {
+    pub(crate) kind: Kind,
+    pub(crate) address: SocketAddr,
     process: Child,
     _backends: Vec<Running>,
 }
@@ -69,7 +69,7 @@ impl Drop for Contestant {
 
 impl Contestant {
     /// Nanoseconds on a CPU since the process started, all threads.
-    pub fn cpu_ns(&self) -> u64 {
+    pub(crate) fn cpu_ns(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let of = |task: std::fs::DirEntry| {
             let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
@@ -79,7 +79,7 @@ impl Contestant {
     }
 
     /// Resident memory, KiB.
-    pub fn rss_kib(&self) -> u64 {
+    pub(crate) fn rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
@@ -87,7 +87,7 @@ impl Contestant {
 }
 
 /// The programs that are needed and not there, by the name of their package.
-pub fn missing() -> Vec<&'static str> {
+pub(crate) fn missing() -> Vec<&'static str> {
     let there = |program: &str| {
         let found = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
         found.is_ok_and(|status| status.success())
@@ -96,7 +96,7 @@ pub fn missing() -> Vec<&'static str> {
 }
 
 /// Starts every proxy before the same two backends.
-pub fn start(dir: &Path) -> Vec<Contestant> {
+pub(crate) fn start(dir: &Path) -> Vec<Contestant> {
     let (stable, stable_process) = start_backend("v1");
     let (canary, canary_process) = start_backend("v2");
     let mut backends = vec![stable_process, canary_process];
@@ -134,7 +134,7 @@ fn start_backend(version: &str) -> (SocketAddr, Running) {
 }
 
 /// A backend process: answers with the sample service's token and a kilobyte.
-pub fn backend(version: &str) {
+pub(crate) fn backend(version: &str) {
     let body = Bytes::from(format!("serinus-sample {version}\n{}", "x".repeat(1_000)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
@@ -162,7 +162,7 @@ fn start_worker(address: SocketAddr, web: ListenerConfig) -> Child {
 }
 
 /// A worker process; address and configuration come on standard input.
-pub fn worker() {
+pub(crate) fn worker() {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).unwrap();
     let (address, web): (SocketAddr, ListenerConfig) = serde_json::from_str(&text).unwrap();

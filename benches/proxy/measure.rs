@@ -10,15 +10,15 @@ use crate::contestants::Contestant;
 
 /// What one round showed.
 #[derive(Clone, Copy)]
-pub struct Round {
-    pub cpu_us: f64,
+pub(crate) struct Round {
+    pub(crate) cpu_us: f64,
     pub p50_us: f64,
     pub p99_us: f64,
-    pub failed: u64,
+    pub(crate) failed: u64,
 }
 
 /// Runs the schedule of `seed`; a second of warm-up is not counted.
-pub async fn round(contestant: &Contestant, rate: f64, duration: Duration, seed: u64) -> Round {
+pub(crate) async fn round(contestant: &Contestant, rate: f64, duration: Duration, seed: u64) -> Round {
     let plan = LoadPlan { seed, ..LoadPlan::new(contestant.address, rate) };
     let warm_up = LoadPlan { duration: Some(Duration::from_secs(1)), ..plan.clone() };
     generate(warm_up, CancellationToken::new(), |_| {}).await;
@@ -35,7 +35,7 @@ pub async fn round(contestant: &Contestant, rate: f64, duration: Duration, seed:
 }
 
 /// KiB that so many connections take which made one request and rest.
-pub async fn memory_of_idle_connections(contestant: &Contestant, connections: usize) -> u64 {
+pub(crate) async fn memory_of_idle_connections(contestant: &Contestant, connections: usize) -> u64 {
     let before = contestant.rss_kib();
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {

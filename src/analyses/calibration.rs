@@ -1,140 +1,153 @@
-//! How much errors clump, measured on stable's replicas before a canary gets any request. It cannot be measured
-//! later: what a canary does to its own requests would be taken for the way errors come.
+//! How much errors and slow requests clump, measured on stable's replicas: before a canary gets any request, and
+//! beside it. What a canary does to its own requests would be taken for the way they come, so nobody looks at those.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
-use analysis::{Measured, Poll, poll::PodCounts};
+use analysis::{Measured, Poll, poll::OfPods};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Revision};
+use strategies::Revision;
 
 use super::{
-    counted::{Counted, Routed, Series},
-    ledger::Ledger,
+    counted::Counted,
+    definition::Reads,
+    replicas::{History, Watch, Window},
 };
 
-/// Length of one window.
-const WINDOW: SignedDuration = SignedDuration::from_mins(1);
+/// Length of a window while little is known, and of those beside a canary.
+const SHORT: SignedDuration = SignedDuration::from_secs(10);
 
-/// Windows that are kept: an hour of them is a long history.
-const KEPT: usize = 60;
+/// Length of a window after a while.
+const LONG: SignedDuration = SignedDuration::from_mins(1);
 
-/// Counts of stable's replicas from before a canary, bounded in size. Feed it while no canary gets requests.
+/// History after which windows are long.
+const A_WHILE: Duration = Duration::from_mins(10);
+
+/// Where there is no whole window yet, one that is cut counts for latency if it is so long.
+const CUT: SignedDuration = SignedDuration::from_secs(5);
+
+/// Counts of stable's replicas, bounded in size.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Calibration {
-    ledger: Ledger,
-    open: Option<Open>,
-    closed: VecDeque<Closed>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Open {
-    since: Timestamp,
-    replicas: BTreeMap<Name, PodCounts>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Closed {
-    seconds: f64,
-    replicas: Vec<PodCounts>,
+    watch: Watch,
+    /// Whether a canary gets requests.
+    beside: bool,
+    /// Windows from before it got any.
+    history: History,
+    /// Windows from since then.
+    since: History,
 }
 
 impl Calibration {
-    /// Adds one reading, asked for at `now`, of what `stable`'s replicas did. A window in which replicas come or go
-    /// is dropped.
-    pub fn feed(&mut self, counted: &[Counted], stable: &Revision, now: Timestamp) {
-        let as_series: Vec<Counted> = counted.iter().map(|it| of_replicas(it, stable)).collect();
-        let mut grown: BTreeMap<Name, PodCounts> = BTreeMap::new();
-        for interval in self.ledger.take(&as_series, now) {
-            for ((replica, _, _), tally) in interval.counts {
-                let sum = grown.entry(replica).or_default();
-                sum.total += tally.ended;
-                sum.bad += tally.failed;
-            }
-        }
-        let present: BTreeSet<Name> =
-            as_series.iter().flat_map(|it| &it.series).map(|it| it.entry.clone()).collect();
-        match &mut self.open {
-            // Nobody answered, which says nothing about replicas.
-            _ if counted.is_empty() => return,
-            Some(open) if present.iter().eq(open.replicas.keys()) => {
-                for (replica, more) in grown {
-                    let sum = open.replicas.entry(replica).or_default();
-                    sum.total += more.total;
-                    sum.bad += more.bad;
-                }
-            }
-            Some(_) | None => {
-                let replicas = present.into_iter().map(|it| (it, PodCounts::default())).collect();
-                self.open = Some(Open { since: now, replicas });
-            }
-        }
-        self.close(now);
+    /// Adds one reading, asked for at `now`, of what `stable`'s replicas did while no canary gets requests.
+    pub fn before(&mut self, counted: &[Counted], stable: &Revision, now: Timestamp) {
+        self.turn(false, now);
+        let window = self.watch.feed(counted, stable, self.length(), now);
+        window.into_iter().for_each(|it| self.history.push(it));
     }
 
-    fn close(&mut self, now: Timestamp) {
-        let Some(open) = self.open.take_if(|it| WINDOW <= now.duration_since(it.since)) else { return };
-        let seconds = now.duration_since(open.since).as_secs_f64();
-        let replicas = open.replicas.keys().map(|it| (it.clone(), PodCounts::default())).collect();
-        self.open = Some(Open { since: now, replicas });
-        if open.replicas.len() < 2 {
-            return;
-        }
-        self.closed.push_back(Closed { seconds, replicas: open.replicas.into_values().collect() });
-        if KEPT < self.closed.len() {
-            self.closed.pop_front();
-        }
+    /// The same while a canary gets some. The window, if one is over.
+    pub(super) fn beside(
+        &mut self,
+        counted: &[Counted],
+        stable: &Revision,
+        now: Timestamp,
+    ) -> Option<Window> {
+        self.turn(true, now);
+        let window = self.watch.feed(counted, stable, SHORT, now)?;
+        self.since.push(window.clone());
+        Some(window)
     }
 
-    /// A canary gets requests: what is open is dropped, what is closed is kept.
+    /// Nobody knows who is stable: what is open is dropped, what is closed is kept.
     pub fn interrupt(&mut self) {
-        (self.ledger, self.open) = (Ledger::default(), None);
+        self.watch = Watch::default();
     }
 
-    /// How long replicas were watched.
+    /// How long replicas were watched before a canary.
     #[must_use]
     pub fn history(&self) -> Duration {
-        Duration::from_secs_f64(self.closed.iter().map(|it| it.seconds).sum::<f64>().max(0.0))
+        Duration::from_secs_f64(self.history.seconds().max(0.0))
     }
 
     /// When the next reading is wanted.
     pub(super) fn wake(&self) -> Option<Timestamp> {
-        self.open.as_ref().and_then(|it| it.since.checked_add(WINDOW).ok())
+        self.watch.since().and_then(|it| it.checked_add(self.length()).ok())
     }
 
-    /// What a judge is told before its first poll.
-    pub(super) fn polls(&self, at: Timestamp) -> impl Iterator<Item = Poll> {
-        self.closed.iter().map(move |it| Poll {
-            at,
-            weight: None,
-            measured: Measured::Before { seconds: it.seconds, pods: it.replicas.clone() },
-        })
+    /// What a judge of such a metric is told before its first poll.
+    pub(super) fn polls(&self, reads: Reads, bounds: &[f64], at: Timestamp) -> Vec<Poll> {
+        let poll = |measured| Poll { at, weight: None, measured };
+        let cut = if self.beside { None } else { self.watch.so_far() };
+        let long_enough = |it: &Window| CUT.as_secs_f64() <= it.seconds;
+        let cut = cut.filter(|it| self.history.seconds() == 0.0 && long_enough(it));
+        let before = match reads {
+            // Errors are rare: short windows of few of them would have to be taken at their worst.
+            Reads::Errors => minutes(self.history.iter()),
+            Reads::Latency | Reads::Pods => self.history.iter().cloned().chain(cut).collect(),
+        };
+        let before = before.iter().filter_map(|it| {
+            Some(Measured::Before { seconds: it.seconds, pods: of_pods(it, reads, bounds)? })
+        });
+        let beside = self.since.iter().filter_map(|it| measured(it, reads, bounds));
+        before.chain(beside).map(poll).collect()
+    }
+
+    fn length(&self) -> SignedDuration {
+        if self.history() < A_WHILE { SHORT } else { LONG }
+    }
+
+    /// What is open belongs to one time only: before a canary, or beside it.
+    fn turn(&mut self, beside: bool, now: Timestamp) {
+        if self.beside == beside {
+            return;
+        }
+        self.beside = beside;
+        let cut = self.watch.cut(CUT, now);
+        self.watch.drop_open();
+        self.since.clear();
+        if let Some(cut) = cut.filter(|_| beside && self.history.seconds() == 0.0) {
+            self.history.push(cut);
+        }
     }
 }
 
-fn of_replicas(counted: &Counted, stable: &Revision) -> Counted {
-    let replicas = counted.replicas.iter().filter(|it| it.revision == *stable);
-    let series = replicas.map(|it| Series {
-        entry: it.replica.clone(),
-        revision: it.revision.clone(),
-        routed: Routed::Weight,
-        begun: it.ended,
-        ended: it.ended,
-        failed: it.failed,
-        latency: vec![],
-    });
-    Counted { series: series.collect(), replicas: vec![], ..counted.clone() }
+/// A window beside a canary as a reading of such a metric.
+pub(super) fn measured(window: &Window, reads: Reads, bounds: &[f64]) -> Option<Measured> {
+    Some(Measured::Beside { seconds: window.seconds, pods: of_pods(window, reads, bounds)? })
+}
+
+fn of_pods(window: &Window, reads: Reads, bounds: &[f64]) -> Option<OfPods> {
+    match reads {
+        Reads::Errors => Some(window.errors()),
+        Reads::Latency => window.latency(bounds),
+        Reads::Pods => None,
+    }
+}
+
+/// The same windows, each at least a minute long.
+fn minutes<'a>(windows: impl Iterator<Item = &'a Window>) -> Vec<Window> {
+    let mut all: Vec<Window> = Vec::new();
+    for window in windows {
+        match all.last_mut() {
+            Some(last)
+                if last.seconds < LONG.as_secs_f64() && last.replicas.len() == window.replicas.len() =>
+            {
+                last.add(window);
+            }
+            Some(_) | None => all.push(window.clone()),
+        }
+    }
+    all.retain(|it| LONG.as_secs_f64() <= it.seconds);
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use analysis::poll::PodCounts;
 
     use super::{super::counted::Replica, *};
 
@@ -149,6 +162,7 @@ mod tests {
             revision: "v1".into(),
             ended: per_minute * minutes,
             failed: per_minute * minutes / 10,
+            latency: vec![per_minute * minutes, 0],
         };
         vec![Counted {
             source: "w0".into(),
@@ -163,7 +177,7 @@ mod tests {
     fn fed(minutes: u64, per_minute: impl Fn(u64) -> Vec<u64>) -> Calibration {
         let mut calibration = Calibration::default();
         for minute in 0..=minutes {
-            calibration.feed(&reading(minute, &per_minute(minute)), &"v1".into(), at(60 * minute as i64));
+            calibration.before(&reading(minute, &per_minute(minute)), &"v1".into(), at(60 * minute as i64));
         }
         calibration
     }
@@ -173,8 +187,13 @@ mod tests {
         let calibration = fed(200, |_| vec![100, 50]);
         assert_eq!(calibration.history(), Duration::from_mins(60));
         let each = [PodCounts { total: 100, bad: 10 }, PodCounts { total: 50, bad: 5 }];
-        for poll in calibration.polls(at(0)) {
-            assert_eq!(poll.measured, Measured::Before { seconds: 60.0, pods: each.to_vec() });
+        for poll in calibration.polls(Reads::Errors, &[0.1], at(0)) {
+            assert_eq!(poll.measured, Measured::Before { seconds: 60.0, pods: each.to_vec().into() });
+        }
+        let each = vec![vec![100, 100], vec![50, 50]];
+        for poll in calibration.polls(Reads::Latency, &[0.1], at(0)) {
+            let pods = OfPods::Histograms { bounds: vec![0.1], each: each.clone() };
+            assert_eq!(poll.measured, Measured::Before { seconds: 60.0, pods });
         }
     }
 
@@ -194,7 +213,53 @@ mod tests {
     fn what_an_interruption_cuts_is_dropped() {
         let mut calibration = fed(4, |_| vec![100, 100]);
         calibration.interrupt();
-        calibration.feed(&reading(90, &[100, 100]), &"v1".into(), at(60 * 90));
+        calibration.before(&reading(90, &[100, 100]), &"v1".into(), at(60 * 90));
         assert_eq!(calibration.history(), Duration::from_mins(4));
+    }
+
+    /// A reading after `seconds` in which each of two replicas had a hundred requests per second.
+    fn second(seconds: u64) -> Vec<Counted> {
+        let mut counted = reading(0, &[1, 1]);
+        counted[0].up = Duration::from_secs(1000 + seconds);
+        for it in &mut counted[0].replicas {
+            (it.ended, it.latency) = (100 * seconds, vec![90 * seconds, 10 * seconds]);
+        }
+        counted
+    }
+
+    fn lengths(calibration: &Calibration, reads: Reads) -> Vec<(bool, f64)> {
+        let length = |it: Poll| {
+            if let Measured::Before { seconds, .. } = it.measured {
+                return (false, seconds);
+            }
+            let Measured::Beside { seconds, .. } = it.measured else { panic!("{it:?}") };
+            (true, seconds)
+        };
+        calibration.polls(reads, &[0.1], at(0)).into_iter().map(length).collect()
+    }
+
+    #[test]
+    fn a_short_look_counts_for_latency_and_not_for_errors() {
+        let mut calibration = Calibration::default();
+        let mut feed = |seconds: std::ops::RangeInclusive<u64>| {
+            seconds.for_each(|it| calibration.before(&second(it), &"v1".into(), at(it as i64)));
+            (lengths(&calibration, Reads::Latency), lengths(&calibration, Reads::Errors))
+        };
+        assert_eq!(feed(0..=4), (vec![], vec![]));
+        assert_eq!(feed(5..=7), (vec![(false, 7.0)], vec![]));
+        assert_eq!(feed(8..=59).0, [(false, 10.0); 5]);
+        assert_eq!(feed(60..=75).1, [(false, 60.0)]);
+    }
+
+    #[test]
+    fn what_is_seen_beside_a_canary_is_told_to_later_judges_and_forgotten_with_it() {
+        let mut calibration = Calibration::default();
+        let stable = &"v1".into();
+        (0..=6).for_each(|it| calibration.before(&second(it), stable, at(it as i64)));
+        let told = (7..=27).filter(|it| calibration.beside(&second(*it), stable, at(*it as i64)).is_some());
+        assert_eq!(told.collect::<Vec<_>>(), [17, 27]);
+        assert_eq!(lengths(&calibration, Reads::Latency), [(false, 6.0), (true, 10.0), (true, 10.0)]);
+        calibration.before(&second(28), stable, at(28));
+        assert_eq!(lengths(&calibration, Reads::Latency), [(false, 6.0)]);
     }
 }

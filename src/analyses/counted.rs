@@ -67,6 +67,8 @@ pub struct Replica {
     pub ended: u64,
     /// Of these, badly.
     pub failed: u64,
+    /// Ended requests by how long they took: one count per bucket, not cumulative. Empty if nobody knows.
+    pub latency: Vec<u64>,
 }
 
 /// What happens to one pod, or one process, of an arm.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use analysis::{
     AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll,
-    run::{Run, Window},
+    run::{self, Run},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,12 @@ use strategies::{Name, Outcome, Purpose, Samples, Verdict};
 
 use super::{
     arms_now::{ArmsNow, Population},
+    calibration,
     counted::Routed,
     definition::Reads,
     incidents::{self, Incidents},
     ledger::{Interval, Tally},
+    replicas::Window,
 };
 
 /// Whoever does not look for so long has left a gap.
@@ -73,6 +75,8 @@ pub(super) struct Look<'a> {
     /// Whether the pods could be read.
     pub(super) pods_read: bool,
     pub(super) incidents: Option<&'a Incidents>,
+    /// What stable's replicas did beside the canary, whenever a window is over.
+    pub(super) beside: Option<&'a Window>,
     /// Whether to judge at once what is there, because a counter saw failures close together.
     pub(super) urgent: bool,
 }
@@ -129,6 +133,7 @@ impl Running {
             self.gather(look, since);
             self.measure(look, since);
         }
+        self.calibrate(look);
         self.run.tick(look.now);
     }
 
@@ -148,8 +153,8 @@ impl Running {
             return None;
         }
         let ends = match self.run.spec().window {
-            Window::Guard { .. } => None,
-            Window::Gate { max, .. } => self.run.began().checked_add(max).ok(),
+            run::Window::Guard { .. } => None,
+            run::Window::Gate { max, .. } => self.run.began().checked_add(max).ok(),
         };
         let Some(since) = self.sampling.counts_since else { return ends };
         // Nothing counts before a first reading from which on it does.
@@ -193,6 +198,16 @@ impl Running {
             match reads {
                 Reads::Pods => gathered.pods(seen.of(Some(canary)), seen.of(stable)),
                 Reads::Errors | Reads::Latency => {}
+            }
+        }
+    }
+
+    /// After what was measured: what stable's replicas show counts for later measurements.
+    fn calibrate(&mut self, look: &Look<'_>) {
+        let Some(window) = look.beside else { return };
+        for (index, reads) in self.reads.iter().enumerate() {
+            if let Some(measured) = calibration::measured(window, *reads, look.bounds) {
+                self.run.record(index, &Poll { at: look.now, weight: None, measured });
             }
         }
     }

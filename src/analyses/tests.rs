@@ -15,6 +15,11 @@ fn errors(judge: &str) -> Definition {
     Definition { metrics: vec![MetricDefinition::plain("errors", judge, Reads::Errors)] }
 }
 
+fn latency(judge: &str) -> Definition {
+    let judge = serde_json::from_str(judge).unwrap();
+    Definition { metrics: vec![MetricDefinition::plain("latency", judge, Reads::Latency)] }
+}
+
 fn definitions() -> BTreeMap<Name, Definition> {
     let strict = r#"{"sequential":{"rollBack":{"worseThan":"1x"},"warmUp":"0s"}}"#;
     let rate = r#"{"threshold":{"fail":"result > 0.5","failureLimit":3}}"#;
@@ -22,6 +27,7 @@ fn definitions() -> BTreeMap<Name, Definition> {
     BTreeMap::from([
         ("golden".into(), Definition::golden()),
         ("errors".into(), errors(strict)),
+        ("latency".into(), latency(strict)),
         ("rate".into(), errors(rate)),
         ("kept".into(), errors(kept)),
     ])
@@ -440,6 +446,7 @@ fn what_clumps_on_stable_before_the_canary_divides_the_evidence() {
                 revision: V1.into(),
                 ended: minute * 1000,
                 failed: failed[i],
+                latency: vec![],
             })
         };
         rig.arms.canary = None;
@@ -461,6 +468,32 @@ fn what_clumps_on_stable_before_the_canary_divides_the_evidence() {
     let mut unknown = Rig::new().listed(&[guard("errors")]);
     unknown.second((50, 5), (450, 9));
     assert!(unknown.view().metrics[0].warnings.iter().any(|it| it.contains("dispersion unknown")));
+}
+
+#[test]
+fn slow_requests_that_clump_on_stable_beside_the_canary_divide_the_evidence() {
+    let run = |slow: [u64; 2]| {
+        let mut rig = Rig::new().listed(&[guard("latency")]);
+        for second in 1..=25 {
+            rig.serve((50, 1), (450, 9));
+            rig.second += 1;
+            let replica = |(i, slow): (usize, u64)| Replica {
+                replica: i.to_string().into(),
+                revision: V1.into(),
+                ended: 225 * second,
+                failed: 0,
+                latency: vec![(225 - slow) * second, slow * second],
+            };
+            let mut counted = rig.counted();
+            counted[0].replicas = slow.into_iter().enumerate().map(replica).collect();
+            rig.feed_with(&counted, false);
+        }
+        let metric = rig.view().metrics.remove(0);
+        (metric.evidence.unwrap().phi, metric.warnings)
+    };
+    assert_eq!(run([4, 5]), (1.0, vec![]));
+    let (phi, warnings) = run([9, 0]);
+    assert!(50.0 < phi && warnings[0].contains("slow requests clump"), "{phi} {warnings:?}");
 }
 
 /// What can happen between two feeds.

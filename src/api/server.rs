@@ -191,9 +191,10 @@ async fn unknown(request: Request) -> Response {
 }
 
 /// A body as it should be, or the answer that says what is wrong with it.
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
     serde_json::from_slice(body).map_err(|error| {
-        failure(StatusCode::BAD_REQUEST, "invalid", format!("the body is not what is expected: {error}"))
+        let message = format!("the body is not what is expected: {error}");
+        Box::new(failure(StatusCode::BAD_REQUEST, "invalid", message))
     })
 }
 
@@ -246,7 +247,7 @@ async fn apply<E: Engine>(
 ) -> Response {
     match read(&body) {
         Ok(it) => answer(engine.apply(caller, it).await),
-        Err(wrong) => wrong,
+        Err(wrong) => *wrong,
     }
 }
 
@@ -258,7 +259,7 @@ async fn order<E: Engine>(
 ) -> Response {
     match read(&body) {
         Ok(it) => answer(engine.order(caller, name.into(), it).await),
-        Err(wrong) => wrong,
+        Err(wrong) => *wrong,
     }
 }
 
@@ -270,7 +271,7 @@ async fn edit<E: Engine>(
 ) -> Response {
     match read(&body) {
         Ok(it) => answer(engine.edit(caller, name.into(), it).await),
-        Err(wrong) => wrong,
+        Err(wrong) => *wrong,
     }
 }
 

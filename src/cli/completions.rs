@@ -26,7 +26,10 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         if let Some(shell) = self.shell {
-            clap_complete::generate(shell, &mut command(), "serinus", &mut std::io::stdout());
+            // In memory first: the generator panics where a reader has gone.
+            let mut text = vec![];
+            clap_complete::generate(shell, &mut command(), "serinus", &mut text);
+            print(String::from_utf8_lossy(&text).trim_end())?;
         }
         if let Some(directory) = &self.man {
             write_pages(directory).map_err(|source| Failure::File {

@@ -1,5 +1,9 @@
 //! `serinus judge`: polls in as JSON Lines, verdicts out. For CI gates, other engines, and for checking the judges
 //! from outside: it judges with what rollouts are judged with.
+//!
+//! Lines are as in `analysis::line`. `"pods"` tells what single pods of the baseline did, always in the same order:
+//! `{"total":9,"bad":1}`, or `{"buckets":[8,9]}` where the line has `"bounds"`. With `"phase":"before"` it is from before
+//! the canary; on a poll of the canary it is of the same interval, and counts for later polls.
 
 mod config;
 mod line;

@@ -20,7 +20,7 @@ use crate::spec::{
 
 /// Shows the steps a document stands for, how long they take, and what they can and cannot see.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub(super) struct Args {
     /// The document; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
@@ -49,7 +49,7 @@ pub struct Args {
 
 /// How to show a plan.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum Form {
+pub(super) enum Form {
     /// For people.
     #[default]
     Text,
@@ -61,7 +61,7 @@ pub enum Form {
 
 /// Requests per time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
+pub(super) struct Rate {
     /// Requests per second, above 0 and finite.
     pub per_second: f64,
 }
@@ -103,7 +103,7 @@ impl Args {
 /// # Errors
 ///
 /// `out` cannot be written to.
-pub fn run(args: &Args, out: &mut dyn Write, styled: bool) -> io::Result<Exit> {
+pub(super) fn run(args: &Args, out: &mut dyn Write, styled: bool) -> io::Result<Exit> {
     let bytes = match lint::read_file(&args.file) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -142,7 +142,7 @@ pub fn run(args: &Args, out: &mut dyn Write, styled: bool) -> io::Result<Exit> {
 
 /// The plan for people.
 #[must_use]
-pub fn text(forecast: &Forecast, expected: Option<Expected>) -> String {
+pub(super) fn text(forecast: &Forecast, expected: Option<Expected>) -> String {
     let mut text = format!("{}: {} steps", forecast.rollout, forecast.steps.len());
     if let Some(replicas) = forecast.replicas {
         let _ = write!(text, ", {}", counted(replicas, "replica"));

@@ -18,6 +18,7 @@ pub fn counted(snapshot: &Snapshot, revisions: &BTreeMap<SocketAddr, Revision>) 
             revision: revision.clone(),
             ended: it.completed,
             failed: it.failed,
+            latency: it.latency.clone(),
         })
     };
     Counted {
@@ -78,6 +79,7 @@ mod tests {
             in_flight: 0,
             completed: 10,
             failed: 2,
+            latency: vec![0; LATENCY_BOUNDS_US.len() + 1],
             ejected: false,
             configured: true,
         };
@@ -95,7 +97,13 @@ mod tests {
         assert_eq!((got.source, got.up), ("3".into(), Duration::from_millis(1500)));
         assert_eq!((got.series[0].begun, got.series[0].ended, got.series[0].failed), (12, 10, 2));
         assert_eq!(got.bounds.len() + 1, got.series[0].latency.len());
-        let replica = Replica { replica: "127.0.0.1:2".into(), revision: "v2".into(), ended: 10, failed: 2 };
+        let replica = Replica {
+            replica: "127.0.0.1:2".into(),
+            revision: "v2".into(),
+            ended: 10,
+            failed: 2,
+            latency: got.series[0].latency.clone(),
+        };
         assert_eq!(got.replicas, [replica]);
     }
 }

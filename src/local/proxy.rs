@@ -26,6 +26,7 @@ mod refusal;
 mod render;
 mod sticky;
 mod table;
+mod timer;
 mod tls;
 mod tunnel;
 mod urn;
@@ -45,6 +46,7 @@ pub use counts::{
 pub use refusal::PROXY_HEADER;
 pub use render::render_prometheus;
 use tokio::{
+    runtime::{LocalOptions, LocalRuntime},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
@@ -93,16 +95,23 @@ pub enum WorkerChange {
 /// # Errors
 /// Only while starting.
 pub fn run_worker(boot: WorkerBoot, listeners: Sockets, control: UnixListener) -> Result<(), WorkerError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup("its runtime"))?;
-    let local = tokio::task::LocalSet::new();
+    let runtime = runtime().map_err(setup("its runtime"))?;
     let (_told, changes) = mpsc::channel(1);
-    let ended = local.block_on(&runtime, serve(boot, listeners, control, changes));
+    let ended = runtime.block_on(serve(boot, listeners, control, changes));
     runtime.shutdown_background();
     ended
 }
 
-/// [`run_worker`] within a [`tokio::task::LocalSet`], told by `changes` which sockets there are. The other end of
+/// A worker's one thread. Not a [`tokio::task::LocalSet`]: every wake-up of a task would then go through the set's own
+/// queue and poll what drives the set.
+///
+/// # Errors
+/// The kernel gives no event queue.
+pub fn runtime() -> std::io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+/// [`run_worker`] within a [`runtime`], told by `changes` which sockets there are. The other end of
 /// `changes` may go away; then they stay as they are.
 ///
 /// # Errors
@@ -124,14 +133,7 @@ pub async fn serve(
     let control = tokio::net::UnixListener::from_std(control).map_err(setup("its control socket"))?;
     tokio::task::spawn_local(control::listen(Rc::clone(&worker), control));
     let ticking = Rc::clone(&worker);
-    tokio::task::spawn_local(async move {
-        let mut ticks = tokio::time::interval(Duration::from_millis(client_io::TICK_MS));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        loop {
-            ticks.tick().await;
-            ticking.tick();
-        }
-    });
+    tokio::task::spawn_local(async move { ticking.keep_ticking().await });
     loop {
         tokio::select! {
             _ = terminate.recv() => {

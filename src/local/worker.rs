@@ -46,12 +46,8 @@ pub enum StartError {
 /// [`StartError`]; the supervisor starts another one.
 pub fn run_worker(state: &Path, number: u64) -> Result<(), StartError> {
     crate::failpoint::role("worker");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::Setup { what: "its runtime", source })?;
-    let local = tokio::task::LocalSet::new();
-    let ended = local.block_on(&runtime, work(state, number));
+    let runtime = proxy::runtime().map_err(|source| StartError::Setup { what: "its runtime", source })?;
+    let ended = runtime.block_on(work(state, number));
     runtime.shutdown_background();
     ended
 }

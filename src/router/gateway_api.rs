@@ -29,6 +29,7 @@ pub struct RouteReference {
 
 /// Kinds of routes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[expect(clippy::enum_variant_names, reason = "they are called so")]
 pub enum RouteName {
     /// HTTP.
     #[default]

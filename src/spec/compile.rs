@@ -49,6 +49,7 @@ pub struct Compiled {
 
 /// Where a Rollout runs, and what it drives there.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
 pub enum Runtime {
     /// On this machine.
     Standalone {
@@ -92,6 +93,7 @@ pub struct CompiledMetric {
 
 /// Where a metric comes from.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
 pub enum MetricFrom {
     /// What the runtime itself sees of the replicas: restarts, readiness.
     Replicas,
@@ -166,10 +168,7 @@ impl<'a> Library<'a> {
 
     /// Every Rollout in the file.
     pub fn rollouts(&self) -> impl Iterator<Item = &'a Rollout> {
-        self.0.iter().filter_map(|it| match &it.document {
-            Document::Rollout(it) => Some(&**it),
-            _ => None,
-        })
+        self.0.iter().filter_map(|it| it.document.as_rollout())
     }
 }
 
@@ -537,8 +536,17 @@ impl Filling<'_> {
     fn metric(&self, metric: &Metric, values: &BTreeMap<&str, String>) -> CompiledMetric {
         let fill = |text: &MetricText| {
             text.fill_some(|it| match it {
+                // A value stays one value, whatever it is put into.
                 Parameter::Argument(name) => values.get(name.as_str()).map(|it| metric.provider.escape(it)),
-                other => self.known(other),
+                other @ (Parameter::Side(..)
+                | Parameter::Namespace
+                | Parameter::Rollout
+                | Parameter::Weight
+                | Parameter::Window
+                | Parameter::Port
+                | Parameter::Ordinal
+                | Parameter::Revision
+                | Parameter::Role) => self.known(other),
             })
         };
         let source = match metric.provider.whom() {

@@ -23,6 +23,8 @@ pub struct Diagnostic {
     pub span: Range<usize>,
     /// What is said at that text: most often what it should be.
     pub label: Option<String>,
+    /// What to write at that text instead, where one thing is likely.
+    pub instead: Option<String>,
     /// Other places that matter, and why.
     pub related: Vec<(Range<usize>, String)>,
     /// What to do.
@@ -138,6 +140,7 @@ impl Diagnostic {
             message: message.into(),
             span,
             label: None,
+            instead: None,
             related: vec![],
             help: vec![],
         }

@@ -123,4 +123,10 @@ impl Document {
     pub fn name(&self) -> &Name {
         &self.metadata().name
     }
+
+    /// It, if it is a Rollout.
+    #[must_use]
+    pub fn as_rollout(&self) -> Option<&Rollout> {
+        if let Self::Rollout(it) = self { Some(it) } else { None }
+    }
 }

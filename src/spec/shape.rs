@@ -354,6 +354,7 @@ impl<'a> Walk<'a> {
         // What stands there already can hardly be meant again.
         if let Some(near) = nearest(key, known.iter().copied().filter(|it| !given.contains(it))) {
             wrong = wrong.label(format!("did you mean `{near}`?"));
+            wrong.instead = Some(near.to_owned());
         } else if let Some(sentence) = hint::elsewhere(key) {
             wrong = wrong.help(sentence);
         }

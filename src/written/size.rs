@@ -65,7 +65,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |it: &&(&str, u64)| self.0 != 0 && self.0 % it.1 == 0;
+        let fits = |it: &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(it.1);
         let (name, unit) = UNITS.iter().find(fits).copied().unwrap_or(("B", 1));
         write!(f, "{}{name}", self.0 / unit)
     }

@@ -257,7 +257,13 @@ macro_rules! texts {
                     Part::Words(words) => Part::Words(words.clone()),
                     Part::Parameter(it) => value(it).map_or_else(|| part.clone(), Part::Words),
                 });
-                let parts: Vec<Part> = parts.collect();
+                let parts = parts.fold(vec![], |mut joined: Vec<Part>, part| {
+                    match (joined.last_mut(), part) {
+                        (Some(Part::Words(before)), Part::Words(words)) => before.push_str(&words),
+                        (_, part) => joined.push(part),
+                    }
+                    joined
+                });
                 let written = parts.iter().fold(String::new(), |text, part| match part {
                     Part::Words(words) => text + &words.replace("$(", "$$("),
                     Part::Parameter(it) => text + &format!("$({it})"),
@@ -332,10 +338,7 @@ mod tests {
     #[test]
     fn parameters_are_filled_and_everything_else_stays() {
         let text: ProcessText = "--port=$(port) $$(date) $HOME $(ordinal)$(port) $".parse().unwrap();
-        let filled = text.fill(|it| match it {
-            Parameter::Port => Some("80".into()),
-            _ => None,
-        });
+        let filled = text.fill(|it| (*it == Parameter::Port).then(|| "80".into()));
         assert_eq!(filled, "--port=80 $(date) $HOME $(ordinal)80 $");
         assert_eq!(text.parameters().count(), 3);
     }

@@ -1,8 +1,9 @@
 //! Checks the rollout machine in every configuration of the model, as far as memory allows.
 //!
-//! `cargo run --release -p strategies --example check -- [--states 50M] [--live] [--only NAME] [--threads 2]`
+//! `cargo run --release -p strategies --example check -- [--states 20M] [--live] [--only NAME] [--threads 2]`
 //!
-//! `--mutants` looks for a trace that kills each mutant instead, and writes it to `tests/mutants/`.
+//! `--mutants` looks for a trace that kills each mutant instead, and writes it to `tests/mutants/`; a trace there that
+//! still kills its mutant is kept.
 
 #[path = "../tests/model/checker.rs"]
 mod checker;
@@ -13,7 +14,7 @@ use checker::{
     bridge::Model,
     config,
     coverage::Coverage,
-    mutants::Defect,
+    mutants::{Defect, Kill},
     search::{Bounds, Report, search},
 };
 
@@ -43,10 +44,9 @@ fn asked() -> Result<Asked, String> {
 }
 
 fn number(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix('M') {
-        Some(digits) => (digits, 1_000_000),
-        None => (text, 1),
-    };
+    let units = [('k', 1_000), ('M', 1_000_000)];
+    let unit = units.iter().find_map(|(unit, it)| Some((text.strip_suffix(*unit)?, *it)));
+    let (digits, unit) = unit.unwrap_or((text, 1));
     digits.parse::<usize>().map(|it| it * unit).map_err(|it| format!("{text}: {it}"))
 }
 
@@ -90,6 +90,17 @@ fn hunt(asked: &Asked) -> ExitCode {
         if !asked.only.is_empty() && !asked.only.contains(&name) {
             continue;
         }
+        let file = place.join(format!("{name}.txt"));
+        let known = std::fs::read_to_string(&file).ok().and_then(|text| Kill::read(&text).ok());
+        if let Some(kill) = known.filter(|it| it.holds(defect)) {
+            println!(
+                "{name:<24} {} in {} after {} acts, as before",
+                kill.breaks,
+                kill.config,
+                kill.acts.len()
+            );
+            continue;
+        }
         let Some(kill) = defect.hunt(asked.states, asked.threads) else {
             println!("{name:<24} ALIVE");
             alive += 1;
@@ -101,8 +112,8 @@ fn hunt(asked: &Asked) -> ExitCode {
             println!("    and without it {broken}");
             alive += 1;
         }
-        if let Err(error) = std::fs::write(place.join(format!("{name}.txt")), kill.write()) {
-            eprintln!("cannot write the trace of {name} to {}: {error}", place.display());
+        if let Err(error) = std::fs::write(&file, kill.write()) {
+            eprintln!("cannot write the trace of {name} to {}: {error}", file.display());
             return ExitCode::FAILURE;
         }
     }
@@ -126,7 +137,7 @@ fn print(model: &Model, report: &Report, took: std::time::Duration, live: bool) 
         took.as_secs_f64(),
     );
     if let Some(failure) = &report.failure {
-        for line in checker::search::narrate(model, &failure.trace) {
+        for line in checker::search::narrate(model, failure) {
             println!("    {line}");
         }
     }

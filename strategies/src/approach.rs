@@ -22,7 +22,7 @@ use crate::{
     Arm, ArmSeen, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId, RouteKind, RoutePlan,
     RouteSeen, Seen, Sizing, Split, Status, Steering, WaitingFor, Weight, World, Write,
     predict::predict,
-    reach::{Load, asked_by_entry, need, reach, reach_by_entry, settles_at},
+    reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
     target::{Aim, Target},
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Approach {
     pub write: Option<Write>,
     /// What is waited for, and when to look again at the latest. Both empty: the target is reached.
     pub waiting: BTreeMap<WaitingFor, Option<Timestamp>>,
+    /// Whether a route is not as the target wants it, or its data plane has not settled.
+    pub routes_move: bool,
 }
 
 impl Approach {
@@ -190,10 +192,20 @@ impl Way<'_> {
             }
             let change = match exists {
                 true => Change::Size([(arm.clone(), replicas)].into()),
+                // A create that lands late meets no version to be refused by. Where it would be sent traffic by
+                // being there it is made without replicas, and sized once it has been seen.
+                false if self.serves_when_ready(arm) => Change::Create(arm.clone(), 0),
                 false => Change::Create(arm.clone(), replicas),
             };
             self.offer(change, fence);
         }
+    }
+
+    /// Whether replicas of an arm on trial may get requests although no route names it.
+    fn serves_when_ready(&self, arm: &Arm) -> bool {
+        let unpinned = self.plan.steering == Steering::Ratio
+            || self.plan.routes().any(|(_, route)| route.rest == crate::RouteRest::ByReady);
+        unpinned && self.target.stable.as_ref() != Some(arm) && !rule!(CreatesWhole, false)
     }
 
     /// Replicas of all arms together that are allowed.
@@ -300,11 +312,11 @@ impl Way<'_> {
                             Change::Restore(id.clone())
                         }
                     };
-                    self.offer(change, fence);
+                    self.move_route(change, fence);
                 }
                 Some(seen) => self.await_settling(id, route, seen),
                 None if route.rest == crate::RouteRest::OnStable => {
-                    self.offer(Change::Split(id.clone(), split.clone()), fence);
+                    self.move_route(Change::Split(id.clone(), split.clone()), fence);
                 }
                 None => {}
             },
@@ -317,18 +329,19 @@ impl Way<'_> {
                             || rule!(ProgressFromRoute, false) && seen.manager.is_some() =>
                     {
                         if next != *split {
+                            self.found.routes_move = true;
                             self.wait_for_stable();
                         }
                         self.await_settling(id, route, seen);
                     }
                     Some(seen) => {
-                        self.offer(Change::Split(id.clone(), next), fence);
+                        self.move_route(Change::Split(id.clone(), next), fence);
                         if !stamped {
                             // What may not be moved yet is at least closed to writes of an older authority.
-                            self.offer(Change::Split(id.clone(), seen.asked.clone()), fence);
+                            self.move_route(Change::Split(id.clone(), seen.asked.clone()), fence);
                         }
                     }
-                    None => self.offer(Change::Split(id.clone(), next), fence),
+                    None => self.move_route(Change::Split(id.clone(), next), fence),
                 }
             }
         }
@@ -338,8 +351,17 @@ impl Way<'_> {
         match settles_at(route, seen) {
             Some(at) if at <= self.now => {}
             _ if rule!(TurnsBackEarly, false) && matches!(self.status.phase, Phase::Aborting { .. }) => {}
-            until => self.wait(WaitingFor::Settling { route: id.clone() }, until),
+            until => {
+                self.found.routes_move = true;
+                self.wait(WaitingFor::Settling { route: id.clone() }, until);
+            }
         }
+    }
+
+    /// Offers a write of a route, which is not as it should be.
+    fn move_route(&mut self, change: Change, fence: Fence) {
+        self.found.routes_move = true;
+        self.offer(change, fence);
     }
 
     /// Rule 3: of the way home, as much as stable can carry now; anything else is taken whole or not at all.
@@ -519,12 +541,12 @@ impl Way<'_> {
     fn check_heir(&mut self, heir: &Arm) {
         let load = Load { share: Weight::FULL, some: true, by_ready: false };
         let needed = need(self.plan, self.target.total, load);
-        let enough = rule!(SmallHeir, false)
-            || match self.ready_of(heir) {
-                Some(Ready::Elastic) => true,
-                Some(Ready::Replicas(ready)) => ready >= needed,
-                None => false,
-            };
+        let enough = match self.ready_of(heir) {
+            Some(Ready::Elastic) => true,
+            Some(Ready::Replicas(ready)) => ready >= needed,
+            None => false,
+        };
+        let enough = rule!(SmallHeir, enough);
         if !enough {
             let ready = self.count_ready(heir);
             self.wait(WaitingFor::Replicas { arm: heir.clone(), needed, ready }, None);
@@ -606,23 +628,34 @@ impl Way<'_> {
             .collect();
         let mut arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
         arms.extend(named.iter().filter(|_| !rule!(AbsentArmsIgnored, false)));
-        arms.into_iter().find_map(|arm| self.destination(&after, arm).or_else(|| self.source(&after, arm)))
+        arms.into_iter()
+            .find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
     }
 
     /// Rules 1 and 3.
-    fn destination(&self, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn destination(
+        &self,
+        write: &Write,
+        after: &World,
+        arm: &Arm,
+    ) -> Option<(WaitingFor, Option<Timestamp>)> {
         // Neither may more be asked for, nor may more be possible: what a data plane still follows of somebody
         // else's split is no reason to ask for the same.
         let raised =
             |before: &[Load], after: &[Load]| before.iter().zip(after).any(|(was, is)| is.raises(*was));
-        let possible = |world: &World| reach_by_entry(self.plan, world, self.now, arm);
+        let of_route = matches!(write.change, Change::Split(..) | Change::Restore(_));
+        let possible = |world: &World| match of_route && !rule!(EmptyIsNobody, false) {
+            true => reach_at_any_size(self.plan, world, self.now, arm),
+            false => reach_by_entry(self.plan, world, self.now, arm),
+        };
         let asked = |world: &World| asked_by_entry(self.plan, world, arm);
         let more = !rule!(DriftIsNoRaise, false) && raised(&asked(self.world), &asked(after));
-        if !more && !raised(&possible(self.world), &possible(after)) {
+        let (was, is) = (possible(self.world), possible(after));
+        if !more && !raised(&was, &is) {
             return None;
         }
-        let load = reach(self.plan, after, self.now, arm);
-        let before = reach(self.plan, self.world, self.now, arm);
+        let worst = |entries: Vec<Load>| entries.into_iter().fold(Load::default(), Load::max);
+        let (before, load) = (worst(was), worst(is));
         let is_stable = Some(arm) == self.target.stable.as_ref();
         let claimed = after.arm(arm).get().is_some_and(|it| {
             let turning = matches!(self.status.phase, Phase::Aborting { .. });
@@ -657,7 +690,9 @@ impl Way<'_> {
     fn source(&self, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
         let desired = |world: &World| world.arm(arm).get().map_or(0, |it| it.desired);
         let (before, lowered) = (desired(self.world), desired(after));
-        if lowered >= before {
+        // An arm without replicas may still be named by a route.
+        let retired = self.world.arm(arm).get().is_some() && after.arm(arm).get().is_none();
+        if lowered >= before && !retired {
             return None;
         }
         if let Some(unsettled) = self.unsettled().filter(|_| !rule!(SourceBeforeRoute, false)) {

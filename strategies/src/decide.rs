@@ -119,9 +119,12 @@ fn samples_under_way(look: &Look<'_>, approach: &Approach) -> Samples {
         | WaitingFor::AnotherRevision { .. } => false,
     });
     // Where replicas are the split, a replica that fails moves it.
-    let same_split = look.plan.steering != Steering::Ratio && approach.write.is_none() && replicas_only;
+    // A route that somebody moved is not as it was, even if only replicas keep it from being set right.
+    let routes_hold = rule!(StrayEvidence, !approach.routes_move);
+    let only_replicas = approach.write.is_none() && replicas_only && routes_hold;
+    let same_split = look.plan.steering != Steering::Ratio && only_replicas;
     let counts = look.status.held.is_some() && same_split;
-    if counts || rule!(EvidenceUnsettled, false) { Samples::Count } else { Samples::Withheld }
+    if rule!(EvidenceUnsettled, counts) { Samples::Count } else { Samples::Withheld }
 }
 
 /// The world is not yet as the phase wants it.

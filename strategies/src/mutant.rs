@@ -8,6 +8,7 @@ macro_rules! mutants {
         /// One defect of one rule.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         #[allow(missing_docs, reason = "the sentence stands beside the name")]
+        #[cfg_attr(not(feature = "mutants"), allow(unreachable_pub, reason = "only tests reach it"))]
         pub enum Mutant { $($(#[$doc])* $Name,)* }
 
         #[cfg(feature = "mutants")]
@@ -47,6 +48,8 @@ mutants! {
     AbsentArmsIgnored,
     /// An abort waits for room that only its end makes.
     AbortNeedsRoom,
+    /// A canary keeps the room that stable needs to come back.
+    CanaryKeepsRoom,
     /// A ratio takes the last ready replica away.
     RatioTakesLast,
     /// What somebody else routed is no raise when it is asked for again.
@@ -55,6 +58,10 @@ mutants! {
     SmallHeir,
     /// What its owner rolls out at deletion is cleaned up.
     OwnersArmsRetired,
+    /// An arm that is served by being there is made with its replicas at once.
+    CreatesWhole,
+    /// An arm without replicas is taken to stay without.
+    EmptyIsNobody,
     /// An unpinned Service may meet the canary.
     NoPin,
     /// What the user took back is written.
@@ -71,6 +78,8 @@ mutants! {
     OldEvidence,
     /// Evidence counts before the split has settled.
     EvidenceUnsettled,
+    /// Evidence counts while a route is not as the step wants it.
+    StrayEvidence,
     /// A guard that failed is overlooked.
     GuardIgnored,
     /// An abort is ignored once full promotion was ordered.

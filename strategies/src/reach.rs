@@ -25,7 +25,7 @@ impl Load {
         self.share > before.share || (self.some && !before.some) || (self.by_ready && !before.by_ready)
     }
 
-    fn max(self, other: Self) -> Self {
+    pub(crate) fn max(self, other: Self) -> Self {
         Self {
             share: self.share.max(other.share),
             some: self.some || other.some,
@@ -69,13 +69,20 @@ pub fn reach(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Load {
 /// What is asked for `arm` entry by entry, in the order of the plan, whatever a data plane may still follow.
 #[must_use]
 pub(crate) fn asked_by_entry(plan: &Plan, world: &World, arm: &Arm) -> Vec<Load> {
-    by_entry(&Look { plan, world, now: None, arm })
+    by_entry(&Look { plan, world, now: None, arm, empty: Empty::ServesNothing })
 }
 
 /// The same as [`reach`], entry by entry, in the order of the plan.
 #[must_use]
 pub fn reach_by_entry(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Vec<Load> {
-    by_entry(&Look { plan, world, now: Some(now), arm })
+    by_entry(&Look { plan, world, now: Some(now), arm, empty: Empty::ServesNothing })
+}
+
+/// What can come to `arm` entry by entry, where an arm that exists is taken to be as large as it may be by the time
+/// that a route has moved: replicas and routes are two objects, and one of them may be seen late.
+#[must_use]
+pub(crate) fn reach_at_any_size(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Vec<Load> {
+    by_entry(&Look { plan, world, now: Some(now), arm, empty: Empty::MayServe })
 }
 
 fn by_entry(look: &Look<'_>) -> Vec<Load> {
@@ -124,6 +131,14 @@ struct Look<'a> {
     /// `None`: only what is asked counts.
     now: Option<Timestamp>,
     arm: &'a Arm,
+    empty: Empty,
+}
+
+/// What an arm without replicas means to a load balancer that serves whatever is ready.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Empty {
+    ServesNothing,
+    MayServe,
 }
 
 impl Look<'_> {
@@ -171,7 +186,8 @@ impl Look<'_> {
 
     /// Only ready replicas are served, so no share is asked of the arm; but what exists may be served.
     fn behind_balancer(&self, listed: bool) -> Load {
-        let exists = self.world.arm(self.arm).get().is_some_and(|it| it.desired > 0);
+        let may_serve = |desired: u32| desired > 0 || self.empty == Empty::MayServe;
+        let exists = self.world.arm(self.arm).get().is_some_and(|it| may_serve(it.desired));
         Load { by_ready: listed && exists, ..Load::default() }
     }
 }

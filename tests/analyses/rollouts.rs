@@ -45,6 +45,7 @@ fn a_canary_that_is_dead_on_arrival_hurts_twenty_requests_at_most_beyond_the_fir
             let ended = with_errors_alone(percent, Traffic { canary: 1.0, ..HEALTHY }, seed);
             let beyond = ended.canary_failed - ended.failed_before_first_poll;
             assert!(ended.rolled_back() && beyond <= 20, "{percent} %: {ended:?}");
+            assert_eq!(ended.canary_failed, ended.canary, "all it answers is an error: {ended:?}");
         }
     }
 }

@@ -328,6 +328,7 @@ impl Service {
                         revision: revision.as_str().into(),
                         ended: *ended,
                         failed: *failed,
+                        latency: vec![],
                     })
                 })
                 .collect(),

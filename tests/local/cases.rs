@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod failpoint;
 mod orders;
 mod release;
 mod several;
@@ -10,7 +11,10 @@ use libtest_mimic::{Failed, Trial};
 
 /// Every case. Each has a machine of its own.
 pub(crate) fn all() -> Vec<Trial> {
-    [crash::all(), disk::all(), orders::all(), release::all(), several::all()].into_iter().flatten().collect()
+    [crash::all(), disk::all(), failpoint::all(), orders::all(), release::all(), several::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn case<F: Future<Output = ()> + 'static>(name: &str, test: fn() -> F) -> Trial {

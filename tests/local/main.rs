@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cases;
+mod journal;
+mod kills;
 mod rig;
 mod roles;
+mod sockets;
+mod supervisor;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

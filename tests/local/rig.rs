@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::symlink,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -15,14 +15,17 @@ use serinus::{
     },
     clock,
     local::{
-        load::{LoadPlan, LoadReport, generate},
-        supervisor,
+        load::{LoadPlan, LoadReport, Record, generate},
+        store::Store,
+        supervisor::Client as SupervisorClient,
     },
 };
 use strategies::{Action, Name};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::supervisor::{Ended, Supervisor};
 
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,11 +34,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SHOP: &str = "shop";
 
 pub(crate) struct Rig {
-    supervisor: Child,
+    pub(crate) supervisor: Supervisor,
     pub(crate) state: PathBuf,
     pub(crate) base: PathBuf,
     pub(crate) client: Client,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// What one version of the service is like.
@@ -50,6 +53,11 @@ impl Rig {
     }
 
     pub(crate) async fn start_with(env: &[(&str, &str)]) -> Self {
+        Self::start_under(env, Ended::Stays).await
+    }
+
+    /// `ended`: what becomes of a supervisor that was killed.
+    pub(crate) async fn start_under(env: &[(&str, &str)], ended: Ended) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (state, base) = (directory.path().join("state"), directory.path().to_owned());
         let programs = base.join("programs");
@@ -57,21 +65,18 @@ impl Rig {
         // A bare name stays where it is: copying this large binary for each revision would only cost time.
         symlink(std::env::current_exe().unwrap(), programs.join("parts")).unwrap();
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-        let supervisor = Command::new(std::env::current_exe().unwrap())
-            .args(["supervise".as_ref(), state.as_os_str()])
-            .env("PATH", path)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["supervise".as_ref(), state.as_os_str()]).env("PATH", path);
+        command.envs(env.iter().copied()).stdin(Stdio::null());
+        let supervisor = Supervisor::start(command, ended);
         let client = Client::new(&state);
-        let rig = Self { supervisor, state, base, client, _directory: directory };
+        let rig = Self { supervisor, state, base, client, directory };
         eventually("an engine that answers", async || rig.client.version().await.ok()).await;
         rig
     }
 
-    pub(crate) async fn supervised(&self) -> supervisor::Client {
-        supervisor::Client::connect(&self.state).await.unwrap()
+    pub(crate) async fn supervised(&self) -> SupervisorClient {
+        eventually("a supervisor", async || SupervisorClient::connect(&self.state).await.ok()).await
     }
 
     /// Process id of the control process.
@@ -143,30 +148,52 @@ impl Rig {
         self.client.order(&SHOP.into(), &order).await
     }
 
+    /// Requests at this rate. How late an answer is depends on the machine that runs the tests, so it does not count.
     pub(crate) fn load(&self, address: SocketAddr, rate: f64) -> Load {
+        self.load_until(address, rate, Duration::MAX)
+    }
+
+    /// The same; a good answer later than `late_after` has failed.
+    pub(crate) fn load_until(&self, address: SocketAddr, rate: f64, late_after: Duration) -> Load {
         let stop = CancellationToken::new();
-        let plan = LoadPlan { seed: 7, ..LoadPlan::new(address, rate) };
-        let running = tokio::spawn(generate(plan, stop.clone(), |_| {}));
+        let plan = LoadPlan { seed: 7, late_after, ..LoadPlan::new(address, rate) };
+        // Who does not mind lateness does not give up either.
+        let give_up_after = plan.give_up_after.max(late_after.min(Duration::from_mins(10)));
+        let plan = LoadPlan { give_up_after, ..plan };
+        let stopped = stop.clone();
+        let running = tokio::spawn(async move {
+            let mut bad = vec![];
+            let report = generate(plan, stopped, |it| {
+                if it.outcome.is_failed() {
+                    bad.push(it.clone());
+                }
+            });
+            (report.await, bad)
+        });
         Load { stop, running }
     }
-}
 
-impl Drop for Rig {
-    fn drop(&mut self) {
-        // The kernel ends everything below with it.
-        let _ = self.supervisor.kill();
-        let _ = self.supervisor.wait();
+    /// Kills everything and opens what is left on the disk.
+    pub(crate) async fn end(self) -> (Store, TempDir) {
+        drop(self.supervisor);
+        let store = eventually("the store of a dead machine", async || Store::open(&self.state).ok()).await;
+        (store, self.directory)
     }
 }
 
 /// Requests under way.
 pub(crate) struct Load {
     stop: CancellationToken,
-    running: JoinHandle<LoadReport>,
+    running: JoinHandle<(LoadReport, Vec<Record>)>,
 }
 
 impl Load {
     pub(crate) async fn end(self) -> LoadReport {
+        self.end_with_all().await.0
+    }
+
+    /// The report, and every request that failed.
+    pub(crate) async fn end_with_all(self) -> (LoadReport, Vec<Record>) {
         self.stop.cancel();
         self.running.await.unwrap()
     }
@@ -241,7 +268,11 @@ pub(crate) fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 pub(crate) fn kill(pid: u32) {
+    signal(pid, rustix::process::Signal::KILL);
+}
+
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     // It may have ended by itself meanwhile.
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    let _ = rustix::process::kill_process(pid, signal);
 }

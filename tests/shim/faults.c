@@ -9,10 +9,11 @@
  *
  *   enospc, eio, erofs                one write fails             (operations: writes and truncations)
  *   enospc-on, eio-on, erofs-on       it and all after it fail
- *   enospc-while                      all fail while the file FAULT_WHILE is there
+ *   enospc-while, erofs-while         all fail while the file FAULT_WHILE is there
  *   torn                              half of one write arrives, then the power fails
  *   crash                             the power fails instead of one operation (writes, truncations and syncs)
  *   sync-eio, sync-eio-on             a sync fails                (operations: syncs)
+ *   sync-eio-while                    all fail while the file FAULT_WHILE is there
  *   sync-lost                         a sync fails, and what it was to save is lost for good: later syncs succeed
  *                                     without it, as Linux does
  *
@@ -179,6 +180,12 @@ static void lose(const struct stat *file) {
     }
 }
 
+/* Whether the fault of a `-while` kind is there now. */
+static int is_while(void) {
+    const char *path = getenv("FAULT_WHILE");
+    return path && access(path, F_OK) == 0;
+}
+
 /* The error for this write, or 0. */
 static int write_fault(void) {
     long at = number("FAULT_AT");
@@ -191,10 +198,13 @@ static int write_fault(void) {
     static const struct { const char *once, *on; int error; } faults[] = {
         { "enospc", "enospc-on", ENOSPC }, { "eio", "eio-on", EIO }, { "erofs", "erofs-on", EROFS },
     };
-    const char *full = getenv("FAULT_WHILE");
-    if (fault_is("enospc-while") && full && access(full, F_OK) == 0) {
+    if (fault_is("enospc-while") && is_while()) {
         hit();
         return ENOSPC;
+    }
+    if (fault_is("erofs-while") && is_while()) {
+        hit();
+        return EROFS;
     }
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         if ((fault_is(faults[i].once) && writes == at) || (fault_is(faults[i].on) && writes >= at)) {
@@ -279,7 +289,8 @@ static int sync_file(int fd) {
         hit();
         power_fails();
     }
-    if ((fault_is("sync-eio") && syncs == at) || (fault_is("sync-eio-on") && syncs >= at)) {
+    if ((fault_is("sync-eio") && syncs == at) || (fault_is("sync-eio-on") && syncs >= at) ||
+        (fault_is("sync-eio-while") && is_while())) {
         hit();
         errno = EIO;
         done = -1;

@@ -502,3 +502,29 @@ fn all_mistakes_are_counted_and_the_first_hundred_are_shown() {
     assert_eq!(read.diagnostics.len(), 250);
     assert!(report(&read).ends_with("and 150 more in rollout.yaml"));
 }
+
+// Mistakes of different kinds in one file are said in one run.
+
+#[test]
+fn mistakes_of_form_do_not_hide_mistakes_of_meaning() {
+    let text = "\
+apiVersion: serinus.dev/v1alpha1
+kind: Rollout
+metadata: { name: shop }
+spec:
+  replicas: -2
+  workload:
+    process:
+      comand: [ ./shop ]
+  traffic:
+    - proxy: { listen: [ { address: \"127.0.0.1:8080\" } ] }
+  strategy:
+    canary:
+      steps:
+        - { weight: 5, until: { evidence: {}, max: 10M } }
+        - { weight: 101%, pause: {}, approve: {} }
+  analyses:
+    - { name: g, templateRef: { name: nope } }
+";
+    says("form_and_meaning", text);
+}

@@ -4,7 +4,10 @@
 //! and on average one shared incident. What a canary adds is a factor on its own rate of bad requests, from some
 //! moment on.
 
-use analysis::{Counts, Histogram, Measured, Poll, poll::PodCounts};
+use analysis::{
+    Counts, Histogram, Measured, Poll,
+    poll::{OfPods, PodCounts},
+};
 use jiff::Timestamp;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -176,7 +179,7 @@ impl Run {
                     let it = self.arm(each, rate);
                     PodCounts { total: it.total, bad: it.bad }
                 });
-                let pods = pods.collect();
+                let pods = OfPods::Counts(pods.collect());
                 let at = Timestamp::from_second(60 * (minute - 60)).expect("a time");
                 Poll { at, weight: None, measured: Measured::Before { seconds: 60.0, pods } }
             })
@@ -218,7 +221,7 @@ pub(crate) fn at(poll: usize) -> Timestamp {
 }
 
 /// The share of requests that take longer: lognormal with a median of 80 ms and a 99th percentile of 408 ms.
-fn beyond(seconds: f64, slower: Slower) -> f64 {
+pub(crate) fn beyond(seconds: f64, slower: Slower) -> f64 {
     let plain = |seconds: f64| Normal::standard().sf((seconds / 0.080).ln() / 0.7);
     match slower {
         Slower::No => plain(seconds),

@@ -157,7 +157,7 @@ impl FixedHorizon {
                     kept.extend(more.iter().take(room));
                 }
             }
-            (Measured::Before { .. }, _) => {}
+            (Measured::Before { .. } | Measured::Beside { .. }, _) => {}
             (Measured::Missing(why), _) => {
                 state.missing += 1;
                 state.last_missing = Some(*why);

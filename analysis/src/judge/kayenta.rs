@@ -272,7 +272,7 @@ impl Judge for Kayenta {
         let (canary, baseline) = match &poll.measured {
             Measured::Counts { canary, baseline } => (percent(*canary), percent(baseline.unwrap_or_default())),
             Measured::Values { canary, baseline } => (mean(canary), mean(baseline)),
-            Measured::Before { .. } => return,
+            Measured::Before { .. } | Measured::Beside { .. } => return,
             Measured::Missing(why) => {
                 state.missing += 1;
                 state.last_missing = Some(*why);

@@ -145,7 +145,7 @@ impl Judge for Pods {
     fn observe(&self, setting: &Setting, tables: &Prior, state: &mut State, poll: &Poll) {
         let (canary, stable) = match &poll.measured {
             Measured::Pods { canary, baseline } => (*canary, *baseline),
-            Measured::Before { .. } => return,
+            Measured::Before { .. } | Measured::Beside { .. } => return,
             Measured::Missing(why) => {
                 state.missing += 1;
                 state.last_missing = Some(*why);

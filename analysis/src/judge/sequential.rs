@@ -6,6 +6,7 @@
 //! hold for the whole window, however often one looks.
 
 mod baseline;
+mod clumping;
 mod errors;
 mod flawless;
 mod gauge;

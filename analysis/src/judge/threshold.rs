@@ -165,7 +165,7 @@ fn vars(measured: &Measured) -> Result<Vars, Missing> {
             }
             [_, _, ..] => return Err(Missing::NotOneNumber),
         },
-        Measured::Histogram(_) | Measured::Pods { .. } | Measured::Before { .. } => return Err(Missing::NotOneNumber),
+        Measured::Histogram(_) | Measured::Pods { .. } | Measured::Before { .. } | Measured::Beside { .. } => return Err(Missing::NotOneNumber),
         Measured::Missing(why) => return Err(*why),
     };
     if vars.result.is_finite() { Ok(vars) } else { Err(Missing::NotFinite) }
@@ -212,7 +212,7 @@ impl Judge for Threshold {
     }
 
     fn observe(&self, _setting: &Setting, _tables: &(), state: &mut State, poll: &Poll) {
-        if state.decided.is_some() || matches!(poll.measured, Measured::Before { .. }) {
+        if state.decided.is_some() || poll.measured.calibrates() {
             return;
         }
         let outcome = match self.outcome(&poll.measured) {

@@ -344,7 +344,7 @@ fn without_name(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 /// One finite number of now.
 fn finite(point: Point, to: Timestamp) -> Result<f64, Failure> {
     let ahead = point.millis() - to.as_millisecond();
-    if ahead < -FRESH_MS || AHEAD_MS < ahead {
+    if !(-FRESH_MS..=AHEAD_MS).contains(&ahead) {
         return Err(Failure::Stale(Duration::from_millis(ahead.unsigned_abs())));
     }
     if point.1.is_finite() { Ok(point.1) } else { Err(Failure::NotFinite) }
@@ -352,7 +352,7 @@ fn finite(point: Point, to: Timestamp) -> Result<f64, Failure> {
 
 fn fresh(newest: Option<i64>, piece: Piece) -> Result<(), Failure> {
     let Some(ahead) = newest.map(|it| it - piece.to).filter(|_| piece.last) else { return Ok(()) };
-    if ahead < -FRESH_MS || AHEAD_MS < ahead {
+    if !(-FRESH_MS..=AHEAD_MS).contains(&ahead) {
         return Err(Failure::Stale(Duration::from_millis(ahead.unsigned_abs())));
     }
     Ok(())

@@ -18,7 +18,7 @@ const ENOUGH_PER_POD: f64 = 5.0;
 const LONGEST_WINDOW_S: f64 = 3600.0;
 
 /// History from which on the estimate is taken as it is; below it, its upper 90 % limit.
-const LONG_HISTORY_S: f64 = 3600.0;
+pub(super) const LONG_HISTORY_S: f64 = 3600.0;
 
 /// Up to this value evidence is not divided.
 const NEGLIGIBLE: f64 = 1.15;

@@ -2,7 +2,11 @@
 
 use std::{borrow::Cow, fmt};
 
-use analysis::{Counts, Histogram, Measured, Missing, judge::Needs, poll::PodCounts};
+use analysis::{
+    Counts, Histogram, Measured, Missing,
+    judge::Needs,
+    poll::{OfPods, PodCounts},
+};
 use serde::{Deserialize, Deserializer, de};
 
 /// More requests than this cannot be told apart in floating point, and no poll has so many.
@@ -54,12 +58,13 @@ pub(super) struct Arm {
     values: Option<Vec<f64>>,
 }
 
-/// Requests of one pod.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// Requests of one pod of the baseline.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Pod {
-    total: Whole,
-    bad: Whole,
+    total: Option<Whole>,
+    bad: Option<Whole>,
+    buckets: Option<Vec<Whole>>,
 }
 
 /// A text that is borrowed where it has no escapes.
@@ -148,9 +153,6 @@ impl Line<'_> {
 
     /// What the line says was measured of the canary at work. `needs`: what its judge compares.
     pub(super) fn measured(self, needs: Needs) -> Result<Measured, String> {
-        if self.pods.is_some() {
-            return Err("`pods` are for calibration: they come with `\"phase\":\"before\"`".to_owned());
-        }
         let (Some(canary), baseline) = (self.canary, self.baseline) else {
             return Ok(Measured::Missing(Missing::Partial));
         };
@@ -181,9 +183,43 @@ impl Line<'_> {
     /// What the line says of the baseline's pods before the canary, over `seconds`.
     pub(super) fn calibration(self, seconds: f64) -> Result<Measured, String> {
         let pods = self.pods.ok_or("`pods` is missing: counts per pod, in the same order in every poll")?;
-        let count = |it: Pod| Ok(PodCounts { total: it.total.0, bad: part(it.total, it.bad, "pod")? });
-        Ok(Measured::Before { seconds, pods: pods.into_iter().map(count).collect::<Result<_, String>>()? })
+        Ok(Measured::Before { seconds, pods: of_pods(pods, self.bounds)? })
     }
+
+    /// What the line says of the baseline's pods beside the canary, over `seconds`, if it says anything.
+    pub(super) fn beside(&mut self, seconds: f64) -> Result<Option<Measured>, String> {
+        let Some(pods) = self.pods.take() else { return Ok(None) };
+        Ok(Some(Measured::Beside { seconds, pods: of_pods(pods, self.bounds.clone())? }))
+    }
+}
+
+fn of_pods(pods: Vec<Pod>, bounds: Option<Vec<f64>>) -> Result<OfPods, String> {
+    let pods =
+        match bounds {
+            Some(bounds) => {
+                let buckets = |it: Pod| match it {
+                    Pod { total: None, bad: None, buckets: Some(all) } => {
+                        Ok(all.into_iter().map(|it| it.0).collect())
+                    }
+                    _ => Err("with `bounds` each of `pods` needs `buckets`: cumulative counts, +Inf last"
+                        .to_owned()),
+                };
+                let each = pods.into_iter().map(buckets).collect::<Result<_, String>>()?;
+                OfPods::Histograms { bounds, each }
+            }
+            None => {
+                let count = |it: Pod| match it {
+                    Pod { total: Some(total), bad: Some(bad), buckets: None } => {
+                        Ok(PodCounts { total: total.0, bad: part(total, bad, "pod")? })
+                    }
+                    _ => Err("each of `pods` needs `total` and `bad`, or `buckets` together with `bounds`"
+                        .to_owned()),
+                };
+                OfPods::Counts(pods.into_iter().map(count).collect::<Result<_, String>>()?)
+            }
+        };
+    pods.check()?;
+    Ok(pods)
 }
 
 enum Kind {
@@ -228,7 +264,7 @@ impl Arm {
                 return Err(format!("the {name} needs `value` or `values` as the other arm"));
             }
         };
-        match values.iter().find(|it| !(it.abs() <= LARGEST)) {
+        match values.iter().find(|it| it.is_nan() || it.abs() > LARGEST) {
             Some(absurd) => Err(format!("{absurd} is no measurement: at most {LARGEST:e}")),
             None => Ok(values),
         }

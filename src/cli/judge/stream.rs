@@ -36,6 +36,8 @@ struct AtWork {
     t: f64,
     t_ns: i128,
     brought: Vec<bool>,
+    /// Until when each signal was read.
+    read_ns: Vec<i128>,
     /// Whether what it brought has not been said.
     unsaid: bool,
     verdict: Verdict,
@@ -178,7 +180,7 @@ impl Open {
         run: &str,
         signal: usize,
         t_ns: i128,
-        line: Line<'_>,
+        mut line: Line<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), String> {
         let weight = line.share()?;
@@ -188,15 +190,22 @@ impl Open {
         let at_work =
             self.at_work.get_or_insert_with(|| AtWork::begin(config, t_ns, std::mem::take(&mut self.before)));
         at_work.turn_to(run, signal, t_ns, line.t.unwrap_or_default(), sink)?;
+        let length_ns = t_ns - at_work.read_ns[signal];
+        at_work.read_ns[signal] = t_ns;
+        let beside = line.beside(length_ns as f64 / 1e9);
         let (measured, wrong) = match line.measured(config.spec.metrics[signal].judge.needs()) {
             Ok(measured) => (measured, None),
             Err(wrong) => (Measured::Missing(Missing::NotOneNumber), Some(wrong)),
         };
         at_work.observe(signal, &Poll { at: timestamp(t_ns), weight, measured });
+        // After the poll: what the pods show counts for later ones.
+        if let Ok(Some(measured)) = &beside {
+            at_work.observe(signal, &Poll { at: timestamp(t_ns), weight: None, measured: measured.clone() });
+        }
         if at_work.brought.iter().all(|it| *it) {
             at_work.say_poll(run, sink);
         }
-        wrong.map_or(Ok(()), Err)
+        wrong.map_or(Ok(()), Err).and(beside.map(drop))
     }
 }
 
@@ -216,6 +225,7 @@ impl AtWork {
             t: 0.0,
             t_ns: began_ns,
             brought: vec![false; config.spec.metrics.len()],
+            read_ns: vec![began_ns; config.spec.metrics.len()],
             unsaid: false,
             verdict: Verdict::Pending,
             said: Verdict::Pending,

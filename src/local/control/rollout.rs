@@ -143,10 +143,10 @@ struct Failing {
 
 /// What ends a sleep.
 enum Woken {
-    ByMessage(Option<Message>),
-    ByTime,
-    ByNews,
-    ByStreak,
+    Message(Option<Message>),
+    Time,
+    News,
+    Streak,
 }
 
 impl Rollout {
@@ -207,20 +207,20 @@ impl Rollout {
             let until = self.until();
             let woken = tokio::select! {
                 biased;
-                message = self.inbox.recv() => Woken::ByMessage(message),
+                message = self.inbox.recv() => Woken::Message(message),
                 seen = streaks.recv() => match seen {
-                    Ok(seen) if self.is_own(&seen.listener) => Woken::ByStreak,
-                    Ok(_) | Err(_) => Woken::ByNews,
+                    Ok(seen) if self.is_own(&seen.listener) => Woken::Streak,
+                    Ok(_) | Err(_) => Woken::News,
                 },
-                _ = news.changed() => Woken::ByNews,
-                () = self.ports.outside.changed() => Woken::ByNews,
-                () = sleep(until.unwrap_or(Duration::from_hours(1))) => Woken::ByTime,
+                _ = news.changed() => Woken::News,
+                () = self.ports.outside.changed() => Woken::News,
+                () = sleep(until.unwrap_or(Duration::from_hours(1))) => Woken::Time,
             };
             match woken {
-                Woken::ByMessage(None) => return false,
-                Woken::ByMessage(Some(message)) => self.take(message).await,
-                Woken::ByStreak => self.poll(true).await,
-                Woken::ByTime | Woken::ByNews => {}
+                Woken::Message(None) => return false,
+                Woken::Message(Some(message)) => self.take(message).await,
+                Woken::Streak => self.poll(true).await,
+                Woken::Time | Woken::News => {}
             }
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message).await;

@@ -21,7 +21,9 @@ use super::{
     body::{RequestBody, Upload},
     client_io::{TICK_MS, Ticks},
     config::Timeouts,
+    counts::{Bucket, Buckets},
     local_exec::LocalExec,
+    timer::Timer,
 };
 use crate::clock;
 
@@ -64,14 +66,21 @@ pub(super) struct Endpoint {
     in_flight: Cell<u64>,
     completed: Cell<u64>,
     failed: Cell<u64>,
+    latency: Buckets,
     failures: Cell<u32>,
     bad_answers: Cell<u32>,
     ejected_until: Cell<Option<Instant>>,
     configured: Cell<bool>,
 }
 
-struct Idle {
+/// A connection that carries one request at a time.
+struct Http1 {
     sender: http1::SendRequest<RequestBody>,
+    timer: Timer,
+}
+
+struct Idle {
+    connection: Http1,
     since: u32,
 }
 
@@ -90,7 +99,7 @@ pub(super) struct Lease {
 enum LeaseOn {
     /// Being acquired, or not to be used again.
     Nothing,
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Http1),
     Http2(Rc<Cell<usize>>),
 }
 
@@ -102,8 +111,8 @@ impl Lease {
 
     /// The exchange is complete; the connection can carry another.
     pub(super) fn give_back(mut self) {
-        if let LeaseOn::Http1(sender) = std::mem::replace(&mut self.on, LeaseOn::Nothing) {
-            self.endpoint.keep(sender);
+        if let LeaseOn::Http1(connection) = std::mem::replace(&mut self.on, LeaseOn::Nothing) {
+            self.endpoint.keep(connection);
         }
     }
 
@@ -134,6 +143,7 @@ impl Endpoint {
             in_flight: Cell::new(0),
             completed: Cell::new(0),
             failed: Cell::new(0),
+            latency: Buckets::default(),
             failures: Cell::new(0),
             bad_answers: Cell::new(0),
             ejected_until: Cell::new(None),
@@ -154,10 +164,16 @@ impl Endpoint {
         (self.completed.get(), self.failed.get())
     }
 
+    /// Requests it ended by how long they took.
+    pub(super) fn latency(&self) -> Vec<u64> {
+        self.latency.snapshot()
+    }
+
     /// A request that was sent here, or could not be, has ended.
-    pub(super) fn end(&self, badly: bool) {
+    pub(super) fn end(&self, badly: bool, took: Bucket) {
         self.completed.set(self.completed.get() + 1);
         self.failed.set(self.failed.get() + u64::from(badly));
+        self.latency.add_to(took);
     }
 
     pub(super) fn is_configured(&self) -> bool {
@@ -208,10 +224,10 @@ impl Endpoint {
         }
     }
 
-    fn keep(&self, sender: http1::SendRequest<RequestBody>) {
+    fn keep(&self, connection: Http1) {
         let mut idle = self.idle.borrow_mut();
-        if self.configured.get() && idle.len() < MOST_IDLE && !sender.is_closed() {
-            idle.push(Idle { sender, since: self.ticks.load(std::sync::atomic::Ordering::Relaxed) });
+        if self.configured.get() && idle.len() < MOST_IDLE && !connection.sender.is_closed() {
+            idle.push(Idle { connection, since: self.ticks.load(std::sync::atomic::Ordering::Relaxed) });
         }
     }
 
@@ -228,11 +244,11 @@ impl Endpoint {
         !self.idle.borrow().is_empty()
     }
 
-    fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
+    fn take_idle(&self) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, .. }) = idle.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
+        while let Some(Idle { connection, .. }) = idle.pop() {
+            if !connection.sender.is_closed() {
+                return Some(connection);
             }
         }
         None
@@ -276,17 +292,18 @@ impl Endpoint {
         lease: &mut Lease,
     ) -> Result<Response<Incoming>, Failed> {
         loop {
-            let (mut sender, reused) = match self.take_idle() {
-                Some(sender) => (sender, true),
+            let (mut connection, reused) = match self.take_idle() {
+                Some(connection) => (connection, true),
                 None => match Box::pin(self.connect_http1(timeouts)).await {
-                    Ok(sender) => (sender, false),
+                    Ok(connection) => (connection, false),
                     Err(failure) => return Err(Failed { failure, unsent: Some(Box::new(request)) }),
                 },
             };
+            let Http1 { sender, timer } = &mut connection;
             let sending = sender.try_send_request(request);
-            match head_within(timeouts.response_head(), upload, sending).await {
+            match head_within(timer, timeouts.response_head(), upload, sending).await {
                 Some(Ok(response)) => {
-                    lease.on = LeaseOn::Http1(sender);
+                    lease.on = LeaseOn::Http1(connection);
                     return Ok(response);
                 }
                 Some(Err(mut error)) => match unsent(&mut error) {
@@ -312,14 +329,14 @@ impl Endpoint {
         }
     }
 
-    async fn connect_http1(&self, timeouts: &Timeouts) -> Result<http1::SendRequest<RequestBody>, Failure> {
+    async fn connect_http1(&self, timeouts: &Timeouts) -> Result<Http1, Failure> {
         let io = self.connect(timeouts).await?;
         let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(|_| Failure::Connect)?;
         tokio::task::spawn_local(async move {
             // How it ended is told to whoever uses it.
             let _ = connection.with_upgrades().await;
         });
-        Ok(sender)
+        Ok(Http1 { sender, timer: Timer::default() })
     }
 
     async fn send_http2(
@@ -337,7 +354,7 @@ impl Endpoint {
             connection.streams.set(connection.streams.get() + 1);
             lease.on = LeaseOn::Http2(Rc::clone(&connection.streams));
             let sending = connection.sender.try_send_request(request);
-            match head_within(timeouts.response_head(), upload, sending).await {
+            match head_within(&mut Timer::default(), timeouts.response_head(), upload, sending).await {
                 Some(Ok(response)) => return Ok(response),
                 Some(Err(mut error)) => match unsent(&mut error) {
                     Some(back) if reused => {
@@ -417,6 +434,7 @@ fn unsent(error: &mut TrySendError<Request<RequestBody>>) -> Option<Request<Requ
 
 /// Waits for a head, not counting the time the client took to send its body; `None` when it is too late.
 async fn head_within<F: Future>(
+    timer: &mut Timer,
     limit: Duration,
     upload: Option<&Rc<Upload>>,
     sending: F,
@@ -424,7 +442,7 @@ async fn head_within<F: Future>(
     let mut sending = pin!(sending);
     let mut left = limit;
     loop {
-        if let Ok(head) = tokio::time::timeout(left, sending.as_mut()).await {
+        if let Some(head) = timer.within(left, sending.as_mut()).await {
             return Some(head);
         }
         left = match upload?.backends_turn_since() {

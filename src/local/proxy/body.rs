@@ -111,7 +111,8 @@ impl Upload {
 pub(super) enum RequestBody {
     Empty,
     Whole(Option<Bytes>),
-    Stream(Streamed),
+    /// Boxed: most requests have no body, and every request is moved several times.
+    Stream(Box<Streamed>),
 }
 
 pub(super) struct Streamed {
@@ -122,7 +123,7 @@ pub(super) struct Streamed {
 
 impl RequestBody {
     pub(super) fn stream(inner: Incoming, upload: Rc<Upload>, silence: Duration) -> Self {
-        Self::Stream(Streamed { inner, upload, silence: Silence::new(silence) })
+        Self::Stream(Box::new(Streamed { inner, upload, silence: Silence::new(silence) }))
     }
 
     pub(super) fn whole(bytes: Bytes) -> Self {

@@ -207,6 +207,10 @@ impl AsyncRead for ClientIo {
             let n = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead[..n]);
             this.ahead.advance(n);
+            if this.ahead.is_empty() {
+                // What is empty would still hold its memory as long as the connection lasts.
+                this.ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -124,6 +124,9 @@ pub struct EndpointSnapshot {
     pub completed: u64,
     /// Those of them that count as [`Errors`].
     pub failed: u64,
+    /// All of them by the time they took, as in [`SeriesSnapshot::latency`].
+    #[serde(default)]
+    pub latency: Vec<u64>,
     /// Left out for now, after failures.
     pub ejected: bool,
     /// Whether the applied configuration names it.
@@ -192,6 +195,37 @@ impl End {
     }
 }
 
+/// Requests by how long they took; one thread owns them.
+pub(super) struct Buckets([Cell<u64>; BUCKETS]);
+
+/// Number of a bucket.
+#[derive(Clone, Copy)]
+pub(super) struct Bucket(usize);
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Cell::new(0)))
+    }
+}
+
+impl Buckets {
+    fn add(&self, us: u64) -> Bucket {
+        let bucket = Bucket(LATENCY_BOUNDS_US.partition_point(|&bound| bound < us));
+        self.add_to(bucket);
+        bucket
+    }
+
+    /// Adds one to a bucket that is known already.
+    pub(super) fn add_to(&self, bucket: Bucket) {
+        add(&self.0[bucket.0], 1);
+    }
+
+    /// One count per bucket, not cumulative.
+    pub(super) fn snapshot(&self) -> Vec<u64> {
+        self.0.iter().map(Cell::get).collect()
+    }
+}
+
 /// Live counters of one series; one thread owns them.
 pub(super) struct Series {
     requests: Cell<u64>,
@@ -206,7 +240,7 @@ pub(super) struct Series {
     in_flight: Cell<u64>,
     bytes_in: Cell<u64>,
     bytes_out: Cell<u64>,
-    latency: [Cell<u64>; BUCKETS],
+    latency: Buckets,
     latency_sum_us: Cell<u64>,
 }
 
@@ -230,7 +264,7 @@ impl Series {
             in_flight: zero(),
             bytes_in: zero(),
             bytes_out: zero(),
-            latency: std::array::from_fn(|_| zero()),
+            latency: Buckets::default(),
             latency_sum_us: zero(),
         }
     }
@@ -240,7 +274,8 @@ impl Series {
         add(&self.in_flight, 1);
     }
 
-    pub(super) fn end(&self, end: End, took: Duration) {
+    /// Counts a request that ended, and says which bucket it belongs to.
+    pub(super) fn end(&self, end: End, took: Duration) -> Bucket {
         add(&self.completed, 1);
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
         match end {
@@ -252,8 +287,8 @@ impl Series {
             End::Cancelled => add(&self.cancelled, 1),
         }
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        add(&self.latency[LATENCY_BOUNDS_US.partition_point(|&bound| bound < us)], 1);
         add(&self.latency_sum_us, us);
+        self.latency.add(us)
     }
 
     pub(super) fn response(&self, status: http::StatusCode) {
@@ -292,7 +327,7 @@ impl Series {
             in_flight: self.in_flight.get(),
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out.get(),
-            latency: self.latency.iter().map(Cell::get).collect(),
+            latency: self.latency.snapshot(),
             latency_sum_us: self.latency_sum_us.get(),
         }
     }

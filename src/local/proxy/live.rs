@@ -102,10 +102,10 @@ impl Live {
         if let Some(upload) = &self.upload {
             series.received(upload.bytes());
         }
-        series.end(end, self.took.unwrap_or_else(|| now.duration_since(self.started)));
+        let bucket = series.end(end, self.took.unwrap_or_else(|| now.duration_since(self.started)));
         // A tunnel, whose clock was stopped, says nothing about how requests end.
         if let Some(endpoint) = self.endpoint.as_ref().filter(|_| self.took.is_none()) {
-            endpoint.end(end.is_error());
+            endpoint.end(end.is_error(), bucket);
         }
         if end.is_error() {
             self.worker.failed(&self.arm, now);

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-/// Spawns onto the current `LocalSet`.
+/// Spawns onto the current thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LocalExec;
 

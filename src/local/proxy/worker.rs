@@ -114,6 +114,8 @@ pub(super) struct Worker {
     counts: Registry,
     connections: RefCell<BTreeMap<u64, OpenConnection>>,
     next_connection: Cell<u64>,
+    /// A connection was opened while there was none.
+    woken: Notify,
     pub(super) mirrors: Cell<usize>,
     pub(super) tunnels: Cell<u64>,
     pub(super) draining: Cell<bool>,
@@ -140,6 +142,7 @@ impl Worker {
             counts: Registry::default(),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
+            woken: Notify::new(),
             mirrors: Cell::new(0),
             tunnels: Cell::new(0),
             draining: Cell::new(false),
@@ -273,6 +276,7 @@ impl Worker {
                     in_flight: endpoint.in_flight(),
                     completed: endpoint.ended().0,
                     failed: endpoint.ended().1,
+                    latency: endpoint.latency(),
                     ejected: endpoint.is_ejected(now),
                     configured: endpoint.is_configured(),
                 })
@@ -309,13 +313,35 @@ impl Worker {
         self.next_connection.set(id + 1);
         listener.accepted.set(listener.accepted.get() + 1);
         listener.connections.set(listener.connections.get() + 1);
+        if self.connections.borrow().is_empty() {
+            self.ticks.store(millis_ticks(self.started), Relaxed);
+            self.woken.notify_one();
+        }
         let state = Arc::new(ConnState::new(Arc::clone(&self.ticks)));
         self.connections.borrow_mut().insert(id, (Arc::clone(&state), Rc::clone(listener)));
         Opened { worker: Rc::clone(self), listener: Rc::clone(listener), id, state }
     }
 
-    /// One tick of the coarse clock: closes what is overdue. Returns at once when nothing is open.
-    pub(super) fn tick(&self) {
+    /// Keeps the coarse clock going while anything is open: a worker at rest is woken by nothing.
+    pub(super) async fn keep_ticking(&self) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            if !self.has_open() {
+                self.woken.notified().await;
+            }
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    fn has_open(&self) -> bool {
+        let resting = || self.endpoints.borrow().values().any(|it| it.has_idle());
+        !self.connections.borrow().is_empty() || self.mirrors.get() > 0 || resting()
+    }
+
+    /// One tick of the coarse clock: closes what is overdue.
+    fn tick(&self) {
         self.ticks.store(millis_ticks(self.started), Relaxed);
         for (state, listener) in self.connections.borrow().values() {
             let timeouts =

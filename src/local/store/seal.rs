@@ -46,7 +46,7 @@ type Sealed = (i64, [u8; 32], Option<Vec<u8>>);
 fn rows(connection: &Connection, table: &str, filter: &str) -> rusqlite::Result<Vec<Sealed>> {
     let sql = format!("SELECT rowid, seal, * FROM {table} {filter}");
     let mut statement = connection.prepare_cached(&sql)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = statement.query([])?;
     let mut sealed = Vec::new();
     while let Some(row) = found.next()? {

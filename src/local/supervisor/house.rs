@@ -272,10 +272,11 @@ fn first_port() -> u16 {
 /// Listening addresses by name, as asked for.
 type Addresses = BTreeMap<String, SocketAddr>;
 
-/// A back-off for our own children: at once, then 100 ms, doubling up to 5 s.
+/// A back-off for our own children: at once, then 100 ms, doubling up to 5 s; one that has worked for a second is
+/// started at once again.
 fn own_restart() -> crate::local::process::Restart {
     use crate::local::process::{Restart, RestartWhen};
-    Restart { when: RestartWhen::Always, initial_ms: 100, max_ms: 5_000, reset_after_ms: 10_000 }
+    Restart { when: RestartWhen::Always, initial_ms: 100, max_ms: 5_000, reset_after_ms: 1_000 }
 }
 
 fn ms(count: u64) -> Duration {

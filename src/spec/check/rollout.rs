@@ -296,10 +296,8 @@ fn capacity(spec: &RolloutSpec, check: &mut Check<'_>) {
         Strategy::AbTest(it) => it.bake,
         Strategy::Shadow(it) => it.bake,
     };
-    let needs_stable = bakes.map(|_| "`bake`").or(match &spec.strategy {
-        Strategy::BlueGreen(_) => Some("`blueGreen`"),
-        _ => None,
-    });
+    let blue_green = matches!(spec.strategy, Strategy::BlueGreen(_));
+    let needs_stable = bakes.map(|_| "`bake`").or(blue_green.then_some("`blueGreen`"));
     if let (Some(what), StableCapacity::Follow | StableCapacity::InPlace) = (needs_stable, capacity.stable) {
         let message = format!("{what} needs stable's replicas until the end, and here they leave before");
         let help = format!("write `stable: keep`, or leave {what} out");

@@ -78,6 +78,13 @@ fn alone(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
     (!others || !sized) && whole && all && all_settled(plan, world, now)
 }
 
+/// Which parts of a world that a write may depend on are not known.
+fn unread(plan: &Plan, world: &World) -> Vec<String> {
+    let arms = world.arms.iter().filter(|(_, it)| it.is_unread()).map(|(arm, _)| arm.to_string());
+    let routes = plan.routes().filter(|(id, _)| world.route(id).is_unread()).map(|(id, _)| id.to_string());
+    arms.chain(routes).chain(world.owner.is_unread().then(|| "the owner".to_owned())).collect()
+}
+
 /// Whether only a person can end this wait, and is told how.
 fn for_a_person(what: &WaitingFor) -> bool {
     match what {
@@ -148,6 +155,11 @@ impl Judge<'_> {
         let stepping = matches!(self.status.phase, Phase::Stepping { .. });
         found.require(abort.is_none() || !stepping || turns, "S5", || {
             format!("{abort:?} is open, and the decision is {:?}", decision.next)
+        });
+        let writes = matches!(decision.next, Next::Write(_));
+        let unread = unread(self.plan, self.world);
+        found.require(!writes || unread.is_empty(), "S15", || {
+            format!("{:?} without knowing {unread:?}", decision.next)
         });
         let users = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::UsersOwn);
         let touches = matches!(&decision.next, Next::Write(it) if !matches!(

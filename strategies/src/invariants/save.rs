@@ -234,6 +234,8 @@ impl Judge<'_> {
             (Phase::Stepping { step }, Phase::Stepping { step: to }) if before.attempt == after.attempt => {
                 self.stays_or_steps(found, *step, *to)
             }
+            // Only a start takes another revision up, and it starts where nothing is on trial.
+            (Phase::Stepping { .. }, Phase::Stepping { .. }) => false,
             (Phase::Stepping { step }, Phase::Promoting) => {
                 found.require(moved, "S9", || "promoting, and stable is the old one".into());
                 self.step_ends(found, *step);

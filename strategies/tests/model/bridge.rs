@@ -1,6 +1,6 @@
 //! From a state of the model to what `decide` takes, and from what it says back to the model.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use strategies::{
@@ -13,8 +13,8 @@ use super::{
     config::Config,
     intern::Table,
     state::{
-        ABSENT, ArmSt, Flight, Lag, NOTHING, OLDEST, Object, OwnerObj, OwnerSt, REVISIONS, Ro, RouteSt, St,
-        Timed, UNPINNED,
+        ABSENT, ArmSt, Flight, Lag, NOTHING, OLDEST, Object, OwnerObj, OwnerSt, REPAIRS, REVISIONS,
+        RepairedRoutes, Ro, RouteSt, St, Timed, UNPINNED,
     },
 };
 
@@ -43,7 +43,7 @@ pub struct Model {
 pub struct View<'a> {
     pub plan: &'a Plan,
     pub status: Status,
-    pub orders: Arc<Orders>,
+    pub orders: &'a Orders,
     pub world: World,
     pub now: Timestamp,
 }
@@ -172,7 +172,7 @@ impl Model {
             arms: arms.map(|at| (arm(at), Seen::Is(seen(at)))).collect(),
             routes: routes.map(|(id, it)| (id.clone(), self.route(st, it))).collect(),
             owner: self.owner(st),
-            ran: (*self.ran.get(u32::from(st.ran))).clone(),
+            ran: self.ran.get(u32::from(st.ran)).clone(),
         };
         match st.lag {
             Lag::Unread(0) => world.wanted = Seen::Unread,
@@ -195,7 +195,7 @@ impl Model {
                 let there = (0..REVISIONS).filter(|at| st.arms[*at].exists);
                 Some(Split::by_ready(there.map(arm).collect()))
             }
-            id => Some((*self.splits.get(u32::from(id))).clone()),
+            id => Some(self.splits.get(u32::from(id)).clone()),
         }
     }
 
@@ -233,7 +233,7 @@ impl Model {
     }
 
     pub fn status(&self, ro: &Ro) -> Status {
-        let mut status = (*self.bodies.get(ro.body)).clone();
+        let mut status = self.bodies.get(ro.body).clone();
         status.epoch = Epoch(u64::from(ro.epoch));
         status.since = ago(ro.since);
         status.held = status.held.map(|_| ago(ro.held));
@@ -268,7 +268,10 @@ impl Model {
         body.held = body.held.map(|_| LONG_AGO);
         body.waited.since = body.waited.since.map(|_| LONG_AGO);
         body.waited.before = Duration::ZERO;
-        assert!(body.repairs.len() <= 4 && body.recent.len() <= 4, "more is remembered than the model keeps");
+        assert!(
+            body.repairs.len() <= REPAIRS && body.recent.len() <= 4,
+            "more is remembered than the model keeps"
+        );
         for (at, repair) in body.repairs.iter_mut().enumerate() {
             ro.repairs[at] = age(repair.at);
             ro.fences[at] = version_of(repair.fence);
@@ -300,9 +303,12 @@ impl Model {
     }
 
     /// The routes of the repairs that a body remembers.
-    pub fn repairs(&self, body: u32) -> Vec<u8> {
-        let status = self.bodies.get(body);
-        status.repairs.iter().map(|it| u8::try_from(self.route_at(&it.route)).unwrap()).collect()
+    pub fn repairs(&self, body: u32) -> RepairedRoutes {
+        let mut routes = [NOTHING; REPAIRS];
+        for (at, repair) in routes.iter_mut().zip(&self.bodies.get(body).repairs) {
+            *at = u8::try_from(self.route_at(&repair.route)).unwrap();
+        }
+        routes
     }
 
     /// What a decision sets off.
@@ -329,16 +335,18 @@ impl Model {
         }
     }
 
-    /// The object that a change is about. One object carries both sides of a partition.
+    /// The object that carries an arm: one for both sides of a partition.
+    pub fn carrier(&self, arm: u8) -> Object {
+        Object::Arm(if self.partition() { 0 } else { arm })
+    }
+
+    /// The object that a change is about.
     pub fn object(&self, change: u16) -> Object {
-        self.object_of(&self.changes.get(u32::from(change)))
+        self.object_of(self.changes.get(u32::from(change)))
     }
 
     pub fn object_of(&self, change: &Change) -> Object {
-        let arm = |arm: &Arm| match self.partition() {
-            true => Object::Arm(0),
-            false => Object::Arm(number_of(&arm.revision)),
-        };
+        let arm = |arm: &Arm| self.carrier(number_of(&arm.revision));
         let route = |id: &RouteId| Object::Route(u8::try_from(self.route_at(id)).unwrap());
         match change {
             Change::Create(it, _) | Change::Claim(it) | Change::Remove(it) => arm(it),

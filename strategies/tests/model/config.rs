@@ -40,6 +40,8 @@ pub struct Config {
     /// Orders that people may give.
     pub actions: &'static [strategies::Action],
     pub budget: Budget,
+    /// Whether the test run searches it whole: small, and for something that the others reach late.
+    pub whole: bool,
     /// Whether every state must have a way to a good end.
     pub live: bool,
 }

@@ -40,7 +40,7 @@ pub struct Memo {
     pub coverage: Coverage,
 }
 
-const SLOTS: usize = 1 << 16;
+const SLOTS: usize = 1 << 18;
 
 impl Memo {
     pub fn new() -> Self {
@@ -92,7 +92,7 @@ impl Model {
     /// The decision on a state in words.
     pub fn describe(&self, seen: &St) -> String {
         let view = self.expand(seen);
-        let decide = || decide(view.plan, &view.status, &view.orders, &view.world, view.now);
+        let decide = || decide(view.plan, &view.status, view.orders, &view.world, view.now);
         let decision = mutant::with(self.mutant, decide);
         match decision.next {
             Next::Rest => format!(
@@ -208,7 +208,7 @@ impl Model {
             let forgotten = St { ro: durable, ..*st };
             let view = self.expand(&forgotten);
             let write = strategies::Write {
-                change: (*self.changes.get(u32::from(change))).clone(),
+                change: self.changes.get(u32::from(change)).clone(),
                 fence: strategies::Fence::Absent,
                 epoch: view.status.epoch,
             };

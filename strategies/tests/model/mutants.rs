@@ -62,18 +62,19 @@ impl Defect {
         model
     }
 
-    /// The shortest way to see it in the first configuration that shows it.
+    /// The shortest way to see it in the first configuration that shows it, with more and more effort.
     pub fn hunt(self, states: usize, threads: usize) -> Option<Kill> {
-        for config in config::all() {
-            let name = config.name.to_owned();
-            let live = config.live;
-            let report: Report = search(&self.model(config), Bounds { states, threads, live });
-            if let Some(failure) = report.failure {
-                let breaks = failure.violation.id.to_owned();
-                return Some(Kill { config: name, breaks, acts: failure.trace });
-            }
-        }
-        None
+        let efforts = [2_000, 15_000, states].into_iter().filter(|it| *it <= states);
+        efforts
+            .into_iter()
+            .find_map(|states| config::all().into_iter().find_map(|it| self.seek(it, states, threads)))
+    }
+
+    fn seek(self, config: Config, states: usize, threads: usize) -> Option<Kill> {
+        let (name, live) = (config.name.to_owned(), config.live);
+        let report: Report = search(&self.model(config), Bounds { states, threads, live });
+        let failure = report.failure?;
+        Some(Kill { config: name, breaks: failure.violation.id.to_owned(), acts: failure.trace })
     }
 }
 
@@ -102,6 +103,11 @@ impl Kill {
     /// What the trace breaks with the defect switched on.
     pub fn with(&self, defect: Defect) -> Option<String> {
         replay(&defect.model(self.config()), &self.acts, self.breaks == "L1")
+    }
+
+    /// Whether the trace breaks what it says with the defect, and nothing without.
+    pub fn holds(&self, defect: Defect) -> bool {
+        self.with(defect).as_ref() == Some(&self.breaks) && self.without().is_none()
     }
 
     /// What it breaks without.

@@ -6,6 +6,8 @@
 
 /// Revisions that can be wanted.
 pub const REVISIONS: usize = 3;
+/// Foreign changes that a status remembers.
+pub const REPAIRS: usize = strategies::Status::REPAIRS;
 /// Routes of a plan.
 pub const ROUTES: usize = 4;
 /// The age at which times are no longer told apart, in ticks.
@@ -27,8 +29,8 @@ pub struct Ro {
     pub held: u8,
     pub waited_before: u8,
     pub waited_since: u8,
-    pub repairs: [u8; 4],
-    pub fences: [u8; 4],
+    pub repairs: [u8; REPAIRS],
+    pub fences: [u8; REPAIRS],
     pub recent: [u8; 4],
 }
 
@@ -172,20 +174,20 @@ pub struct St {
 pub type Packed = [u64; 8];
 
 /// Reads or writes a state bit by bit, so that both directions are one description.
-struct Bits {
+struct Bits<const WRITES: bool> {
     words: Packed,
     at: usize,
-    writes: bool,
 }
 
-impl Bits {
+impl<const WRITES: bool> Bits<WRITES> {
+    #[inline]
     fn bits(&mut self, value: u64, width: usize) -> u64 {
         let (word, shift) = (self.at / 64, self.at % 64);
         self.at += width;
         assert!(self.at <= 512, "a state needs more than 64 bytes");
         let mask = (1_u64 << width) - 1;
         let split = 64 - shift;
-        if self.writes {
+        if WRITES {
             assert!(value <= mask, "{value} does not fit into {width} bits at {}", self.at);
             self.words[word] |= value << shift;
             if width > split {
@@ -218,15 +220,19 @@ impl Bits {
         for it in [&mut ro.waited_before, &mut ro.waited_since] {
             self.byte(it, 4);
         }
-        let mut lists = ro.repairs.iter().chain(&ro.fences).chain(&ro.recent).any(|it| *it != 0);
-        self.flag(&mut lists);
-        if lists {
-            let mut repairs = ro.repairs.iter().chain(&ro.fences).any(|it| *it != 0);
-            self.flag(&mut repairs);
-            if repairs {
-                ro.repairs.iter_mut().chain(&mut ro.fences).for_each(|it| self.byte(it, 4));
-            }
+        let mut recent = ro.recent.iter().any(|it| *it != 0);
+        self.flag(&mut recent);
+        if recent {
             ro.recent.iter_mut().for_each(|it| self.byte(it, 4));
+        }
+        let mut repaired = ro.fences[0] != 0;
+        self.flag(&mut repaired);
+        if repaired {
+            // A repair has the version that it met, and versions count from 1.
+            let mut count = u8::try_from(ro.fences.iter().filter(|it| **it != 0).count()).unwrap();
+            self.byte(&mut count, 4);
+            let count = usize::from(count);
+            ro.repairs[..count].iter_mut().chain(&mut ro.fences[..count]).for_each(|it| self.byte(it, 4));
         }
     }
 
@@ -406,13 +412,13 @@ impl Bits {
 
 impl St {
     pub fn pack(&self) -> Packed {
-        let mut bits = Bits { words: [0; 8], at: 0, writes: true };
+        let mut bits = Bits::<true> { words: [0; 8], at: 0 };
         bits.state(&mut self.clone());
         bits.words
     }
 
     pub fn unpack(words: &Packed) -> Self {
-        let mut bits = Bits { words: *words, at: 0, writes: false };
+        let mut bits = Bits::<false> { words: *words, at: 0 };
         let mut st = Self::default();
         bits.state(&mut st);
         st
@@ -459,103 +465,91 @@ impl St {
         }
     }
 
-    /// Gives epochs and versions their ranks among those that still occur.
-    pub fn normalise(&mut self, repairs: impl Fn(u32) -> Vec<u8>, target: impl Fn(u16) -> Object) {
-        self.rank(|it| it.epochs());
-        for object in Object::ALL {
-            self.rank(|it| it.versions(object, &repairs, &target));
-        }
+    /// Gives epochs and versions their ranks among those that still occur, from 1. `repairs` names the routes of the
+    /// repairs that a body remembers, `target` the object of a change, `carrier` the object that carries an arm.
+    pub fn normalise(
+        &mut self,
+        repairs: impl Fn(u32) -> RepairedRoutes,
+        target: impl Fn(u16) -> Object,
+        carrier: impl Fn(u8) -> Object,
+    ) {
+        let mut epochs = 0_u64;
+        self.epochs(|it| epochs |= 1 << *it);
+        self.epochs(|it| *it = rank(epochs, *it));
+        let mut versions = [0_u64; Object::COUNT];
+        self.versions(&repairs, &target, &carrier, |object, it| versions[object.number()] |= 1 << *it);
+        self.versions(&repairs, &target, &carrier, |object, it| *it = rank(versions[object.number()], *it));
     }
 
-    fn rank<'a>(&'a mut self, numbers: impl Fn(&'a mut Self) -> Vec<&'a mut u8>) {
-        let numbers = numbers(self);
-        let mut present: Vec<u8> = numbers.iter().map(|it| **it).collect();
-        present.sort_unstable();
-        present.dedup();
-        for number in numbers {
-            let rank = present.iter().position(|it| it == number).unwrap();
-            *number = u8::try_from(rank + 1).unwrap();
-        }
-    }
-
-    fn epochs(&mut self) -> Vec<&mut u8> {
-        let Self { ro, durable, arms, routes, flights, lag, .. } = self;
-        let arms = arms.iter_mut().filter(|it| it.exists).map(|it| &mut it.epoch);
-        let routes = routes.iter_mut().filter(|it| it.exists).map(|it| &mut it.epoch);
-        let flights = flights.iter_mut().filter_map(|it| match it {
-            Flight::None => None,
-            Flight::Save { ro, .. } => Some(&mut ro.epoch),
-            Flight::Write { epoch, .. } => Some(epoch),
-        });
-        let lag = match lag {
-            Lag::Ro(it) => Some(&mut it.epoch),
-            Lag::Arm(_, it) if it.exists => Some(&mut it.epoch),
-            Lag::Route(_, it) if it.exists => Some(&mut it.epoch),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {
-                None
+    fn epochs(&mut self, mut each: impl FnMut(&mut u8)) {
+        // Without a stamp there is no authority to compare.
+        let mut each = |it: &mut u8| {
+            if *it != 0 {
+                each(it);
             }
         };
-        let durable = durable.as_mut().map(|it| &mut it.epoch);
-        let all = std::iter::once(&mut ro.epoch).chain(durable).chain(arms).chain(routes);
-        all.chain(flights).chain(lag).filter(|it| **it != 0).collect()
+        self.ros().for_each(|it| each(&mut it.epoch));
+        self.arms.iter_mut().filter(|it| it.exists).for_each(|it| each(&mut it.epoch));
+        self.routes.iter_mut().filter(|it| it.exists).for_each(|it| each(&mut it.epoch));
+        for flight in &mut self.flights {
+            if let Flight::Write { epoch, .. } = flight {
+                each(epoch);
+            }
+        }
+        match &mut self.lag {
+            Lag::Arm(_, it) if it.exists => each(&mut it.epoch),
+            Lag::Route(_, it) if it.exists => each(&mut it.epoch),
+            _ => {}
+        }
     }
 
     fn versions(
         &mut self,
-        object: Object,
-        repairs: impl Fn(u32) -> Vec<u8>,
-        target: impl Fn(u16) -> Object,
-    ) -> Vec<&mut u8> {
-        let Self { ro, durable, arms, routes, owner, flights, lag, .. } = self;
-        let mut all: Vec<&mut u8> = vec![];
-        match object {
-            Object::Ro => {
-                all.push(&mut ro.version);
-                all.extend(durable.as_mut().map(|it| &mut it.version));
-            }
-            Object::Arm(at) => all.push(&mut arms[at as usize].version),
-            Object::Route(at) => {
-                all.extend(Some(&mut routes[at as usize]).filter(|it| it.exists).map(|it| &mut it.version));
-                for it in std::iter::once(ro).chain(durable) {
-                    push_repairs(&mut all, &mut it.fences, &repairs(it.body), at);
-                }
-            }
-            Object::Owner => all.push(&mut owner.version),
+        repairs: &impl Fn(u32) -> RepairedRoutes,
+        target: &impl Fn(u16) -> Object,
+        carrier: &impl Fn(u8) -> Object,
+        mut each: impl FnMut(Object, &mut u8),
+    ) {
+        for ro in self.ros().filter(|it| it.fences[0] != 0) {
+            let of = repairs(ro.body);
+            let met = ro.fences.iter_mut().zip(of).filter(|(_, of)| *of != NOTHING);
+            met.for_each(|(it, of)| each(Object::Route(of), it));
         }
-        for flight in flights {
+        each(Object::Ro, &mut self.ro.version);
+        self.durable.iter_mut().for_each(|it| each(Object::Ro, &mut it.version));
+        for (at, arm) in (0..).zip(&mut self.arms) {
+            each(carrier(at), &mut arm.version);
+        }
+        for (at, route) in (0..).zip(&mut self.routes).filter(|(_, it)| it.exists) {
+            each(Object::Route(at), &mut route.version);
+        }
+        if self.owner.is != OwnerSt::Nobody {
+            each(Object::Owner, &mut self.owner.version);
+        }
+        for flight in &mut self.flights {
             match flight {
-                Flight::Save { ro, base } => {
-                    if object == Object::Ro {
-                        all.push(base);
-                    }
-                    if let Object::Route(at) = object {
-                        push_repairs(&mut all, &mut ro.fences, &repairs(ro.body), at);
-                    }
-                }
-                Flight::Write { change, fence, .. } if *fence != ABSENT && target(*change) == object => {
-                    all.push(fence);
-                }
+                Flight::Save { base, .. } => each(Object::Ro, base),
+                Flight::Write { change, fence, .. } if *fence != ABSENT => each(target(*change), fence),
                 Flight::None | Flight::Write { .. } => {}
             }
         }
-        match lag {
-            Lag::Ro(it) => match object {
-                Object::Ro => all.push(&mut it.version),
-                Object::Route(at) => push_repairs(&mut all, &mut it.fences, &repairs(it.body), at),
-                Object::Arm(_) | Object::Owner => {}
-            },
-            Lag::Arm(at, it) if object == Object::Arm(*at) => all.push(&mut it.version),
-            Lag::Route(at, it) if object == Object::Route(*at) && it.exists => all.push(&mut it.version),
-            Lag::Owner(it) if object == Object::Owner => all.push(&mut it.version),
-            Lag::None | Lag::Arm(..) | Lag::Route(..) | Lag::Owner(_) | Lag::Wanted(_) | Lag::Unread(_) => {}
+        match &mut self.lag {
+            Lag::Ro(it) => each(Object::Ro, &mut it.version),
+            Lag::Arm(at, it) => each(carrier(*at), &mut it.version),
+            Lag::Route(at, it) if it.exists => each(Object::Route(*at), &mut it.version),
+            Lag::Owner(it) => each(Object::Owner, &mut it.version),
+            Lag::None | Lag::Route(..) | Lag::Wanted(_) | Lag::Unread(_) => {}
         }
-        all
     }
 }
 
-fn push_repairs<'a>(all: &mut Vec<&'a mut u8>, fences: &'a mut [u8; 4], of: &[u8], route: u8) {
-    all.extend(fences.iter_mut().zip(of).filter(|(_, at)| **at == route).map(|(it, _)| it));
+/// How many of `present` are no larger than `it`.
+fn rank(present: u64, it: u8) -> u8 {
+    u8::try_from((present & ((1 << it) - 1)).count_ones() + 1).unwrap()
 }
+
+/// The routes of the repairs that a status remembers; [`NOTHING`] where there is none.
+pub type RepairedRoutes = [u8; REPAIRS];
 
 /// Which times a status has.
 #[derive(Clone, Copy, Debug)]
@@ -576,15 +570,14 @@ pub enum Object {
 }
 
 impl Object {
-    const ALL: [Self; 9] = [
-        Self::Ro,
-        Self::Arm(0),
-        Self::Arm(1),
-        Self::Arm(2),
-        Self::Route(0),
-        Self::Route(1),
-        Self::Route(2),
-        Self::Route(3),
-        Self::Owner,
-    ];
+    const COUNT: usize = 2 + REVISIONS + ROUTES;
+
+    fn number(self) -> usize {
+        match self {
+            Self::Ro => 0,
+            Self::Owner => 1,
+            Self::Arm(at) => 2 + usize::from(at),
+            Self::Route(at) => 2 + REVISIONS + usize::from(at),
+        }
+    }
 }

@@ -72,6 +72,10 @@ impl Model {
                 foreign: false,
             };
         }
+        if self.partition() {
+            let version = st.arms[0].version;
+            st.arms.iter_mut().for_each(|it| it.version = version);
+        }
         self.settle(&mut st);
         st
     }
@@ -327,7 +331,7 @@ impl Model {
         if verdict == Verdict::Pass && !running.counts {
             return None;
         }
-        let mut ran = (*self.ran.get(u32::from(next.ran))).clone();
+        let mut ran = self.ran.get(u32::from(next.ran)).clone();
         if ran.contains_key(&running.id) {
             return None;
         }
@@ -409,7 +413,7 @@ impl Model {
             }
             _ => None,
         };
-        let mut orders = (*self.orders.get(u32::from(next.orders))).clone();
+        let mut orders = self.orders.get(u32::from(next.orders)).clone();
         let at = step.as_ref().map_or("any", Name::as_str);
         let name = format!("{action:?}-{revision}-{attempt}-{at}");
         let like = orders.0.iter().filter(|it| it.id.as_str().starts_with(&name)).count();
@@ -478,7 +482,8 @@ impl Model {
             Flight::Write { change, fence, .. } => match self.object(change) {
                 Object::Arm(at) => {
                     let arm = &st.arms[usize::from(at)];
-                    if arm.exists { arm.version == fence } else { fence == ABSENT }
+                    let exists = arm.exists || (self.partition() && st.arms.iter().any(|it| it.exists));
+                    if exists { arm.version == fence } else { fence == ABSENT }
                 }
                 Object::Route(at) => {
                     let route = &st.routes[usize::from(at)];
@@ -525,7 +530,7 @@ impl Model {
 
     fn write(&self, next: &mut St, change: u16, epoch: u8) {
         let change = self.changes.get(u32::from(change));
-        match &*change {
+        match change {
             Change::Create(arm, replicas) => self.size(next, arm, *replicas, epoch),
             Change::Size(sizes) => sizes.iter().for_each(|(arm, it)| self.size(next, arm, *it, epoch)),
             Change::Claim(arm) => {
@@ -565,7 +570,7 @@ impl Model {
         }
         if self.partition() {
             // Both sides are one object, so they share its version and its stamp.
-            let touched = matches!(self.object_of(&change), Object::Arm(_));
+            let touched = matches!(self.object_of(change), Object::Arm(_));
             let version = next.arms.iter().map(|it| it.version).max().unwrap_or(0);
             for arm in &mut next.arms {
                 arm.version = version;
@@ -611,7 +616,7 @@ impl Model {
                 arm.ready = arm.ready.min(next.replicas);
             }
         }
-        next.normalise(|body| self.repairs(body), |change| self.object(change));
+        next.normalise(|body| self.repairs(body), |change| self.object(change), |arm| self.carrier(arm));
     }
 
     fn scales_natively(&self) -> bool {

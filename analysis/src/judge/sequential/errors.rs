@@ -113,6 +113,11 @@ impl Errors {
         }
     }
 
+    /// Whether whole polls are compared, because single requests say nothing.
+    pub(super) fn as_wholes(&self) -> bool {
+        self.clumped.is_some()
+    }
+
     pub(super) fn evidence(&self, tables: &Tables) -> Both {
         let compared = match &self.clumped {
             Some(whole) => whole.evidence(tables),

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     poll::{Counts, Histogram},
     stats::{
+        dispersion::tempering,
         increment::{self, Stratum},
         log,
         mixture::{Mixture, Plain, Starts},
@@ -23,7 +24,7 @@ const GUARDED: std::ops::RangeInclusive<f64> = 0.01..=0.95;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Latency {
-    bounds: Vec<f64>,
+    pub(super) bounds: Vec<f64>,
     at: Vec<AtBound>,
     /// Whether a poll came with other bounds, and was left out.
     pub(super) bounds_changed: bool,
@@ -43,6 +44,8 @@ struct AtBound {
 /// The bound with the most evidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Worst {
+    /// Its number, and the bound.
+    pub(super) number: usize,
     pub(super) bound: f64,
     pub(super) canary: Counts,
     pub(super) baseline: Counts,
@@ -61,12 +64,14 @@ impl Latency {
         Self { bounds: bounds.to_vec(), at: vec![at; bounds.len()], bounds_changed: false }
     }
 
-    pub(super) fn add(&mut self, tables: &Tables, at: At, histogram: &Histogram) {
+    /// `phi`: the dispersion of requests slower than the bound of that number.
+    pub(super) fn add(&mut self, tables: &Tables, at: At, histogram: &Histogram, phi: impl Fn(usize) -> f64) {
         if histogram.bounds != self.bounds {
             self.bounds_changed = true;
             return;
         }
         for (i, it) in self.at.iter_mut().enumerate() {
+            let at = At { tempering: tempering(phi(i)), ..at };
             it.add(tables, at, histogram.slower_than(i));
         }
     }
@@ -81,8 +86,15 @@ impl Latency {
 
     pub(super) fn worst(&self, tables: &Tables) -> Option<Worst> {
         let evidence = |it: &AtBound| it.worse.ln_e(&tables.latency.ln_share);
-        let worst = self.bounds.iter().zip(&self.at).max_by(|(_, a), (_, b)| evidence(a).total_cmp(&evidence(b)));
-        worst.map(|(bound, it)| Worst { bound: *bound, canary: it.canary, baseline: it.baseline, ratio: it.ratio() })
+        let all = self.bounds.iter().zip(&self.at).enumerate();
+        let worst = all.max_by(|(_, (_, a)), (_, (_, b))| evidence(a).total_cmp(&evidence(b)));
+        worst.map(|(number, (bound, it))| Worst {
+            number,
+            bound: *bound,
+            canary: it.canary,
+            baseline: it.baseline,
+            ratio: it.ratio(),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Tables,
+    clumping::Clumping,
     errors::{At, Both, Errors},
     gauge::Gauge,
     latency::Latency,
@@ -12,9 +13,9 @@ use super::{
 use crate::{
     finding::{Evidence, Verdict, Warning},
     judge::Setting,
-    poll::{Counts, Measured, Missing, Poll},
+    poll::{Counts, Histogram, Measured, Missing, Poll},
     stats::{
-        dispersion::{Dispersion, TOO_CLUMPED, tempering},
+        dispersion::tempering,
         divergence::{bad_share, bernoulli},
         mixture::Starts,
     },
@@ -35,9 +36,8 @@ pub struct State {
     warm_until: Timestamp,
     starts: Starts,
     pub(super) last: Option<Timestamp>,
-    dispersion: Dispersion,
-    /// Fixed with the first poll of the canary: what it is may not depend on what it judges.
-    tempered: Option<Tempered>,
+    /// What evidence is divided by. What it is for a poll may not depend on that poll.
+    clumping: Clumping,
     pub(super) signal: Signal,
     pub(super) now: BothNow,
     failed: bool,
@@ -54,13 +54,6 @@ pub(super) struct BothNow {
     pub(super) bad: f64,
     pub(super) good: f64,
     pub(super) largest_good: f64,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-struct Tempered {
-    /// `None`: unknown.
-    phi: Option<f64>,
-    by: f64,
 }
 
 /// What kind of readings come.
@@ -83,8 +76,7 @@ impl State {
             warm_until: setting.warm_from.saturating_add(warm).unwrap_or(Timestamp::MAX),
             starts: Starts::planned(planned.clamp(1, i64::from(u32::MAX)) as u32),
             last: None,
-            dispersion: Dispersion::default(),
-            tempered: None,
+            clumping: Clumping::default(),
             signal: Signal::Unread,
             now: BothNow::default(),
             failed: false,
@@ -98,11 +90,8 @@ impl State {
 
     pub(super) fn observe(&mut self, setting: &Setting, tables: &Tables, poll: &Poll) {
         match &poll.measured {
-            Measured::Before { seconds, pods } => {
-                if self.tempered.is_none() {
-                    self.dispersion.add(*seconds, pods);
-                }
-            }
+            Measured::Before { seconds, pods } => self.clumping.before(*seconds, pods),
+            Measured::Beside { seconds, pods } => self.clumping.beside(poll.at, self.last.unwrap_or(self.began), *seconds, pods),
             Measured::Missing(why) => self.miss(*why),
             Measured::Counts { canary, baseline } => {
                 let usable = canary.bad <= canary.total && baseline.is_none_or(|it| it.bad <= it.total);
@@ -112,22 +101,14 @@ impl State {
                 if histogram.check().is_err() || histogram.baseline.is_empty() {
                     self.miss(Missing::Partial);
                 } else if self.warm_until <= poll.at {
-                    let at = self.place(poll);
-                    let starts = self.starts;
-                    if self.signal == Signal::Unread {
-                        self.signal = Signal::Latency(Box::new(Latency::new(&histogram.bounds, starts, tables)));
-                    }
-                    if let Signal::Latency(latency) = &mut self.signal {
-                        latency.add(tables, at, histogram);
-                        let both = latency.evidence(tables);
-                        self.weigh(setting, tables, poll.at, both);
-                    } else {
-                        self.wrong_kind = true;
-                    }
+                    self.compare(setting, tables, poll, histogram);
                 }
             }
             Measured::Values { canary, baseline } => self.values(setting, tables, poll, canary, baseline),
             Measured::Pods { .. } => self.wrong_kind = true,
+        }
+        if !poll.measured.calibrates() && !matches!(poll.measured, Measured::Missing(_)) {
+            self.clumping.taken();
         }
     }
 
@@ -139,7 +120,7 @@ impl State {
     fn count(&mut self, setting: &Setting, tables: &Tables, poll: &Poll, canary: Counts, baseline: Option<Counts>) {
         let at = self.place(poll);
         if self.signal == Signal::Unread {
-            let phi = self.tempered.and_then(|it| it.phi);
+            let phi = self.clumping.of_counts();
             self.signal = Signal::Errors(Box::new(Errors::new(self.starts, tables, phi)));
         }
         let Signal::Errors(errors) = &mut self.signal else {
@@ -149,6 +130,20 @@ impl State {
         errors.add(tables, at, canary, baseline);
         let both = errors.evidence(tables);
         self.stable_violates = errors.stable_violates(tables);
+        self.weigh(setting, tables, poll.at, both);
+    }
+
+    fn compare(&mut self, setting: &Setting, tables: &Tables, poll: &Poll, histogram: &Histogram) {
+        let at = self.place(poll);
+        if self.signal == Signal::Unread {
+            self.signal = Signal::Latency(Box::new(Latency::new(&histogram.bounds, self.starts, tables)));
+        }
+        let (Signal::Latency(latency), clumping) = (&mut self.signal, &self.clumping) else {
+            self.wrong_kind = true;
+            return;
+        };
+        latency.add(tables, at, histogram, |i| clumping.at_bound(&histogram.bounds, i));
+        let both = latency.evidence(tables);
         self.weigh(setting, tables, poll.at, both);
     }
 
@@ -181,13 +176,15 @@ impl State {
     }
 
     fn place(&mut self, poll: &Poll) -> At {
-        let tempered = *self.tempered.get_or_insert_with(|| {
-            let phi = self.dispersion.phi();
-            Tempered { phi, by: phi.map_or(1.0, tempering) }
-        });
+        self.clumping.begin();
         self.last = Some(poll.at);
         let stratum = u32::try_from(self.elapsed_ms(poll.at) / STRATUM_MS).unwrap_or(u32::MAX);
-        At { stratum, asked: poll.weight, tempering: tempered.by }
+        At { stratum, asked: poll.weight, tempering: self.tempered_by() }
+    }
+
+    /// What increments of counts are multiplied with.
+    fn tempered_by(&self) -> f64 {
+        self.clumping.of_counts().map_or(1.0, tempering)
     }
 
     fn weigh(&mut self, setting: &Setting, tables: &Tables, at: Timestamp, both: Both) {
@@ -222,7 +219,6 @@ impl State {
     }
 
     pub(super) fn evidence(&self, setting: &Setting, tables: &Tables) -> Evidence {
-        let tempered = self.tempered.unwrap_or(Tempered { phi: None, by: 1.0 });
         let mut evidence = Evidence {
             ln_e_bad: self.now.bad,
             ln_e_bad_needed: tables.needed_bad,
@@ -232,7 +228,7 @@ impl State {
             baseline: Counts::default(),
             ratio: None,
             interval: None,
-            phi: tempered.phi.filter(|_| tempered.by < 1.0).unwrap_or(1.0),
+            phi: 1.0,
             bound: None,
             seconds_to_fail: None,
             seconds_to_pass: None,
@@ -243,13 +239,15 @@ impl State {
             Signal::Errors(errors) => {
                 (evidence.canary, evidence.baseline) = (errors.canary, errors.baseline);
                 evidence.ratio = errors.strata.estimate();
-                self.forecast(setting, tables, tempered.by, errors.asked, &mut evidence);
+                evidence.phi = dividing(self.clumping.of_counts().unwrap_or(1.0));
+                self.forecast(setting, tables, errors.asked, &mut evidence);
             }
             Signal::Latency(latency) => {
                 if let Some(worst) = latency.worst(tables) {
                     (evidence.canary, evidence.baseline) = (worst.canary, worst.baseline);
                     (evidence.ratio, evidence.bound) = (worst.ratio, Some(worst.bound));
-                    self.forecast(setting, tables, tempered.by, None, &mut evidence);
+                    evidence.phi = dividing(self.clumping.at_bound(&latency.bounds, worst.number));
+                    self.forecast(setting, tables, None, &mut evidence);
                 }
             }
             Signal::Gauge(gauge) => {
@@ -264,7 +262,7 @@ impl State {
 
     /// Seconds to each verdict if what was seen so far goes on: what is missing, divided by the information per
     /// second at the estimated ratio.
-    fn forecast(&self, setting: &Setting, tables: &Tables, tempering: f64, asked: Option<f64>, into: &mut Evidence) {
+    fn forecast(&self, setting: &Setting, tables: &Tables, asked: Option<f64>, into: &mut Evidence) {
         let (Some(last), Some(ratio)) = (self.last, into.ratio) else { return };
         let seconds = (last.as_millisecond() - setting.began.as_millisecond()) as f64 / 1000.0;
         let total = into.canary.total + into.baseline.total;
@@ -275,7 +273,7 @@ impl State {
         let events_per_s = (into.canary.bad + into.baseline.bad) as f64 / seconds;
         let seen = bad_share(share, ratio);
         let time = |missing: f64, psi0: f64| {
-            let rate = tempering * events_per_s * bernoulli(seen, bad_share(share, psi0));
+            let rate = tempering(into.phi) * events_per_s * bernoulli(seen, bad_share(share, psi0));
             (0.0 < rate && rate.is_finite()).then(|| missing.max(0.0) / rate)
         };
         if tables.psi0 < ratio {
@@ -288,13 +286,7 @@ impl State {
 
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let counted = matches!(self.signal, Signal::Errors(_) | Signal::Latency(_));
-        match self.tempered {
-            Some(Tempered { phi: Some(phi), .. }) if TOO_CLUMPED < phi => warnings.push(Warning::TooClumped { phi }),
-            Some(Tempered { phi: Some(phi), by }) if by < 1.0 => warnings.push(Warning::Dispersed { phi }),
-            Some(Tempered { phi: None, .. }) if counted => warnings.push(Warning::DispersionUnknown),
-            Some(_) | None => {}
-        }
+        warnings.extend(self.clumped());
         if let Signal::Errors(errors) = &self.signal {
             if errors.assignment.mismatch() {
                 let total = errors.canary.total + errors.baseline.total;
@@ -318,13 +310,31 @@ impl State {
         warnings
     }
 
+    fn clumped(&self) -> Option<Warning> {
+        match &self.signal {
+            Signal::Errors(errors) => match self.clumping.of_counts() {
+                Some(phi) if errors.as_wholes() => Some(Warning::TooClumped { phi }),
+                Some(phi) => (tempering(phi) < 1.0).then_some(Warning::Dispersed { phi }),
+                None => Some(Warning::DispersionUnknown),
+            },
+            Signal::Latency(it) if !self.clumping.knows(&it.bounds) => Some(Warning::DispersionUnknown),
+            Signal::Latency(_) => self.clumping.worst().map(|(bound, phi)| Warning::SlowOnesClump { bound, phi }),
+            Signal::Unread | Signal::Gauge(_) => None,
+        }
+    }
+
     pub(super) fn interval(&self) -> Option<(f64, f64)> {
         match &self.signal {
             Signal::Errors(errors) => {
                 errors.strata.estimate()?;
-                Some(errors.strata.interval(0.05, self.tempered.map_or(1.0, |it| it.by)))
+                Some(errors.strata.interval(0.05, self.tempered_by()))
             }
             Signal::Unread | Signal::Latency(_) | Signal::Gauge(_) => None,
         }
     }
+}
+
+/// A dispersion that evidence is divided for; 1 where it is not.
+fn dividing(phi: f64) -> f64 {
+    if tempering(phi) < 1.0 { phi } else { 1.0 }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     finding::Warning,
     judge::{AnyJudge, Judging},
-    poll::{Counts, Histogram, Measured, Missing},
+    poll::{Counts, Histogram, Measured, Missing, OfPods},
     stats::dispersion::PodCounts,
 };
 
@@ -126,7 +126,7 @@ fn without_history_the_dispersion_is_unknown_and_clumps_divide_the_evidence() {
     assert!(plain.finding().warnings.contains(&Warning::DispersionUnknown));
     let before = |bad: [u64; 4]| {
         let pods = bad.map(|bad| PodCounts { total: 1000, bad }).to_vec();
-        (0..60).map(move |_| poll(0, Measured::Before { seconds: 60.0, pods: pods.clone() }))
+        (0..60).map(move |_| poll(0, Measured::Before { seconds: 60.0, pods: pods.clone().into() }))
     };
     let even = play(PLAIN, before([9, 11, 12, 8]).chain(polls()));
     assert_eq!(even.evidence(), plain.evidence());
@@ -137,6 +137,78 @@ fn without_history_the_dispersion_is_unknown_and_clumps_divide_the_evidence() {
     assert!(clumped.evidence().unwrap().ln_e_bad < plain.evidence().unwrap().ln_e_bad);
     let storm = play(PLAIN, before([0, 100, 0, 0]).chain(polls()));
     assert!(matches!(storm.finding().warnings[0], Warning::TooClumped { .. }));
+}
+
+fn slow_of(bad: [u64; 2]) -> OfPods {
+    let each = bad.map(|bad| vec![1000 - bad, 1000 - bad, 1000 - bad / 2, 1000]).to_vec();
+    OfPods::Histograms { bounds: vec![0.1, 0.25, 0.5], each }
+}
+
+fn slow_before(bad: [u64; 2], windows: usize) -> impl Iterator<Item = Poll> {
+    (0..windows).map(move |_| poll(0, Measured::Before { seconds: 60.0, pods: slow_of(bad) }))
+}
+
+fn slow_beside(second: i64, bad: [u64; 2]) -> Poll {
+    poll(1000 * second, Measured::Beside { seconds: 10.0, pods: slow_of(bad) })
+}
+
+fn ln_e(it: &Judging) -> f64 {
+    it.evidence().unwrap().ln_e_bad
+}
+
+#[test]
+fn slow_requests_that_clump_divide_the_evidence_bound_by_bound() {
+    let polls = || (1..=9).map(|t| histogram(10 * t, [30, 44, 44, 50], [270, 396, 441, 450]));
+    let plain = play(PLAIN, polls());
+    assert!(plain.finding().warnings.contains(&Warning::DispersionUnknown));
+    let clumped = play(PLAIN, slow_before([400, 200], 60).chain(polls()));
+    let (warnings, evidence) = (clumped.finding().warnings, clumped.evidence().unwrap());
+    assert!(matches!(warnings[..], [Warning::SlowOnesClump { bound: 0.25, phi }] if 90.0 < phi), "{warnings:?}");
+    // 200 and 100 of 1,000 requests slower than 0.5: 2 * 50^2 / (150 * 0.85).
+    let phi = 2.0 * 50.0_f64.powi(2) / (150.0 * 0.85);
+    assert!((evidence.phi - phi).abs() < 1e-9 && evidence.bound == Some(0.5), "{evidence:?}");
+    assert!(0.0 < ln_e(&clumped) && ln_e(&clumped) < ln_e(&plain) / 10.0);
+    let even = play(PLAIN, slow_before([300, 310], 60).chain(polls()));
+    assert_eq!((ln_e(&even), even.finding().warnings), (ln_e(&plain), vec![]));
+}
+
+#[test]
+fn what_pods_show_beside_the_canary_counts_for_later_requests_only() {
+    let slow = |t: i64| histogram(10 * t, [30, 44, 44, 50], [270, 396, 441, 450]);
+    let plain = play(PLAIN, [slow(1), slow(2)]);
+    // The poll that ends in the middle of the window is one of those that the window saw.
+    let during = play(PLAIN, [slow(1), slow_beside(15, [400, 200]), slow(2)]);
+    assert_eq!(ln_e(&during), ln_e(&plain));
+    let after = play(PLAIN, [slow(1), slow_beside(10, [400, 200]), slow(2)]);
+    assert!(ln_e(&after) < ln_e(&plain) - 1.0);
+    let mut third = (plain, during);
+    third.0.observe(&slow(3));
+    third.1.observe(&slow(3));
+    assert!(ln_e(&third.1) < ln_e(&third.0) - 1.0);
+}
+
+#[test]
+fn even_pods_beside_the_canary_cost_nothing_and_end_the_doubt() {
+    let slow = |t: i64| histogram(10 * t, [30, 44, 45, 50], [270, 396, 441, 450]);
+    let plain = play(PLAIN, (1..=5).map(slow));
+    let known = play(PLAIN, (1..=5).flat_map(|t| [slow(t), slow_beside(10 * t, [300, 310])]));
+    assert_eq!((ln_e(&known), known.finding().warnings), (ln_e(&plain), vec![]));
+}
+
+#[test]
+fn errors_that_clump_on_stable_beside_the_canary_divide_the_evidence() {
+    let bad = |t: i64| counts(10 * t, (500, 12), (4500, 40));
+    let beside = |t: i64, bad: [u64; 2]| {
+        let pods = bad.map(|bad| PodCounts { total: 2250, bad }).to_vec().into();
+        poll(10_000 * t, Measured::Beside { seconds: 10.0, pods })
+    };
+    let all = |pods: [u64; 2]| play(PLAIN, (1..=3).flat_map(|t| [bad(t), beside(t, pods)]));
+    let plain = play(PLAIN, (1..=3).map(bad));
+    let (even, clumped) = (all([18, 22]), all([40, 0]));
+    assert_eq!(ln_e(&even), ln_e(&plain));
+    assert!(ln_e(&clumped) < ln_e(&plain) - 1.0);
+    assert!(even.finding().warnings.is_empty());
+    assert!(matches!(clumped.finding().warnings[..], [Warning::Dispersed { .. }]));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
         },
         store::{Change, Document},
     },
-    spec::{self, Document as Written},
+    spec,
     workload::Workload,
 };
 
@@ -36,10 +36,8 @@ impl Service {
         let names: Vec<Name> = read
             .documents
             .iter()
-            .filter_map(|it| match &it.document {
-                Written::Rollout(it) => Some(it.metadata.name.clone()),
-                _ => None,
-            })
+            .filter_map(|it| it.document.as_rollout())
+            .map(|it| it.metadata.name.clone())
             .collect();
         if names.is_empty() {
             return Err(Refusal::Invalid(format!("{} holds no Rollout", apply.path)));
@@ -357,10 +355,8 @@ fn with_command(path: &str, text: &str, name: &Name, command: &[String]) -> Resu
         return Err(Refusal::Invalid("a command needs at least a program".to_owned()));
     }
     let read = spec::read(path, text.as_bytes());
-    let rollout = read.documents.iter().find(|it| match &it.document {
-        Written::Rollout(it) => it.metadata.name == *name,
-        _ => false,
-    });
+    let rollout =
+        read.documents.iter().find(|it| it.document.as_rollout().is_some_and(|it| it.metadata.name == *name));
     let way = ["spec", "workload", "process"];
     let root = &rollout.ok_or_else(|| Refusal::NotFound(name.to_string()))?.node;
     let process = way.iter().try_fold(root, |node, key| node.field(key).map(|it| &it.value));
@@ -394,7 +390,7 @@ mod tests {
         let edited = with_command("shop.yaml", &text, &"shop".into(), &words).unwrap();
         let read = spec::read("shop.yaml", edited.as_bytes());
         assert!(read.diagnostics.iter().all(|it| it.severity != spec::Severity::Error), "{edited}");
-        let Written::Rollout(rollout) = &read.documents[0].document else { panic!("{edited}") };
+        let rollout = read.documents[0].document.as_rollout().unwrap();
         let Some(Workload::Process(process)) = &rollout.spec.workload else { panic!("{edited}") };
         let command: Vec<&str> = process.command.iter().map(|it| it.as_str()).collect();
         assert_eq!(command, ["./b", "--x=\"1\""], "{edited}");

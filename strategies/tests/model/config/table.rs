@@ -5,8 +5,8 @@ use strategies::{
 use super::{
     Config,
     plans::{
-        at_once, bake, blue_green, canary, gates, length, matched, plan, preview, proxy, shadow, step,
-        two_levels, until,
+        approve, at_once, bake, blue_green, canary, gates, length, matched, pause, plan, preview, proxy,
+        shadow, step, two_levels, until,
     },
 };
 use crate::checker::state::Budget;
@@ -30,6 +30,7 @@ fn base(name: &'static str, plan: Plan) -> Config {
         deaf: 0,
         actions: &[Action::Abort],
         budget: Budget { pushes: 2, orders: 1, ..Budget::default() },
+        whole: false,
         live: true,
     }
 }
@@ -41,6 +42,7 @@ fn pods(orders: u8, losses: u8) -> Budget {
 /// Every configuration, smallest first.
 pub fn all() -> Vec<Config> {
     let mut all = vec![];
+    all.extend(small());
     all.extend(strategies_of_canaries());
     all.extend(people());
     all.extend(faults());
@@ -48,6 +50,35 @@ pub fn all() -> Vec<Config> {
     all.extend(capacities());
     all.extend(concurrent());
     all
+}
+
+/// Small enough to be searched whole in a moment: each for what the larger ones reach late.
+fn small() -> Vec<Config> {
+    let small = |name, plan| Config { whole: true, flights: false, budget: pods(1, 0), ..base(name, plan) };
+    let below = |name| {
+        let plan = plan(vec![step("full", 100, at_once())], two_levels(0));
+        Config { owner: true, ..small(name, plan) }
+    };
+    let asked = vec![
+        step("asked", 50, approve(Some(1), Consequence::RollBack)),
+        step("timed", 50, pause(Some(1))),
+        step("full", 100, at_once()),
+    ];
+    let held = vec![step("half", 50, pause(None)), step("full", 100, at_once())];
+    vec![
+        Config { actions: &[Action::Approve, Action::Abort], ..small("approval", plan(asked, proxy(0))) },
+        Config {
+            budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
+            ..small("contested", plan(held, proxy(0)))
+        },
+        below("hand-over"),
+        Config { budget: Budget { pushes: 1, losses: 1, ..Budget::default() }, ..below("hand-over-loss") },
+        Config {
+            whole: false,
+            budget: Budget { pushes: 1, lags: 1, ..Budget::default() },
+            ..below("hand-over-stale")
+        },
+    ]
 }
 
 fn strategies_of_canaries() -> Vec<Config> {
@@ -138,15 +169,9 @@ fn faults() -> Vec<Config> {
             ..base("drift", plan(canary(), proxy(1)))
         },
         Config {
-            budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
+            budget: Budget { pushes: 1, drifts: 1, losses: 1, ..Budget::default() },
             flights: false,
-            ..base(
-                "contested",
-                plan(
-                    vec![step("half", 50, super::plans::pause(None)), step("full", 100, at_once())],
-                    proxy(0),
-                ),
-            )
+            ..base("drift-and-loss", plan(canary(), proxy(0)))
         },
         Config { budget: pods(1, 0), deaf: 1, ..base("router-never-settles", plan(canary(), proxy(1))) },
         Config {
@@ -254,6 +279,15 @@ fn concurrent() -> Vec<Config> {
             controllers: 2,
             budget: Budget { pushes: 1, lags: 1, losses: 1, ..Budget::default() },
             ..base("two-controllers-stale", plan(vec![step("full", 100, until())], proxy(0)))
+        },
+        Config {
+            controllers: 2,
+            budget: pods(1, 0),
+            ..base("two-controllers-ratio", {
+                let mut plan = plan(vec![step("full", 100, at_once())], Steering::Ratio);
+                plan.capacity.surge = Weight::from_percent(50);
+                plan
+            })
         },
         Config {
             controllers: 2,

@@ -1,0 +1,64 @@
+//! What an instance at rest costs: memory, wake-ups and CPU of each of its processes.
+
+use std::time::Duration;
+
+use crate::instance::{Document, Instance};
+
+/// Counters of one process at one moment.
+#[derive(Clone, Copy)]
+struct Reading {
+    rss_kib: u64,
+    switches: u64,
+    cpu_ns: u64,
+}
+
+/// Prints it after a look at `seconds` of rest.
+pub(crate) fn measure(seconds: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let instance = Instance::start(2).await;
+        println!("\nan instance at rest, looked at for {seconds} s");
+        watch(&instance, "no rollout", seconds).await;
+        instance.first_version(&Document::BY_HAND).await;
+        watch(&instance, "one rollout, idle", seconds).await;
+        println!("\ngoals: control ≤ 30 MB and nothing but timers, a worker ≤ 20 MB");
+    });
+}
+
+async fn watch(instance: &Instance, what: &str, seconds: u64) {
+    // What had to be done at the start is done.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let health = instance.client.health().await.unwrap();
+    let mut processes = vec![("control".to_owned(), health.control_pid)];
+    processes.push(("supervisor".to_owned(), instance.supervisor()));
+    processes.extend(health.workers.iter().filter_map(|it| Some((format!("worker {}", it.worker), it.pid?))));
+    // The call above was the last one: whoever asks wakes it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before: Vec<Reading> = processes.iter().map(|(_, pid)| read(*pid)).collect();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    println!("\n{:<20}{:>10}{:>16}{:>14}", what, "RSS", "switches/s", "CPU");
+    for ((name, pid), before) in processes.iter().zip(before) {
+        let after = read(*pid);
+        let switches = (after.switches - before.switches) as f64 / seconds as f64;
+        let cpu = (after.cpu_ns - before.cpu_ns) as f64 / 1e9 / seconds as f64;
+        let mb = after.rss_kib as f64 * 1024.0 / 1e6;
+        println!("{name:<20}{mb:>7.1} MB{switches:>16.1}{:>12.2} %", cpu * 100.0);
+    }
+}
+
+fn read(pid: u32) -> Reading {
+    let field = |text: &str, name: &str| -> u64 {
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|it| it.split_whitespace().next()).map_or(0, |it| it.parse().unwrap())
+    };
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mut reading = Reading { rss_kib: field(&status, "VmRSS:"), switches: 0, cpu_ns: 0 };
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        reading.switches += field(&status, "voluntary_ctxt_switches:");
+        reading.switches += field(&status, "nonvoluntary_ctxt_switches:");
+        let scheduled = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        reading.cpu_ns += field(&scheduled, "");
+    }
+    reading
+}
