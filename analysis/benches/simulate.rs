@@ -230,7 +230,8 @@ fn stalling(runs: u64) {
     println!("| a process stalls every | {names} |\n|---|---|---|---|---|---|");
     for every in [f64::INFINITY, 60.0, 10.0, 3.0] {
         let share = |(_, told)| {
-            let all = roll_backs(service(every, 0.003, Slower::No), told, &judge(r#"{"sequential":{}}"#), runs);
+            let all =
+                roll_backs(service(every, 0.003, Slower::No), told, &judge(r#"{"sequential":{}}"#), runs);
             percent(all.iter().flatten().count() as f64 / runs as f64)
         };
         let when = if every.is_finite() { format!("{every} s") } else { "never".to_owned() };

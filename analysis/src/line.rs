@@ -221,7 +221,8 @@ mod tests {
         let before =
             read(r#"{"t":-60,"phase":"before","pods":[{"total":9,"bad":1},{"total":9,"bad":0}]}"#).unwrap();
         assert!(matches!(before.measured, Measured::Before { seconds: 10.0, .. }));
-        let latency = r#"{"t":-60,"phase":"before","bounds":[0.1],"pods":[{"buckets":[8,9]},{"buckets":[7,9]}]}"#;
+        let latency =
+            r#"{"t":-60,"phase":"before","bounds":[0.1],"pods":[{"buckets":[8,9]},{"buckets":[7,9]}]}"#;
         let each = vec![vec![8, 9], vec![7, 9]];
         let pods = OfPods::Histograms { bounds: vec![0.1], each };
         assert_eq!(read(latency).unwrap().measured, Measured::Before { seconds: 10.0, pods });

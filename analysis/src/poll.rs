@@ -104,7 +104,9 @@ impl OfPods {
         match self {
             Self::Counts(pods) if pods.iter().all(|it| it.bad <= it.total) => Ok(()),
             Self::Counts(_) => Err("a pod has more bad requests than requests"),
-            Self::Histograms { bounds, .. } if !rise(bounds) => Err("histogram bounds must rise and be finite"),
+            Self::Histograms { bounds, .. } if !rise(bounds) => {
+                Err("histogram bounds must rise and be finite")
+            }
             Self::Histograms { bounds, each } if each.iter().any(|it| it.len() != bounds.len() + 1) => {
                 Err("each pod's histogram needs one count per bound and one for +Inf")
             }

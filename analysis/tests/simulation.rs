@@ -143,7 +143,13 @@ fn stalls_of_processes_do_not_roll_back_an_equal_canary() {
 fn even_processes_delay_no_roll_back_by_more_than_a_poll() {
     let judge = sequential("1x", 0.01);
     for slower in [Slower::All(1.25), Slower::Tail(2.0)] {
-        let even = Service { stalls_every_s: f64::INFINITY, median_s: 0.080, shares: Shares::Fixed(0.1), slower, ..STALLING };
+        let even = Service {
+            stalls_every_s: f64::INFINITY,
+            median_s: 0.080,
+            shares: Shares::Fixed(0.1),
+            slower,
+            ..STALLING
+        };
         let time = |told| median(roll_backs(even, told, &judge, 40).into_iter());
         let (without, with) = (time(Told::NOTHING), time(Told::both(60.0)));
         at_most(&format!("{slower:?}"), with, without + POLL_S);

@@ -475,7 +475,7 @@ fn slow_requests_that_clump_on_stable_beside_the_canary_divide_the_evidence() {
     let run = |slow: [u64; 2]| {
         let mut rig = Rig::new().listed(&[guard("latency")]);
         for second in 1..=25 {
-            rig.serve((50, 2), (450, 9));
+            rig.serve((50, 1), (450, 9));
             rig.second += 1;
             let replica = |(i, slow): (usize, u64)| Replica {
                 replica: i.to_string().into(),

@@ -91,7 +91,8 @@ pub(crate) fn roll_backs(service: Service, told: Told, judge: &AnyJudge, runs: u
 }
 
 fn roll_back(service: Service, told: Told, judge: &AnyJudge, seed: u64) -> Option<f64> {
-    let setting = Setting::alone(Timestamp::UNIX_EPOCH, std::time::Duration::from_secs(POLLS as u64 * POLL_S as u64));
+    let setting =
+        Setting::alone(Timestamp::UNIX_EPOCH, std::time::Duration::from_secs(POLLS as u64 * POLL_S as u64));
     let mut judging = judge.begin(setting);
     let mut run = Processes { service, rng: ChaCha8Rng::seed_from_u64(seed) };
     let of_pods = |each| OfPods::Histograms { bounds: BOUNDS.to_vec(), each };

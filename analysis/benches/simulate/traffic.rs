@@ -4,7 +4,10 @@
 //! and on average one shared incident. What a canary adds is a factor on its own rate of bad requests, from some
 //! moment on.
 
-use analysis::{Counts, Histogram, Measured, Poll, poll::{OfPods, PodCounts}};
+use analysis::{
+    Counts, Histogram, Measured, Poll,
+    poll::{OfPods, PodCounts},
+};
 use jiff::Timestamp;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

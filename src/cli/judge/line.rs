@@ -194,25 +194,30 @@ impl Line<'_> {
 }
 
 fn of_pods(pods: Vec<Pod>, bounds: Option<Vec<f64>>) -> Result<OfPods, String> {
-    let pods = match bounds {
-        Some(bounds) => {
-            let buckets = |it: Pod| match it {
-                Pod { total: None, bad: None, buckets: Some(all) } => Ok(all.into_iter().map(|it| it.0).collect()),
-                _ => Err("with `bounds` each of `pods` needs `buckets`: cumulative counts, +Inf last".to_owned()),
-            };
-            let each = pods.into_iter().map(buckets).collect::<Result<_, String>>()?;
-            OfPods::Histograms { bounds, each }
-        }
-        None => {
-            let count = |it: Pod| match it {
-                Pod { total: Some(total), bad: Some(bad), buckets: None } => {
-                    Ok(PodCounts { total: total.0, bad: part(total, bad, "pod")? })
-                }
-                _ => Err("each of `pods` needs `total` and `bad`, or `buckets` together with `bounds`".to_owned()),
-            };
-            OfPods::Counts(pods.into_iter().map(count).collect::<Result<_, String>>()?)
-        }
-    };
+    let pods =
+        match bounds {
+            Some(bounds) => {
+                let buckets = |it: Pod| match it {
+                    Pod { total: None, bad: None, buckets: Some(all) } => {
+                        Ok(all.into_iter().map(|it| it.0).collect())
+                    }
+                    _ => Err("with `bounds` each of `pods` needs `buckets`: cumulative counts, +Inf last"
+                        .to_owned()),
+                };
+                let each = pods.into_iter().map(buckets).collect::<Result<_, String>>()?;
+                OfPods::Histograms { bounds, each }
+            }
+            None => {
+                let count = |it: Pod| match it {
+                    Pod { total: Some(total), bad: Some(bad), buckets: None } => {
+                        Ok(PodCounts { total: total.0, bad: part(total, bad, "pod")? })
+                    }
+                    _ => Err("each of `pods` needs `total` and `bad`, or `buckets` together with `bounds`"
+                        .to_owned()),
+                };
+                OfPods::Counts(pods.into_iter().map(count).collect::<Result<_, String>>()?)
+            }
+        };
     pods.check()?;
     Ok(pods)
 }

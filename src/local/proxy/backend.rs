@@ -18,10 +18,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
-    counts::{Bucket, Buckets},
     body::{RequestBody, Upload},
     client_io::{TICK_MS, Ticks},
     config::Timeouts,
+    counts::{Bucket, Buckets},
     local_exec::LocalExec,
     timer::Timer,
 };
