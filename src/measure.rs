@@ -164,9 +164,10 @@ fn per_arm(metric: &CompiledMetric, provider: &Provider, facts: &Facts) -> Resul
             | Parameter::Role => None,
         };
         if known.is_none() {
-            let shown = match it {
-                Parameter::Side(Side::Arm, fact) => Parameter::Side(arm, *fact).to_string(),
-                other => other.to_string(),
+            let shown = if let Parameter::Side(Side::Arm, fact) = it {
+                Parameter::Side(arm, *fact).to_string()
+            } else {
+                it.to_string()
             };
             missing.borrow_mut().insert(shown);
         }
@@ -282,10 +283,8 @@ spec:
     }
 
     fn counts(it: &AnyQuestion) -> (&str, &str) {
-        match it {
-            AnyQuestion::Prometheus(Prometheus::Counts { bad, total }) => (bad, total),
-            other => panic!("{other:?}"),
-        }
+        let AnyQuestion::Prometheus(Prometheus::Counts { bad, total }) = it else { panic!("{it:?}") };
+        (bad, total)
     }
 
     #[test]

@@ -255,8 +255,8 @@ async fn work(
         match tick(plan, ports, recorder).await {
             Ok(ticked) if ticked.again() => {}
             Ok(ticked) => {
-                let mut machine = hand.0.lock().unwrap();
                 let ran = ports.activities.outcomes();
+                let mut machine = hand.0.lock().unwrap();
                 let news = ran.keys().any(|it| !machine.saved.status.verdicts.contains_key(it));
                 match ticked.decided.wake().filter(|at| *at > machine.now) {
                     _ if news => {}

@@ -1,11 +1,12 @@
 //! What the running product does, measured from outside on the real program: how fast an abort ends the canary's
 //! traffic, what an instance at rest costs, and whom a bad version hurts.
 //!
-//! `cargo bench --bench runtime -- abort [TIMES]`, `-- idle [SECONDS]`, `-- rollback [RUNS]`, `-- healthy [RUNS]`.
-//! Each prints its own table; without arguments all of them run, at a small size.
+//! `cargo bench --bench runtime -- abort [TIMES]`, `-- idle [SECONDS]`, `-- rollback [RUNS]`, `-- dead [RUNS]`,
+//! `-- healthy [RUNS]`. Each prints its own table; without arguments all but the last run, at a small size.
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::disallowed_methods,
     reason = "a bench that cannot go on has nothing to say, and reads the clock"
 )]
@@ -37,8 +38,8 @@ fn main() {
     }
 }
 
-/// The value at this share of sorted values.
+/// The smallest value that this share of the sorted values does not exceed.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    sorted.get((share * last as f64).ceil() as usize).copied().unwrap_or(f64::NAN)
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }

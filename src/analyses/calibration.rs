@@ -228,10 +228,12 @@ mod tests {
     }
 
     fn lengths(calibration: &Calibration, reads: Reads) -> Vec<(bool, f64)> {
-        let length = |it: Poll| match it.measured {
-            Measured::Before { seconds, .. } => (false, seconds),
-            Measured::Beside { seconds, .. } => (true, seconds),
-            other => panic!("{other:?}"),
+        let length = |it: Poll| {
+            if let Measured::Before { seconds, .. } = it.measured {
+                return (false, seconds);
+            }
+            let Measured::Beside { seconds, .. } = it.measured else { panic!("{it:?}") };
+            (true, seconds)
         };
         calibration.polls(reads, &[0.1], at(0)).into_iter().map(length).collect()
     }

@@ -93,6 +93,7 @@ impl Scene {
         }
         let mut lines = self.arranged(sections, width, height.saturating_sub(1));
         lines.truncate(height.saturating_sub(1));
+        lines.iter_mut().for_each(|line| picture::cut(line, width));
         while lines.len() + 1 < height {
             lines.push(Line::default());
         }

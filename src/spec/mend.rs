@@ -30,12 +30,11 @@ impl Mended {
     /// Whether this, found in the mended tree, is a mistake of the text itself.
     pub(super) fn is_own(&self, found: &Diagnostic) -> bool {
         let near = || self.regions.iter().any(|it| it.start <= found.span.start && found.span.end <= it.end);
-        let whatever_is_near = match found.code {
-            // What is written stays written, whatever else of it is wrong.
-            Code::NotFound | Code::DuplicateName => true,
-            Code::Recipe(code) => code == "step-with-several-ends",
-            _ => false,
-        };
+        // What is written stays written, whatever else of it is wrong.
+        let whatever_is_near = matches!(
+            found.code,
+            Code::NotFound | Code::DuplicateName | Code::Recipe("step-with-several-ends")
+        );
         found.severity == Severity::Error && (whatever_is_near || !near())
     }
 }

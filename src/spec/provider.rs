@@ -89,7 +89,6 @@ macro_rules! providers {
         /// Where a metric comes from.
         #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
         #[serde(rename_all = "camelCase")]
-        #[expect(clippy::large_enum_variant, reason = "there are few, one for each thing a person wrote")]
         pub enum Provider { $($(#[$doc])* $Kind($Record),)* }
 
         impl Provider {

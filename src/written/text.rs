@@ -257,7 +257,13 @@ macro_rules! texts {
                     Part::Words(words) => Part::Words(words.clone()),
                     Part::Parameter(it) => value(it).map_or_else(|| part.clone(), Part::Words),
                 });
-                let parts: Vec<Part> = parts.collect();
+                let parts = parts.fold(vec![], |mut joined: Vec<Part>, part| {
+                    match (joined.last_mut(), part) {
+                        (Some(Part::Words(before)), Part::Words(words)) => before.push_str(&words),
+                        (_, part) => joined.push(part),
+                    }
+                    joined
+                });
                 let written = parts.iter().fold(String::new(), |text, part| match part {
                     Part::Words(words) => text + &words.replace("$(", "$$("),
                     Part::Parameter(it) => text + &format!("$({it})"),

@@ -137,7 +137,7 @@ fn print(model: &Model, report: &Report, took: std::time::Duration, live: bool) 
         took.as_secs_f64(),
     );
     if let Some(failure) = &report.failure {
-        for line in checker::search::narrate(model, &failure.trace) {
+        for line in checker::search::narrate(model, failure) {
             println!("    {line}");
         }
     }

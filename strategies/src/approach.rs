@@ -182,10 +182,6 @@ impl Way<'_> {
             }
             let replicas = (*wished).min(desired.saturating_add(self.room()));
             if replicas == desired && *wished > desired {
-                // An abort does not wait for room: the canary makes it, once it has no more traffic.
-                if matches!(self.status.phase, Phase::Aborting { .. }) && !rule!(AbortNeedsRoom, false) {
-                    continue;
-                }
                 let arm = arm.clone();
                 self.wait(WaitingFor::Room { arm, limit: self.limit() }, None);
                 continue;

@@ -18,6 +18,7 @@ pub mod invariants;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 #[cfg(not(feature = "mutants"))]
+#[allow(unreachable_pub, reason = "it is public where tests ask for it")]
 mod mutant;
 mod name;
 mod order;

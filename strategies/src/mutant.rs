@@ -46,8 +46,8 @@ mutants! {
     HandOverEarly,
     /// Arms that do not exist are not looked at.
     AbsentArmsIgnored,
-    /// An abort waits for room that only its end makes.
-    AbortNeedsRoom,
+    /// A canary keeps the room that stable needs to come back.
+    CanaryKeepsRoom,
     /// A ratio takes the last ready replica away.
     RatioTakesLast,
     /// What somebody else routed is no raise when it is asked for again.

@@ -219,12 +219,27 @@ impl Build<'_> {
         target.kept.extend(self.world.arms.keys().cloned());
         if self.plan.steering == Steering::Ratio {
             self.size_both(&mut target, &Goal::home());
+        } else if let Some(canary) = target.canary.clone().filter(|_| self.stable_lacks_room()) {
+            // As far as its traffic lets it the canary makes room: without any stable could never come back.
+            target.kept.remove(&canary);
+            target.sizes.insert(canary, 0);
         }
         target.owner = self.has_owner().then_some(OwnerGoal::Held);
         for (id, route) in self.plan.routes() {
             target.routes.insert(id.clone(), Aim::Split(self.homeward(id, route)));
         }
         target
+    }
+
+    /// Whether stable is smaller than it should be while all replicas that are allowed are asked for.
+    fn stable_lacks_room(&self) -> bool {
+        let total = self.wanted.replicas;
+        let asked = |seen: &Seen<ArmSeen>| seen.get().map_or(0, |it| it.desired);
+        let small = self.stable().is_some_and(|it| asked(self.world.arm(&it)) < total);
+        let all = self.world.arms.values().map(asked).fold(0, u32::saturating_add);
+        let limit = total.saturating_add(self.plan.capacity.surge.replicas_of(total));
+        let sized = self.plan.sizing == Sizing::PerArm && self.sizes_stable();
+        sized && small && all >= limit && !rule!(CanaryKeepsRoom, false)
     }
 
     /// The split of an abort: everything to stable, while `-canary` keeps pointing where it points.

@@ -32,7 +32,7 @@ fn every_state_is_safe_and_none_is_stuck() {
         let report = search(&model, Bounds { states: most, threads: 2, live });
         assert!(report.complete || !model.config.whole, "{} has grown", model.config.name);
         if let Some(failure) = &report.failure {
-            let trace = narrate(&model, &failure.trace).join("\n  ");
+            let trace = narrate(&model, failure).join("\n  ");
             panic!("{} breaks {}\n  {trace}", model.config.name, failure.violation);
         }
         let whole = if report.complete { "whole" } else { "in part" };

@@ -129,7 +129,9 @@ pub(crate) async fn control(asked: &Killing, mut killed: impl FnMut(u32)) -> Fig
         kill(pid);
         killed(n);
     }
-    let restarts = busy.rig.client.health().await.unwrap().control_restarts;
+    // The one that was killed last takes a moment to come back.
+    let client = &busy.rig.client;
+    let restarts = eventually("health", async || client.health().await.ok()).await.control_restarts;
     assert!(restarts >= u64::from(asked.times), "{restarts} restarts");
     busy.end().await.0
 }

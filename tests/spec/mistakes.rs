@@ -407,6 +407,11 @@ fn templates() {
     says_nothing(web(
         "{ address: \"http://127.0.0.1:1\", path: /stats?of=$(args.service), bad: $.bad, total: $.total }",
     ));
+    says(
+        "template_selector",
+        with("total: http_requests_total{", "total: sum(http_requests_total{")
+            .replace("$(arm.pods)\"}\n", "$(arm.pods)\"})\n"),
+    );
     says("template_web_unclear", web("{ address: \"http://127.0.0.1:1\", path: /stats, bad: $.bad }"));
     says("template_web_paths", web("{ path: stats, value: \"$.[\" }"));
 }

@@ -85,6 +85,12 @@ impl Chart {
                 at - 6.0
             );
         }
+        self.curves(&mut svg, x, y);
+        svg + "</svg>\n"
+    }
+
+    /// Every line, and what it is called.
+    fn curves(&self, svg: &mut String, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) {
         let mut legend = LEFT;
         for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
             let path: Vec<String> =
@@ -108,7 +114,6 @@ impl Chart {
             );
             legend += 36.0 + 7.0 * line.name.chars().count() as f64;
         }
-        svg + "</svg>\n"
     }
 }
 

@@ -215,7 +215,7 @@ fn grid(all: &[&Native]) -> Result<Vec<f64>, Failure> {
     let buckets = || all.iter().flat_map(|it| &it.0).filter(|it| 0.0 < it.2);
     let highest = buckets().map(|it| it.1).filter(|it| it.is_finite()).fold(f64::NEG_INFINITY, f64::max);
     let lowest = buckets().map(|it| it.1).filter(|it| 0.0 < *it).fold(f64::INFINITY, f64::min);
-    if !(lowest <= highest) {
+    if highest < lowest {
         return Err(Failure::NotOneNumber("a native histogram without a positive bucket"));
     }
     for steps in [8, 4, 2, 1] {

@@ -59,7 +59,7 @@ impl Question for Command {
 impl Command {
     async fn printed(&self, from: Timestamp, to: Timestamp) -> Result<Vec<u8>, Failure> {
         let [program, arguments @ ..] = self.command.as_slice() else {
-            return Err(Failure::Program("is not named"));
+            return Err(Failure::Question("it names no program"));
         };
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).env_clear().env("SERINUS_FROM", from.to_string()).env("SERINUS_TO", to.to_string());

@@ -68,6 +68,9 @@ pub enum Failure {
     /// The numbers contradict each other.
     #[error("the numbers contradict each other: {0}")]
     Contradictory(&'static str),
+    /// What is asked cannot be asked.
+    #[error("the question cannot be asked: {0}")]
+    Question(&'static str),
     /// The program could not be run.
     #[error("the program {0}")]
     Program(&'static str),
@@ -106,6 +109,7 @@ impl Failure {
             | Self::Reported(_)
             | Self::TooManySeries(_)
             | Self::Contradictory(_)
+            | Self::Question(_)
             | Self::Program(_) => Missing::Error,
         }
     }
@@ -131,6 +135,7 @@ impl Failure {
             | Self::Stale(_)
             | Self::TooManySeries(_)
             | Self::Contradictory(_)
+            | Self::Question(_)
             | Self::Program(_) => false,
         }
     }
@@ -149,12 +154,9 @@ impl Failure {
             if it.downcast_ref::<rustls::Error>().is_some() {
                 return Self::Untrusted;
             }
-            if let Some(inner) = it.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-                && (inner as &(dyn Error + 'static)).downcast_ref::<rustls::Error>().is_some()
-            {
-                return Self::Untrusted;
-            }
-            next = it.source();
+            // An I/O error's `source` leaves out what it was made from.
+            let inner = it.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            next = inner.map(|it| it as &(dyn Error + 'static)).or_else(|| it.source());
         }
         if connecting { Self::Unreachable } else { Self::BrokenOff }
     }

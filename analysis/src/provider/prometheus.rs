@@ -66,7 +66,8 @@ impl Question for Prometheus {
         span: Span,
         memory: &mut Memory,
     ) -> Result<Reading, Failure> {
-        let asked = Asked::new(source.ok_or(Failure::Program("has no source to ask"))?)?;
+        let asked = Asked::new(source.ok_or(Failure::Question("it names no source"))?)?;
+        self.check()?;
         match self {
             Self::Counts { bad, total } => asked.counts(bad, total, span, memory).await,
             Self::Histogram(selector) => asked.histogram(selector, span, memory).await,
@@ -74,6 +75,54 @@ impl Question for Prometheus {
             Self::Query(query) => asked.number(query, span.to).await.map(|it| Reading::Values(vec![it])),
         }
     }
+}
+
+impl Prometheus {
+    /// Refuses functions where a selector is needed: some servers would take them, and count wrongly.
+    fn check(&self) -> Result<(), Failure> {
+        let selectors = match self {
+            Self::Counts { bad, total } => vec![bad, total],
+            Self::Histogram(it) | Self::Value(it) => vec![it],
+            Self::Query(_) => vec![],
+        };
+        match selectors.into_iter().all(|it| is_selector(it)) {
+            true => Ok(()),
+            false => Err(Failure::Question("it must be a selector, without functions, ranges and operators")),
+        }
+    }
+}
+
+/// Whether a text is a selector of series and nothing else: a name, matchers in braces, or both.
+#[must_use]
+pub fn is_selector(text: &str) -> bool {
+    let text = text.trim();
+    let (name, matchers) = text.split_at(text.find('{').unwrap_or(text.len()));
+    let name = name.trim_end();
+    let letter = |it: char| it.is_ascii_alphabetic() || it == '_' || it == ':';
+    let plain = name.starts_with(letter) && name.chars().all(|it| letter(it) || it.is_ascii_digit());
+    match (name.is_empty(), matchers.is_empty()) {
+        (true, true) => false,
+        (false, true) => plain,
+        (_, false) => (name.is_empty() || plain) && closes_at_its_end(matchers),
+    }
+}
+
+/// Whether the brace at the beginning is closed by the last character and not before, quoted texts apart.
+fn closes_at_its_end(matchers: &str) -> bool {
+    let (mut quote, mut escaped) = (None, false);
+    for (at, it) in matchers.char_indices() {
+        match (quote, it) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some('"' | '\''), '\\') => escaped = true,
+            (Some(open), it) if open == it => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '`') => quote = Some(it),
+            (None, '{') if at != 0 => return false,
+            (None, '}') => return at + 1 == matchers.len(),
+            (None, _) => {}
+        }
+    }
+    false
 }
 
 /// A source with the client that speaks its language.
@@ -295,7 +344,7 @@ fn without_name(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 /// One finite number of now.
 fn finite(point: Point, to: Timestamp) -> Result<f64, Failure> {
     let ahead = point.millis() - to.as_millisecond();
-    if ahead < -FRESH_MS || AHEAD_MS < ahead {
+    if !(-FRESH_MS..=AHEAD_MS).contains(&ahead) {
         return Err(Failure::Stale(Duration::from_millis(ahead.unsigned_abs())));
     }
     if point.1.is_finite() { Ok(point.1) } else { Err(Failure::NotFinite) }
@@ -303,7 +352,7 @@ fn finite(point: Point, to: Timestamp) -> Result<f64, Failure> {
 
 fn fresh(newest: Option<i64>, piece: Piece) -> Result<(), Failure> {
     let Some(ahead) = newest.map(|it| it - piece.to).filter(|_| piece.last) else { return Ok(()) };
-    if ahead < -FRESH_MS || AHEAD_MS < ahead {
+    if !(-FRESH_MS..=AHEAD_MS).contains(&ahead) {
         return Err(Failure::Stale(Duration::from_millis(ahead.unsigned_abs())));
     }
     Ok(())
@@ -376,5 +425,40 @@ impl Iterator for Pieces {
         let to = (piece.to + PIECE_MS).min(self.end);
         self.next = Piece { began: piece.began, from: piece.to, to, last: to == self.end };
         Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_told_from_other_queries() {
+        for it in [
+            "up",
+            "job:rate:sum",
+            "{job=\"a\"}",
+            " http_requests_total { code=~\"5..\", path='/a{b}' } ",
+            "up{x=\"\\\"}\"}",
+            "up{x=`}`}",
+        ] {
+            assert!(is_selector(it), "{it}");
+        }
+        for it in [
+            "",
+            "sum(up)",
+            "up[5m]",
+            "up{a=\"b\"}[5m]",
+            "up{a=\"b\"} or up",
+            "up + 1",
+            "up offset 5m",
+            "up @ 5",
+            "up{a=\"b\"",
+            "1",
+            "rate(up{a=\"b\"}[1m])",
+            "up{} up{}",
+        ] {
+            assert!(!is_selector(it), "{it}");
+        }
     }
 }

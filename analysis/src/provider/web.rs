@@ -63,7 +63,7 @@ impl Question for Web {
         span: Span,
         memory: &mut Memory,
     ) -> Result<Reading, Failure> {
-        let source = source.ok_or(Failure::Program("has no source to ask"))?;
+        let source = source.ok_or(Failure::Question("it names no source"))?;
         let url = self.url(source.url())?;
         let body = source.fetch(|| source.client().get(url.clone()).send()).await?;
         let answer = json::read(body.json()?)?;
@@ -96,7 +96,7 @@ impl Web {
 
 /// The one place that a path leads to.
 fn one<'a>(answer: &'a Value, path: &str) -> Result<&'a Value, Failure> {
-    let path = JsonPath::parse(path).map_err(|_| Failure::NotThis("something that the JSONPath can be asked of"))?;
+    let path = JsonPath::parse(path).map_err(|_| Failure::Question("it holds something that is no JSONPath"))?;
     match path.query(answer).all().as_slice() {
         [] => Err(Failure::NoData),
         [one] => Ok(*one),
@@ -106,18 +106,19 @@ fn one<'a>(answer: &'a Value, path: &str) -> Result<&'a Value, Failure> {
 
 /// The time of an answer in milliseconds, if it is fresh.
 fn fresh(value: &Value, to: Timestamp) -> Result<i64, Failure> {
-    let seconds = match value {
-        Value::String(text) if text.parse::<f64>().is_err() => {
+    let words = value.as_str().filter(|text| text.parse::<f64>().is_err());
+    let seconds = match words {
+        Some(text) => {
             let at: Timestamp = text.parse().map_err(|_| Failure::NotThis("a time"))?;
             at.as_millisecond() as f64 / 1000.0
         }
-        other => match json::number(other)? {
+        None => match json::number(value)? {
             millis if MILLIS_FROM < millis => millis / 1000.0,
             seconds => seconds,
         },
     };
     let ahead = seconds - to.as_millisecond() as f64 / 1000.0;
-    if ahead < -FRESH_S || AHEAD_S < ahead {
+    if !(-FRESH_S..=AHEAD_S).contains(&ahead) {
         return Err(Failure::Stale(Duration::try_from_secs_f64(ahead.abs()).unwrap_or(Duration::MAX)));
     }
     Ok((seconds * 1000.0).round() as i64)

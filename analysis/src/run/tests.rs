@@ -88,11 +88,7 @@ fn a_guard_never_passes() {
 
 #[test]
 fn no_evidence_is_inconclusive_at_the_deadline() {
-    ended(
-        &play(gate(vec![sequential("errors")]), 900, |t, _| few(t)),
-        Verdict::Inconclusive,
-        600..=600,
-    );
+    ended(&play(gate(vec![sequential("errors")]), 900, |t, _| few(t)), Verdict::Inconclusive, 600..=600);
 }
 
 #[test]

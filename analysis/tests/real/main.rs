@@ -83,11 +83,7 @@ fn check(scenario: &Scenario, what: &str, got: [Counts; 2]) {
 
 /// Every way to look comes to the same counts, to the last request.
 async fn counts_are_exact(server: &Running) {
-    let scenario = scenario::scenario(start(), 25, 10);
-    remote_write::send(server.address, &scenario.written);
-    flush(server.address);
-    let of_one_arm = scenario.written.len() / 2;
-    assert!(of_one_arm >= 500, "{of_one_arm} series");
+    let scenario = written(server, 8, 2);
     let source = source(server.address);
     let (began, end) = (scenario.began, scenario.end);
     let every = |step: i64| (1..).map(move |n| began + n * step).take_while(move |it| *it < end).chain([end]);
@@ -96,6 +92,24 @@ async fn counts_are_exact(server: &Running) {
     check(&scenario, "once, at the end", total(&source, &counts(), began, [end].into_iter()).await);
     let gap = every(10_000).filter(|it| *it < began + 60_000 || end - 60_000 < *it);
     check(&scenario, "with a gap of seven minutes", total(&source, &counts(), began, gap).await);
+}
+
+/// The same with more than 500 series in each arm.
+async fn five_hundred_series_are_counted_exactly(server: &Running) {
+    let scenario = written(server, 25, 10);
+    let of_one_arm = scenario.written.len() / 2;
+    assert!(of_one_arm >= 500, "{of_one_arm} series");
+    let (began, end) = (scenario.began, scenario.end);
+    let every = (1..).map(|n| began + n * 90_000).take_while(|it| *it < end).chain([end]);
+    let source = source(server.address);
+    check(&scenario, "every 90 s", total(&source, &counts(), began, every).await);
+}
+
+fn written(server: &Running, pods: usize, paths: usize) -> Scenario {
+    let scenario = scenario::scenario(start(), pods, paths);
+    remote_write::send(server.address, &scenario.written);
+    flush(server.address);
+    scenario
 }
 
 async fn one(server: &Running, question: &PerArm, began: i64, to: i64) -> Result<Measured, Failure> {
@@ -190,7 +204,8 @@ async fn what_is_not_one_fresh_number_is_none(server: &Running) {
     assert!(matches!(failure, Failure::Status { status: 400 | 422, .. }), "{failure}");
     let aggregated =
         per_arm(|_| Prometheus::Counts { bad: "sum(many)".to_owned(), total: "sum(many)".to_owned() });
-    assert!(one(server, &aggregated, start, to).await.is_err());
+    let failure = one(server, &aggregated, start, to).await.unwrap_err();
+    assert!(matches!(failure, Failure::Question(_)), "{failure}");
 }
 
 /// 60 requests of each scrape's interval up to one second, 20 up to two, 4 up to four; one restart.
@@ -235,6 +250,16 @@ fn prometheus_counts_to_the_last_request() {
 #[test]
 fn victoria_metrics_counts_to_the_last_request() {
     with(servers::victoria_metrics(), counts_are_exact);
+}
+
+#[test]
+fn prometheus_counts_five_hundred_series() {
+    with(servers::prometheus(), five_hundred_series_are_counted_exactly);
+}
+
+#[test]
+fn victoria_metrics_counts_five_hundred_series() {
+    with(servers::victoria_metrics(), five_hundred_series_are_counted_exactly);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Real servers as children of the test, each with a folder and a port of its own.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -46,11 +47,19 @@ fn start(program: &str, arguments: impl Fn(&std::path::Path, SocketAddr) -> Vec<
         .spawn()
         .unwrap();
     let mut running = Running { address, child, _folder: folder };
-    while TcpStream::connect(address).is_err() {
+    while !is_ready(address) {
         assert!(running.child.try_wait().unwrap().is_none(), "{program} ended at its start");
         std::thread::sleep(Duration::from_millis(10));
     }
     Some(running)
+}
+
+/// Whether it says that it is ready.
+fn is_ready(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut answer = String::new();
+    let asked = write!(stream, "GET /-/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
 }
 
 pub(crate) fn prometheus() -> Option<Running> {

@@ -1,4 +1,4 @@
-use analysis::AnyJudge;
+use analysis::{AnyJudge, provider::prometheus::is_selector};
 use strategies::{HumanDuration, recipe::Key};
 
 use super::{Check, Code, Diagnostic};
@@ -79,7 +79,10 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
     }
     let asked = [way, &[Key::Field("provider"), Key::Field(metric.provider.key())]].concat();
     match &metric.provider {
-        Provider::Prometheus(it) => prometheus(it, &asked, check),
+        Provider::Prometheus(it) => {
+            prometheus(it, &asked, check);
+            selectors(it, &asked, check);
+        }
         Provider::Web(it) => web(it, &asked, check),
         Provider::Proxy(_) | Provider::Command(_) => {}
     }
@@ -139,6 +142,19 @@ fn web(it: &Web, way: &[Key], check: &mut Check<'_>) {
             format!("this is no JSONPath: {why}"),
             "write `$.data.value`, for example",
         );
+    }
+}
+
+/// Functions where a selector is needed: what they make of counters can't be counted.
+fn selectors(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
+    for (key, text) in it.texts().into_iter().filter(|(key, _)| *key != "query") {
+        if is_selector(&text.fill(|_| Some("x".to_owned()))) {
+            continue;
+        }
+        let way = [way, &[Key::Field(key)]].concat();
+        let help = "write the name of the metric with its matchers, such as `http_requests_total{code=~\"5..\"}`; \
+                    functions belong into `query`";
+        check.error(Code::BadCondition, &way, format!("`{key}` must be a selector, without functions"), help);
     }
 }
 

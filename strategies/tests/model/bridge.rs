@@ -335,16 +335,18 @@ impl Model {
         }
     }
 
-    /// The object that a change is about. One object carries both sides of a partition.
+    /// The object that carries an arm: one for both sides of a partition.
+    pub fn carrier(&self, arm: u8) -> Object {
+        Object::Arm(if self.partition() { 0 } else { arm })
+    }
+
+    /// The object that a change is about.
     pub fn object(&self, change: u16) -> Object {
         self.object_of(self.changes.get(u32::from(change)))
     }
 
     pub fn object_of(&self, change: &Change) -> Object {
-        let arm = |arm: &Arm| match self.partition() {
-            true => Object::Arm(0),
-            false => Object::Arm(number_of(&arm.revision)),
-        };
+        let arm = |arm: &Arm| self.carrier(number_of(&arm.revision));
         let route = |id: &RouteId| Object::Route(u8::try_from(self.route_at(id)).unwrap());
         match change {
             Change::Create(it, _) | Change::Claim(it) | Change::Remove(it) => arm(it),

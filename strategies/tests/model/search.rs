@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use strategies::invariants::Violation;
+use strategies::{Verdict, invariants::Violation};
 
 use super::{
     act::Act,
@@ -327,12 +327,12 @@ fn stuck(model: &Model, met: &Met, edges: &[(u32, u32)], good: &[u32]) -> Option
     Some(Failure { violation: Violation { id: "L1", message }, trace: retrace(model, &met.way_to(*nearest)) })
 }
 
-/// A trace for people: every act, and what the machine says next.
-pub fn narrate(model: &Model, trace: &[Act]) -> Vec<String> {
+/// A failure for people: every act that leads to it, what the machine says next, and where a stuck one halts.
+pub fn narrate(model: &Model, failure: &Failure) -> Vec<String> {
     let mut memo = Memo::new();
     let mut st = model.init();
     let mut lines = vec![];
-    for act in trace {
+    for act in &failure.trace {
         let (seen, truth) =
             (model.eval(&model.seen(&st), &mut memo), model.eval(&St { lag: Lag::None, ..st }, &mut memo));
         let decides = matches!(act, Act::Step | Act::Prepare(_));
@@ -342,6 +342,10 @@ pub fn narrate(model: &Model, trace: &[Act]) -> Vec<String> {
             Some(next) => st = next,
             None => lines.push("  (changes nothing)".to_owned()),
         }
+    }
+    if failure.violation.id == "L1" {
+        lines.push("  and then, with nothing in the way:".to_owned());
+        lines.extend(std::iter::from_fn(|| go_on(model, &mut st, &mut memo)).take(MOST_ONWARDS));
     }
     let view = model.expand(&st);
     lines.push(format!("=> {}", model.describe(&model.seen(&st))));
@@ -354,4 +358,23 @@ pub fn narrate(model: &Model, trace: &[Act]) -> Vec<String> {
     }
     lines.push(format!("owner {:?} orders {:?} ran {:?}", view.world.owner, view.orders, view.world.ran));
     lines
+}
+
+/// So many acts show where a stuck rollout comes to a halt.
+const MOST_ONWARDS: usize = 60;
+
+/// What the machine does next where the world does at once what it is asked and time is the last to move.
+fn go_on(model: &Model, st: &mut St, memo: &mut Memo) -> Option<String> {
+    let (seen, truth) = (model.eval(&model.seen(st), memo), model.eval(&St { lag: Lag::None, ..*st }, memo));
+    let mut acts = vec![];
+    model.acts(st, &truth, &mut acts);
+    acts.retain(|it| it.helps() && !matches!(it, Act::Verdict(_, verdict) if *verdict != Verdict::Pass));
+    acts.sort_by_key(|it| *it == Act::Wake);
+    let (act, next) = acts.into_iter().find_map(|act| Some((act, model.step(st, act, &seen, &truth)?)))?;
+    let says = match act {
+        Act::Step | Act::Prepare(_) => format!(": {}", model.describe(&model.seen(st))),
+        _ => String::new(),
+    };
+    *st = next;
+    Some(format!("{act}{says}"))
 }

@@ -466,14 +466,19 @@ impl St {
     }
 
     /// Gives epochs and versions their ranks among those that still occur, from 1. `repairs` names the routes of the
-    /// repairs that a body remembers, `target` the object of a change.
-    pub fn normalise(&mut self, repairs: impl Fn(u32) -> RepairedRoutes, target: impl Fn(u16) -> Object) {
+    /// repairs that a body remembers, `target` the object of a change, `carrier` the object that carries an arm.
+    pub fn normalise(
+        &mut self,
+        repairs: impl Fn(u32) -> RepairedRoutes,
+        target: impl Fn(u16) -> Object,
+        carrier: impl Fn(u8) -> Object,
+    ) {
         let mut epochs = 0_u64;
         self.epochs(|it| epochs |= 1 << *it);
         self.epochs(|it| *it = rank(epochs, *it));
         let mut versions = [0_u64; Object::COUNT];
-        self.versions(&repairs, &target, |object, it| versions[object.number()] |= 1 << *it);
-        self.versions(&repairs, &target, |object, it| *it = rank(versions[object.number()], *it));
+        self.versions(&repairs, &target, &carrier, |object, it| versions[object.number()] |= 1 << *it);
+        self.versions(&repairs, &target, &carrier, |object, it| *it = rank(versions[object.number()], *it));
     }
 
     fn epochs(&mut self, mut each: impl FnMut(&mut u8)) {
@@ -502,6 +507,7 @@ impl St {
         &mut self,
         repairs: &impl Fn(u32) -> RepairedRoutes,
         target: &impl Fn(u16) -> Object,
+        carrier: &impl Fn(u8) -> Object,
         mut each: impl FnMut(Object, &mut u8),
     ) {
         for ro in self.ros().filter(|it| it.fences[0] != 0) {
@@ -512,7 +518,7 @@ impl St {
         each(Object::Ro, &mut self.ro.version);
         self.durable.iter_mut().for_each(|it| each(Object::Ro, &mut it.version));
         for (at, arm) in (0..).zip(&mut self.arms) {
-            each(Object::Arm(at), &mut arm.version);
+            each(carrier(at), &mut arm.version);
         }
         for (at, route) in (0..).zip(&mut self.routes).filter(|(_, it)| it.exists) {
             each(Object::Route(at), &mut route.version);
@@ -529,7 +535,7 @@ impl St {
         }
         match &mut self.lag {
             Lag::Ro(it) => each(Object::Ro, &mut it.version),
-            Lag::Arm(at, it) => each(Object::Arm(*at), &mut it.version),
+            Lag::Arm(at, it) => each(carrier(*at), &mut it.version),
             Lag::Route(at, it) if it.exists => each(Object::Route(*at), &mut it.version),
             Lag::Owner(it) => each(Object::Owner, &mut it.version),
             Lag::None | Lag::Route(..) | Lag::Wanted(_) | Lag::Unread(_) => {}

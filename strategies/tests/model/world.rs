@@ -72,6 +72,10 @@ impl Model {
                 foreign: false,
             };
         }
+        if self.partition() {
+            let version = st.arms[0].version;
+            st.arms.iter_mut().for_each(|it| it.version = version);
+        }
         self.settle(&mut st);
         st
     }
@@ -478,7 +482,8 @@ impl Model {
             Flight::Write { change, fence, .. } => match self.object(change) {
                 Object::Arm(at) => {
                     let arm = &st.arms[usize::from(at)];
-                    if arm.exists { arm.version == fence } else { fence == ABSENT }
+                    let exists = arm.exists || (self.partition() && st.arms.iter().any(|it| it.exists));
+                    if exists { arm.version == fence } else { fence == ABSENT }
                 }
                 Object::Route(at) => {
                     let route = &st.routes[usize::from(at)];
@@ -611,7 +616,7 @@ impl Model {
                 arm.ready = arm.ready.min(next.replicas);
             }
         }
-        next.normalise(|body| self.repairs(body), |change| self.object(change));
+        next.normalise(|body| self.repairs(body), |change| self.object(change), |arm| self.carrier(arm));
     }
 
     fn scales_natively(&self) -> bool {

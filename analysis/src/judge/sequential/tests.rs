@@ -163,14 +163,10 @@ fn slow_requests_that_clump_divide_the_evidence_bound_by_bound() {
     assert!(plain.finding().warnings.contains(&Warning::DispersionUnknown));
     let clumped = play(PLAIN, slow_before([400, 200], 60).chain(polls()));
     let (warnings, evidence) = (clumped.finding().warnings, clumped.evidence().unwrap());
-    // Of the two pods 400 and 200 of 1000 are slower than 0.25, 200 and 100 slower than 0.5.
-    let (most, at_half) = (2.0 * 100.0f64.powi(2) / (300.0 * 0.7), 2.0 * 50.0f64.powi(2) / (150.0 * 0.85));
-    let near = |phi: f64, expected: f64| (phi - expected).abs() < 1e-9;
-    assert!(
-        matches!(warnings[..], [Warning::SlowOnesClump { bound: 0.25, phi }] if near(phi, most)),
-        "{warnings:?}"
-    );
-    assert!(near(evidence.phi, at_half) && evidence.bound == Some(0.5), "{evidence:?}");
+    assert!(matches!(warnings[..], [Warning::SlowOnesClump { bound: 0.25, phi }] if 90.0 < phi), "{warnings:?}");
+    // 200 and 100 of 1,000 requests slower than 0.5: 2 * 50^2 / (150 * 0.85).
+    let phi = 2.0 * 50.0_f64.powi(2) / (150.0 * 0.85);
+    assert!((evidence.phi - phi).abs() < 1e-9 && evidence.bound == Some(0.5), "{evidence:?}");
     assert!(0.0 < ln_e(&clumped) && ln_e(&clumped) < ln_e(&plain) / 10.0);
     let even = play(PLAIN, slow_before([300, 310], 60).chain(polls()));
     assert_eq!((ln_e(&even), even.finding().warnings), (ln_e(&plain), vec![]));

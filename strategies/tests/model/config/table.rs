@@ -71,6 +71,12 @@ fn small() -> Vec<Config> {
             budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
             ..small("contested", plan(held, proxy(0)))
         },
+        small("in-place-back", {
+            let mut plan = plan(vec![step("full", 100, bake(1))], proxy(0));
+            (plan.capacity.stable, plan.capacity.surge) = (StableCapacity::InPlace, Weight::ZERO);
+            plan.capacity.max_unavailable = Weight::from_percent(50);
+            plan
+        }),
         below("hand-over"),
         Config { budget: Budget { pushes: 1, losses: 1, ..Budget::default() }, ..below("hand-over-loss") },
         Config {
