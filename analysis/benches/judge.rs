@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use analysis::{AnyJudge, Counts, Histogram, Judging, Measured, Poll, Setting};
+use analysis::{AnyJudge, Counts, Histogram, Judging, Measured, Poll, Setting, poll::OfPods};
 use jiff::Timestamp;
 
 const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -31,7 +31,37 @@ fn main() {
         let arm = |by: u64| (0..=11).map(|k| by * (20 + 30 * k + (i + k) % 5)).collect::<Vec<u64>>();
         Measured::Histogram(Histogram { bounds: BOUNDS.to_vec(), canary: arm(1), baseline: arm(9) })
     });
+    taught();
     crowd();
+}
+
+/// Latency as the proxy counts it, with what stable's processes show beside the canary: what is remembered.
+fn taught() {
+    for (buckets, pods) in [(11, 2), (11, 8), (28, 2), (28, 8)] {
+        let bounds: Vec<f64> = (1..=buckets).map(|k| f64::from(k) / 100.0).collect();
+        let arm =
+            |by: u64, i: u64| (0..=bounds.len() as u64).map(|k| by * (20 + 30 * k + (i + k) % 5)).collect();
+        let mut it = judging(r#"{"sequential":{"warmUp":"0s"}}"#);
+        let mut spent = Duration::ZERO;
+        for i in 1..=600 {
+            let at = Timestamp::from_second(i as i64).expect("a time");
+            let canary: Vec<u64> = arm(1, i);
+            let measured =
+                Measured::Histogram(Histogram { bounds: bounds.clone(), canary, baseline: arm(9, i) });
+            it.observe(&Poll { at, weight: Some(0.1), measured });
+            let each = (0..pods).map(|pod| arm(1, i + pod)).collect();
+            let pods = OfPods::Histograms { bounds: bounds.clone(), each };
+            let beside = Poll { at, weight: None, measured: Measured::Beside { seconds: 1.0, pods } };
+            let began = Instant::now();
+            it.observe(black_box(&beside));
+            spent += began.elapsed();
+        }
+        let bytes = serde_json::to_vec(&it.checkpoint()).map_or(0, |it| it.len());
+        println!(
+            "latency, {buckets} buckets, {pods} pods beside: {:?} per reading of them, checkpoint {bytes} bytes",
+            spent / 600
+        );
+    }
 }
 
 /// Twelve signals of one analysis, and the polls of one interval of ten thousand analyses.
