@@ -102,7 +102,8 @@ impl Busy {
         // Told after rest, so the newest version has answered something before the load ends.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let (report, bad) = load.end_with_all().await;
-        let history = rig.client.history(&crate::rig::SHOP.into()).await.unwrap();
+        let history =
+            eventually("a history", async || rig.client.history(&crate::rig::SHOP.into()).await.ok()).await;
         let others: Vec<_> = history.attempts.iter().filter(|it| it.end != End::Promoted).collect();
         assert!(others.is_empty(), "good versions were not promoted: {others:?}");
         let newest = report.versions.keys().max_by_key(|it| it[1..].parse::<u32>().unwrap()).unwrap();
