@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::poll::{Counts, Missing};
+use crate::{
+    poll::{Counts, Missing},
+    stats::ratio::FARTHEST,
+};
 
 /// What the evidence supports.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -90,6 +93,14 @@ pub struct Evidence {
     /// Probability that the canary is worse, where a prior probability was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability_bad: Option<f64>,
+}
+
+impl Evidence {
+    /// The ratio, unless it only stands for "no limit found", as beside a baseline that has no bad request.
+    #[must_use]
+    pub fn ratio_found(&self) -> Option<f64> {
+        self.ratio.filter(|it| *it < FARTHEST)
+    }
 }
 
 /// What limits the meaning of a verdict.

@@ -47,9 +47,8 @@ fn mend(node: &Node, whole: &Range<usize>, wrong: &[&Diagnostic], regions: &mut 
     }
     let value = match &node.value {
         Value::Record(entries) => {
-            let mut kept: Vec<Entry> =
+            let kept: Vec<Entry> =
                 entries.iter().filter_map(|it| entry(it, entries, &inside, regions)).collect();
-            kept.dedup_by(|a, b| a.key == b.key);
             let same = kept.iter().map(|it| &it.key).eq(entries.iter().map(|it| &it.key));
             let missing =
                 inside.iter().any(|it| it.code == Code::MissingField && it.span.start == node.span.start);

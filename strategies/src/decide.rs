@@ -98,32 +98,13 @@ fn save_with(look: &Look<'_>, next: Status, samples: Samples) -> Decision {
 /// Whether what is measured now belongs to the step though the world is not as its goal wants it: once the goal was
 /// seen to hold and while the split stays as it is, replicas that fail are what an analysis is there to see.
 fn samples_under_way(look: &Look<'_>, approach: &Approach) -> Samples {
-    let replicas_only = approach.waiting.keys().all(|it| match it {
-        WaitingFor::Replicas { .. } => true,
-        WaitingFor::Observation { .. }
-        | WaitingFor::Workload
-        | WaitingFor::StableIsDown { .. }
-        | WaitingFor::Settling { .. }
-        | WaitingFor::Room { .. }
-        | WaitingFor::Owner { .. }
-        | WaitingFor::UsersOwn
-        | WaitingFor::Time
-        | WaitingFor::Bake
-        | WaitingFor::Evidence { .. }
-        | WaitingFor::Approval { .. }
-        | WaitingFor::Order { .. }
-        | WaitingFor::Contested { .. }
-        | WaitingFor::KeepingCanary { .. }
-        | WaitingFor::ModePaused
-        | WaitingFor::ModeOff
-        | WaitingFor::AnotherRevision { .. } => false,
-    });
-    // Where replicas are the split, a replica that fails moves it.
+    let replicas_only = approach.waiting.keys().all(|it| matches!(it, WaitingFor::Replicas { .. }));
     // A route that somebody moved is not as it was, even if only replicas keep it from being set right.
     let routes_hold = rule!(StrayEvidence, !approach.routes_move);
-    let only_replicas = approach.write.is_none() && replicas_only && routes_hold;
-    let same_split = look.plan.steering != Steering::Ratio && only_replicas;
-    let counts = look.status.held.is_some() && same_split;
+    // Where replicas are the split, a replica that fails moves it.
+    let apart = look.plan.steering != Steering::Ratio;
+    let counts =
+        look.status.held.is_some() && apart && routes_hold && replicas_only && approach.write.is_none();
     if rule!(EvidenceUnsettled, counts) { Samples::Count } else { Samples::Withheld }
 }
 
@@ -131,13 +112,12 @@ fn samples_under_way(look: &Look<'_>, approach: &Approach) -> Samples {
 fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     let status = look.status;
     let counts = counts_towards_progress(&approach);
+    let samples = samples_under_way(look, &approach);
     if counts && status.waited.since.is_none() && is_timed(&status.phase) {
         let mut next = status.clone();
         next.waited.since = Some(look.now);
-        let samples = samples_under_way(look, &approach);
         return save_with(look, next, samples);
     }
-    let samples = samples_under_way(look, &approach);
     let mut waiting: Vec<Waiting> =
         approach.waiting.into_iter().map(|(what, until)| under_way_waiting(look, what, until)).collect();
     if let (Phase::Stepping { .. }, Some(hold)) = (&status.phase, &status.hold) {

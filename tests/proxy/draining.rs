@@ -1,11 +1,12 @@
 //! Ending well: nobody's request is lost when a worker is replaced, told to end, or its backends are exchanged.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use serinus::local::load::{LoadPlan, LoadReport, Outcome, generate};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Backend, Http1, PATIENCE, Rig, only, split};
@@ -15,6 +16,19 @@ async fn sample(version: &'static str, delay: Duration) -> Backend {
     Backend::with(move |_| async move {
         tokio::time::sleep(delay).await;
         Response::new(Full::<Bytes>::from(format!("serinus-sample {version}\n")))
+    })
+    .await
+}
+
+/// Answers once `release` lets it: what is asked before that is in flight for as long as the test wants.
+async fn held(release: &Arc<Semaphore>) -> Backend {
+    let release = Arc::clone(release);
+    Backend::with(move |_| {
+        let release = Arc::clone(&release);
+        async move {
+            release.acquire().await.unwrap().forget();
+            Response::new(Full::<Bytes>::from("held"))
+        }
     })
     .await
 }
@@ -77,14 +91,16 @@ async fn moving_the_split_and_exchanging_processes_under_load_fails_no_request()
 
 #[tokio::test]
 async fn a_request_in_flight_is_finished_and_its_connection_closed() {
-    let backend = sample("v1", Duration::from_millis(300)).await;
+    let release = Arc::new(Semaphore::new(0));
+    let backend = held(&release).await;
     let mut rig = Rig::start(only(backend.address)).await;
     let mut client = Http1::connect(rig.address).await;
     let in_flight = tokio::spawn(async move { (client.get("/").await, client) });
     rig.until("in flight", |s| s.series[0].in_flight == 1).await;
     rig.control.drain(Duration::from_secs(10)).await.unwrap();
+    release.add_permits(1);
     let (got, mut client) = in_flight.await.unwrap();
-    assert_eq!((got.text(), got.header("connection")), ("serinus-sample v1\n", Some("close")));
+    assert_eq!((got.text(), got.header("connection")), ("held", Some("close")));
     let request = Request::builder().uri("/").header("host", "a");
     assert!(client.try_send(request, "").await.is_err(), "the connection is closed");
     tokio::task::spawn_blocking(move || rig.ended()).await.unwrap();
@@ -92,13 +108,15 @@ async fn a_request_in_flight_is_finished_and_its_connection_closed() {
 
 #[tokio::test]
 async fn an_http2_client_is_told_and_finishes_its_streams() {
-    let backend = sample("v1", Duration::from_millis(300)).await;
+    let release = Arc::new(Semaphore::new(0));
+    let backend = held(&release).await;
     let mut rig = Rig::start(only(backend.address)).await;
     let mut sender = crate::http2::connect::<Full<Bytes>>(rig.address).await;
     let request = || Request::builder().uri("http://a/").body(Full::default()).unwrap();
     let in_flight = sender.send_request(request());
     rig.until("in flight", |s| s.series[0].in_flight == 1).await;
     rig.control.drain(Duration::from_secs(10)).await.unwrap();
+    release.add_permits(1);
     assert_eq!(tokio::time::timeout(PATIENCE, in_flight).await.unwrap().unwrap().status(), 200);
     let closed = async {
         while sender.ready().await.is_ok() {

@@ -161,17 +161,18 @@ async fn a_silent_tunnel_ends() {
 
 #[tokio::test]
 async fn a_client_that_leaves_is_no_error_and_its_backend_is_told() {
-    let (gone, mut told) = mpsc::unbounded_channel();
-    struct Tell(mpsc::UnboundedSender<()>);
-    impl Drop for Tell {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    struct Asked(mpsc::UnboundedSender<&'static str>);
+    impl Drop for Asked {
         fn drop(&mut self) {
-            let _ = self.0.send(());
+            let _ = self.0.send("given up");
         }
     }
     let hangs = Backend::with(move |_| {
-        let tell = Tell(gone.clone());
+        let _ = tell.send("asked");
+        let asked = Asked(tell.clone());
         async move {
-            let _tell = tell;
+            let _asked = asked;
             std::future::pending::<Response<http_body_util::Full<Bytes>>>().await
         }
     })
@@ -179,9 +180,9 @@ async fn a_client_that_leaves_is_no_error_and_its_backend_is_told() {
     let mut rig = Rig::start(only(hangs.address)).await;
     let mut stream = TcpStream::connect(rig.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    rig.until("sent on", |s| s.series[0].in_flight == 1).await;
+    assert_eq!(tokio::time::timeout(PATIENCE, told.recv()).await.unwrap(), Some("asked"));
     drop(stream);
     let snapshot = rig.until("ended", |s| s.series[0].completed == 1).await;
     assert_eq!((snapshot.series[0].cancelled, snapshot.series[0].errors.total()), (1, 0));
-    tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, told.recv()).await.unwrap(), Some("given up"));
 }

@@ -12,7 +12,7 @@ use super::{
 const KEPT: usize = 192;
 
 /// Ratios beyond this are reported as this.
-const FARTHEST: f64 = 1e4;
+pub const FARTHEST: f64 = 1e4;
 
 /// What was counted in one stratum, compact because many are kept.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]

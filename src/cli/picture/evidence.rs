@@ -133,9 +133,7 @@ fn compared(row: &Row<'_>, evidence: &EvidenceView, theme: Theme) -> Option<Line
     let any = evidence.canary.bad + evidence.baseline.bad > 0;
     let bound = evidence.bound.filter(|_| any);
     let bound = bound.map(|it| format!(" slower than {}", words::latency(it))).unwrap_or_default();
-    // A ratio to none is no number that anybody can use.
-    let ratio = evidence.ratio.filter(|_| evidence.baseline.bad > 0);
-    let ratio = ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
+    let ratio = evidence.ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
     let text =
         format!("  canary {}, stable {}{bound}{ratio}", side(&evidence.canary), side(&evidence.baseline));
     Some(Line::from(Span::styled(text, theme.dim())))

@@ -24,7 +24,7 @@ pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence
             format!("means of {} batches: canary {canary:.4}, baseline {baseline:.4}", gauge.batches())
         }
     };
-    let ratio = times(evidence);
+    let ratio = evidence.ratio_found().map_or_else(String::new, |it| format!(" ({it:.2}x)"));
     let (bad, good) = (evidence.ln_e_bad, evidence.ln_e_good);
     let weighed = match state.verdict() {
         Verdict::Fail => format!("evidence of harm {bad:.1}, {:.1} needed", tables.needed_bad),
@@ -44,15 +44,6 @@ pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence
 fn latency(seconds: f64) -> String {
     let micros = std::time::Duration::from_micros((seconds.max(0.0) * 1e6).round() as u64);
     humantime::format_duration(micros).to_string()
-}
-
-/// A ratio to none is no number that anybody can use.
-fn times(evidence: &Evidence) -> String {
-    let counted = evidence.baseline.total > 0;
-    match evidence.ratio {
-        Some(ratio) if !(counted && evidence.baseline.bad == 0) => format!(" ({ratio:.2}x)"),
-        Some(_) | None => String::new(),
-    }
 }
 
 fn arm(counts: Counts) -> String {

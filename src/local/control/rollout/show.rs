@@ -248,7 +248,7 @@ fn evidence(it: &analysis::Evidence) -> EvidenceView {
         ln_e_good_needed: finite(it.ln_e_good_needed),
         canary: counts(&it.canary),
         baseline: counts(&it.baseline),
-        ratio: it.ratio.and_then(finite),
+        ratio: it.ratio_found().and_then(finite),
         interval: it.interval.filter(|(low, high)| low.is_finite() && high.is_finite()),
         bound: it.bound.and_then(finite),
         seconds_to_fail: it.seconds_to_fail.and_then(finite),
