@@ -11,12 +11,14 @@ use strategies::HumanDuration;
 use crate::written::MetricText;
 
 mod command;
+mod preset;
 mod prometheus;
 mod proxy;
 mod web;
 
 pub use self::{
     command::{Command, Prints},
+    preset::{Preset, PresetName},
     prometheus::{Prometheus, SourceKind, SourceRef},
     proxy::{ProxyCounts, Signal},
     web::Web,
@@ -31,6 +33,14 @@ pub trait ProviderKind {
     fn filled(&self, fill: &dyn Fn(&MetricText) -> MetricText) -> Self
     where
         Self: Sized;
+
+    /// The same with what is only named, such as a preset, written out.
+    fn expanded(&self) -> Self
+    where
+        Self: Clone,
+    {
+        self.clone()
+    }
 
     /// What it yields.
     fn yields(&self) -> Yields;
@@ -107,6 +117,12 @@ macro_rules! providers {
             #[must_use]
             pub fn filled(&self, fill: &dyn Fn(&MetricText) -> MetricText) -> Self {
                 match self { $(Self::$Kind(it) => Self::$Kind(it.filled(fill)),)* }
+            }
+
+            /// The same with what is only named written out.
+            #[must_use]
+            pub fn expanded(&self) -> Self {
+                match self { $(Self::$Kind(it) => Self::$Kind(it.expanded()),)* }
             }
 
             /// What it yields.

@@ -63,6 +63,13 @@ pub enum Credentials {
         /// The password.
         password: Secret,
     },
+    /// By a token after a word of the source's own, such as `Api-Token`.
+    Authorization {
+        /// The word.
+        scheme: String,
+        /// The token.
+        token: Secret,
+    },
 }
 
 /// How a source is trusted.
@@ -284,6 +291,9 @@ fn sent(headers: &[(String, Secret)], credentials: Option<&Credentials>) -> Resu
         Some(Credentials::Basic { username, password }) => {
             let both = STANDARD.encode(format!("{}:{}", username.reveal(), password.reveal()));
             add(AUTHORIZATION.as_str(), &format!("Basic {both}"))?;
+        }
+        Some(Credentials::Authorization { scheme, token }) => {
+            add(AUTHORIZATION.as_str(), &format!("{scheme} {}", token.reveal()))?;
         }
         None => {}
     }

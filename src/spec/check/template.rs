@@ -115,7 +115,7 @@ fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
             [] => "it is not said what is asked".to_owned(),
             asked => format!("{} do not make one question", list_of(asked.iter().copied(), "and")),
         };
-        let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`";
+        let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`, or `preset`";
         check.error(Code::NotOneOf, way, message, help);
     }
 }
@@ -147,9 +147,16 @@ fn web(it: &Web, way: &[Key], check: &mut Check<'_>) {
 
 /// Functions where a selector is needed: what they make of counters can't be counted.
 fn selectors(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
-    for (key, text) in it.texts().into_iter().filter(|(key, _)| *key != "query") {
+    let expanded = it.expanded();
+    for (key, text) in expanded.texts().into_iter().filter(|(key, _)| *key != "query") {
         if is_selector(&text.fill(|_| Some("x".to_owned()))) {
             continue;
+        }
+        if it.preset.is_some() {
+            let way = [way, &[Key::Field("preset")]].concat();
+            let help = "write `matchers: namespace=\"shop\",team=\"a\"`, for example, and a regular expression without quotes as `arm`";
+            check.error(Code::BadCondition, &way, "its `matchers` or `arm` make no selector", help);
+            return;
         }
         let way = [way, &[Key::Field(key)]].concat();
         let help = "write the name of the metric with its matchers, such as `http_requests_total{code=~\"5..\"}`; \
