@@ -21,6 +21,7 @@ mod egress;
 mod failure;
 mod json;
 mod secret;
+mod service;
 mod source;
 
 pub use self::{
@@ -28,6 +29,7 @@ pub use self::{
     egress::{Egress, Names, Refused},
     failure::Failure,
     secret::Secret,
+    service::{Timed, Wanted},
     source::{Credentials, InvalidSource, LARGEST_ANSWER, Limits, Source, SourceConfig, Tls},
 };
 
@@ -89,6 +91,20 @@ macro_rules! questions {
 questions! {
     /// A Prometheus, or what speaks like one.
     prometheus::Prometheus = "prometheus",
+    /// Datadog.
+    datadog::Datadog = "datadog",
+    /// New Relic.
+    new_relic::NewRelic = "newRelic",
+    /// Wavefront, now Aria Operations for Applications.
+    wavefront::Wavefront = "wavefront",
+    /// Apache SkyWalking.
+    sky_walking::SkyWalking = "skyWalking",
+    /// Dynatrace.
+    dynatrace::Dynatrace = "dynatrace",
+    /// Splunk Observability Cloud.
+    splunk::Splunk = "splunk",
+    /// Google Cloud Monitoring, once Stackdriver.
+    cloud_monitoring::CloudMonitoring = "cloudMonitoring",
     /// Anything that answers with JSON.
     web::Web = "web",
     /// A program of this machine.

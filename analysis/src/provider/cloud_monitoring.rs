@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed, Wanted},
+    service::{Line, Request, Service, Timed, Wanted},
+    slots::Stretch,
     source::Body,
 };
 
@@ -80,7 +81,7 @@ impl Service for CloudMonitoring {
             let at = Timestamp::from_millisecond(millis);
             at.map(|it| it.to_string()).map_err(|_| Failure::Question("its time is none"))
         };
-        let (from, to, seconds) = (time(stretch.from)?, time(stretch.to)?, stretch.seconds()?);
+        let (from, to, seconds) = (time(stretch.from)?, time(stretch.until)?, stretch.seconds());
         let (align, reduce) = match self.timed.wanted {
             Wanted::Counts { .. } => ("ALIGN_DELTA", "REDUCE_SUM"),
             Wanted::Value(_) => (self.align.as_str(), self.reduce.as_str()),

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed},
+    service::{Line, Request, Service, Timed},
+    slots::Stretch,
     source::Body,
 };
 
@@ -54,7 +55,7 @@ impl Service for Datadog {
         let formulas = (0..queries.len()).map(|index| json!({"formula": name(index)}));
         let attributes = json!({
             "from": stretch.from,
-            "to": stretch.to,
+            "to": stretch.until,
             "interval": stretch.bucket,
             "queries": named.collect::<Vec<_>>(),
             "formulas": formulas.collect::<Vec<_>>(),

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed},
+    service::{Line, Request, Service, Timed},
+    slots::Stretch,
     source::Body,
 };
 
@@ -57,7 +58,7 @@ impl Service for Dynatrace {
             let request = Request::get("api/v2/metrics/query")
                 .with("metricSelector", *query)
                 .with("from", stretch.from)
-                .with("to", stretch.to)
+                .with("to", stretch.until)
                 .with("resolution", &resolution);
             match &self.entities {
                 Some(it) => request.with("entitySelector", it),

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed},
+    service::{Line, Request, Service, Timed},
+    slots::Stretch,
     source::Body,
 };
 
@@ -77,14 +78,14 @@ impl Service for NewRelic {
         if queries.iter().any(|it| forbidden_word(it).is_some()) {
             return Err(Failure::Question("its NRQL must not say when, nor by what to split"));
         }
-        let seconds = stretch.seconds()?;
-        let Stretch { from, to, .. } = stretch;
+        let seconds = stretch.seconds();
+        let Stretch { from, until, .. } = stretch;
         let numbers = 0..queries.len();
         let declared: String = numbers.clone().map(|it| format!(",$q{it}:Nrql!")).collect();
         let fields: String = numbers.map(|it| format!(" q{it}:nrql(query:$q{it}){{results}}")).collect();
         let mut variables = json!({"account": self.account});
         for (index, query) in queries.iter().enumerate() {
-            let whole = format!("{query} SINCE {from} UNTIL {to} TIMESERIES {seconds} seconds");
+            let whole = format!("{query} SINCE {from} UNTIL {until} TIMESERIES {seconds} seconds");
             variables[format!("q{index}")] = whole.into();
         }
         let query = format!("query($account:Int!{declared}){{actor{{account(id:$account){{{fields}}}}}}}");

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed},
+    service::{Line, Request, Service, Timed},
+    slots::Stretch,
     source::Body,
 };
 
@@ -96,7 +97,7 @@ impl Service for SkyWalking {
         // The end is the last minute that is asked for.
         let duration = json!({
             "start": minute(stretch.from)?,
-            "end": minute(stretch.to - BUCKET_MS)?,
+            "end": minute(stretch.until - BUCKET_MS)?,
             "step": "MINUTE",
         });
         let mut variables = json!({"entity": self.entity, "duration": duration});

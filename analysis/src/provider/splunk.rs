@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed},
+    service::{Line, Request, Service, Timed},
+    slots::Stretch,
     source::Body,
 };
 
@@ -73,7 +74,7 @@ struct Contents {
 }
 
 impl Service for Splunk {
-    const STAMP_IS_EITHER_END: bool = true;
+    const STAMPS_EITHER_END: bool = true;
 
     fn timed(&self) -> &Timed {
         &self.0
@@ -84,7 +85,7 @@ impl Service for Splunk {
         let program: String = queries.iter().enumerate().map(line).collect();
         let request = Request::text("v2/signalflow/execute", program)
             .with("start", stretch.from)
-            .with("stop", stretch.to)
+            .with("stop", stretch.until)
             .with("resolution", stretch.bucket)
             .with("immediate", true);
         Ok(vec![request])

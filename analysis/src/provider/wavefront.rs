@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{
     Failure,
-    service::{Line, Request, Service, Stretch, Timed, Wanted},
+    service::{Line, Request, Service, Timed, Wanted},
+    slots::Stretch,
     source::Body,
 };
 
@@ -49,7 +50,7 @@ impl Service for Wavefront {
             Request::get("api/v2/chart/api")
                 .with("q", *query)
                 .with("s", stretch.from)
-                .with("e", stretch.to)
+                .with("e", stretch.until)
                 .with("g", letter)
                 .with("summarization", summed)
                 .with("strict", true)

@@ -5,7 +5,7 @@ use super::{Check, Code, Diagnostic};
 use crate::{
     spec::{
         Severity,
-        provider::{Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields},
+        provider::{Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields},
         template::{AnalysisTemplateSpec, Metric},
     },
     written::{Parameter, list_of, nearest},
@@ -84,7 +84,12 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
             selectors(it, &asked, check);
         }
         Provider::Web(it) => web(it, &asked, check),
-        Provider::Proxy(_) | Provider::Command(_) => {}
+        _ => {}
+    }
+    for Mistake { key, message, help } in metric.provider.mistakes() {
+        let way: Vec<Key> = asked.iter().copied().chain(key.map(Key::Field)).collect();
+        let code = if key.is_none() { Code::NotOneOf } else { Code::BadValue };
+        check.error(code, &way, message, help);
     }
     if let Whom::Source { source_ref, address } = metric.provider.whom() {
         whom(source_ref, address, &asked, check);
