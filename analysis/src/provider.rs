@@ -22,6 +22,7 @@ mod failure;
 mod json;
 mod secret;
 mod service;
+mod slots;
 mod source;
 
 pub use self::{
@@ -30,6 +31,7 @@ pub use self::{
     failure::Failure,
     secret::Secret,
     service::{Timed, Wanted},
+    slots::Slots,
     source::{Credentials, InvalidSource, LARGEST_ANSWER, Limits, Source, SourceConfig, Tls},
 };
 

@@ -78,13 +78,12 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
         _ => {}
     }
     let asked = [way, &[Key::Field("provider"), Key::Field(metric.provider.key())]].concat();
-    match &metric.provider {
-        Provider::Prometheus(it) => {
-            prometheus(it, &asked, check);
-            selectors(it, &asked, check);
-        }
-        Provider::Web(it) => web(it, &asked, check),
-        _ => {}
+    if let Provider::Prometheus(it) = &metric.provider {
+        prometheus(it, &asked, check);
+        selectors(it, &asked, check);
+    }
+    if let Provider::Web(it) = &metric.provider {
+        web(it, &asked, check);
     }
     for Mistake { key, message, help } in metric.provider.mistakes() {
         let way: Vec<Key> = asked.iter().copied().chain(key.map(Key::Field)).collect();
