@@ -21,6 +21,8 @@ mod egress;
 mod failure;
 mod json;
 mod secret;
+#[allow(dead_code, reason = "the providers that read it come next")]
+mod slots;
 mod source;
 
 pub use self::{
@@ -28,6 +30,7 @@ pub use self::{
     egress::{Egress, Names, Refused},
     failure::Failure,
     secret::Secret,
+    slots::Slots,
     source::{Credentials, InvalidSource, LARGEST_ANSWER, Limits, Source, SourceConfig, Tls},
 };
 
