@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     finding::Verdict,
@@ -20,7 +20,8 @@ use crate::{
 const CALIBRATING_S: f64 = 3600.0;
 
 /// What every pod of stable did in one window of time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PodsWindow {
     /// The end of the window.
     pub at: Timestamp,
@@ -28,6 +29,22 @@ pub struct PodsWindow {
     pub seconds: f64,
     /// Pod by pod, in the same order in every window.
     pub pods: OfPods,
+}
+
+/// What is remembered of stable's pods for one metric.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricHistory {
+    /// The analysis that the metric belongs to.
+    pub analysis: String,
+    /// The metric.
+    pub metric: String,
+    /// How it is judged.
+    pub judge: AnyJudge,
+    /// Its part of the allowance for false roll backs, `0.0 < part <= 1.0`.
+    pub part: f64,
+    /// Window by window, in the order of time.
+    pub windows: Vec<PodsWindow>,
 }
 
 /// What is tried.
@@ -82,9 +99,12 @@ pub struct Calibrated {
 /// Why nothing can be tried.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum CannotTry {
+    /// There is no window in which all pods were counted.
+    #[error("nothing was counted, pod by pod")]
+    Nothing,
     /// A part of the pods cannot be judged beside the rest.
-    #[error("{0} pod alone cannot be judged beside itself: two are needed at least")]
-    TooFewPods(usize),
+    #[error("one pod alone cannot be judged beside itself: two are needed at least")]
+    OnePod,
     /// Shorter than what calibrates and one run.
     #[error("{has:.0} s of history in which no pod came or went are too short: {needed:.0} s are needed")]
     TooShort {
@@ -103,10 +123,11 @@ pub enum CannotTry {
 /// # Errors
 /// [`CannotTry`]: too few pods, or too little history for one run.
 pub fn aa(history: &[PodsWindow], trial: &Trial<'_>) -> Result<Calibrated, CannotTry> {
-    let pods = history.first().map_or(0, |it| it.pods.len());
-    if pods < 2 {
-        return Err(CannotTry::TooFewPods(pods));
-    }
+    let pods = match history.first().map_or(0, |it| it.pods.len()) {
+        0 => return Err(CannotTry::Nothing),
+        1 => return Err(CannotTry::OnePod),
+        pods => pods,
+    };
     if history.iter().any(|it| it.pods.len() != pods) {
         return Err(CannotTry::PodsChange);
     }
@@ -323,7 +344,8 @@ impl Calibrated {
     /// The middle of the times until those were promoted that were, seconds.
     #[must_use]
     pub fn median_to_promotion(&self) -> Option<f64> {
-        let mut all: Vec<f64> = self.runs.iter().filter_map(|it| it.promoted).collect();
+        let promoted = self.runs.iter().filter(|it| it.rolled_back.is_none());
+        let mut all: Vec<f64> = promoted.filter_map(|it| it.promoted).collect();
         all.sort_by(f64::total_cmp);
         all.get(all.len() / 2).copied()
     }

@@ -15,7 +15,7 @@ mod words;
 
 pub use words::words;
 
-pub use evidence::{AnalysisView, Combined, Counts, EvidenceView, MetricView};
+pub use evidence::{AnalysisView, CalibrationView, Combined, Counts, EvidenceView, MetricView};
 
 /// Answer of `GET /v1/rollouts`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]

@@ -11,17 +11,17 @@ use analysis::{
 };
 use clap::builder::ValueParser;
 use jiff::Timestamp;
-use strategies::{HumanDuration, Name, recipe::Argument};
+use strategies::HumanDuration;
 
 use self::course::Course;
 use super::{
-    Exit, Failure, block_on, color, lint,
+    Exit, Failure, block_on,
     output::{Format, print, structured},
+    template::{Template, pair},
 };
 use crate::{
     clock,
     measure::{Facts, measuring, secret_of_this_machine},
-    spec::{self, Report, Severity, compile::compile_template},
     written::Fact,
 };
 
@@ -39,13 +39,8 @@ pub(super) struct Args {
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
 
-    /// Which AnalysisTemplate, where the file holds several
-    #[arg(long, value_name = "NAME")]
-    template: Option<String>,
-
-    /// A value for an argument of the template; may be given several times
-    #[arg(long = "arg", value_name = "NAME=VALUE", value_parser = pair)]
-    args: Vec<(String, String)>,
+    #[command(flatten)]
+    template: Template,
 
     /// What is known of the canary: pods, hash or service; may be given several times
     #[arg(long, value_name = "FACT=VALUE", value_parser = ValueParser::new(fact))]
@@ -58,14 +53,6 @@ pub(super) struct Args {
     /// The canary's share of the requests, in percent, such as 10: what `$(weight)` stands for
     #[arg(long, value_name = "PERCENT")]
     weight: Option<String>,
-
-    /// What `$(rollout)` stands for
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    rollout: String,
-
-    /// What `$(namespace)` stands for
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    namespace: String,
 
     /// How long to measure, where it is measured live
     #[arg(long = "for", value_name = "TIME", default_value = "30m", conflicts_with_all = ["start", "end"])]
@@ -82,11 +69,6 @@ pub(super) struct Args {
     /// What to print: text, json or yaml
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
     output: Format,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn fact(text: &str) -> Result<(Fact, String), String> {
@@ -157,29 +139,7 @@ impl Args {
 
     /// The metrics of the template, ready to be measured.
     fn measurings(&self) -> Result<Vec<crate::measure::Measuring>, Failure> {
-        let bytes = lint::read_file(&self.file).map_err(|source| Failure::File {
-            act: "read",
-            path: self.file.clone(),
-            source,
-        })?;
-        let read = spec::read(&self.file.display().to_string(), &bytes);
-        if read.diagnostics.iter().any(|it| it.severity == Severity::Error) {
-            let report = Report { source: &read.source, diagnostics: &read.diagnostics };
-            eprintln!("{}", report.render(color::on_stdout()));
-            return Err(Failure::Said(Exit::Usage));
-        }
-        let args: Vec<Argument> = self
-            .args
-            .iter()
-            .map(|(name, value)| Argument { name: name.as_str().into(), value: value.as_str().into() })
-            .collect();
-        let (rollout, namespace): (Name, Name) =
-            (self.rollout.as_str().into(), self.namespace.as_str().into());
-        let compiled =
-            compile_template(&read.documents, self.template.as_deref(), &args, &rollout, Some(&namespace))
-                .map_err(|error| {
-                    usage(error.to_string(), "`serinus analyze --help` shows how it is called")
-                })?;
+        let (_, compiled) = self.template.compiled(&self.file)?;
         let map = |all: &[(Fact, String)]| all.iter().cloned().collect::<BTreeMap<_, _>>();
         let facts =
             Facts { canary: map(&self.canary), stable: map(&self.stable), weight: self.weight.clone() };

@@ -119,7 +119,7 @@ fn a_run_knows_nothing_of_what_comes_after_it() {
 fn too_little_is_said_and_not_tried() {
     let judge = judge(SEQUENTIAL);
     let trial = trial(&judge);
-    assert_eq!(aa(&[], &trial), Err(CannotTry::TooFewPods(0)));
+    assert_eq!(aa(&[], &trial), Err(CannotTry::Nothing));
     assert_eq!(aa(&minutes(15, 1, 7), &trial), Err(CannotTry::TooShort { has: 900.0, needed: 1200.0 }));
     assert!(aa(&minutes(20, 1, 7), &trial).is_ok());
     let mut changing = minutes(100, 1, 7);

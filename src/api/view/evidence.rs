@@ -22,6 +22,14 @@ pub struct AnalysisView {
     pub metrics: Vec<MetricView>,
 }
 
+/// What is remembered of stable's replicas, so that stable can be judged beside itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CalibrationView {
+    /// Metrics that count requests, analysis by analysis.
+    pub metrics: Vec<analysis::calibrate::MetricHistory>,
+}
+
 /// The evidence of several metrics together, as natural logarithms.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -108,7 +108,8 @@ fn metric(row: &Row<'_>, room: usize, theme: Theme) -> Vec<Line<'static>> {
 fn ahead(row: &Row<'_>) -> String {
     let Some(evidence) = &row.metric.evidence else { return String::new() };
     let at = |seconds: Option<f64>| {
-        let seconds = seconds.filter(|it| it.is_finite() && (0.0..86_400.0).contains(it))?;
+        // What is there already needs no time.
+        let seconds = seconds.filter(|it| 0.0 < *it && *it < 86_400.0)?;
         Some(words::span(std::time::Duration::from_secs_f64(seconds.ceil())))
     };
     match (row.bad.and(at(evidence.seconds_to_fail)), row.good.and(at(evidence.seconds_to_pass))) {
@@ -130,9 +131,11 @@ fn compared(row: &Row<'_>, evidence: &EvidenceView, theme: Theme) -> Option<Line
     if evidence.canary.total == 0 {
         return None;
     }
-    let any = evidence.canary.bad + evidence.baseline.bad > 0;
-    let bound = evidence.bound.filter(|_| any);
-    let bound = bound.map(|it| format!(" slower than {}", words::latency(it))).unwrap_or_default();
+    // Of latency, a bound that everybody or nobody keeps says nothing.
+    if evidence.bound.is_some() && evidence.ratio.is_none() {
+        return None;
+    }
+    let bound = evidence.bound.map(|it| format!(" slower than {}", words::latency(it))).unwrap_or_default();
     let ratio = evidence.ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
     let text =
         format!("  canary {}, stable {}{bound}{ratio}", side(&evidence.canary), side(&evidence.baseline));
