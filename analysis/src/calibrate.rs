@@ -261,6 +261,14 @@ impl OfPods {
         self.len() == 0
     }
 
+    /// Requests and failed ones, pod by pod; `None`: these are latencies.
+    pub fn errors(&self) -> Option<&[PodCounts]> {
+        match self {
+            Self::Counts(pods) => Some(pods),
+            Self::Histograms { .. } => None,
+        }
+    }
+
     fn totals(&self) -> Vec<u64> {
         match self {
             Self::Counts(pods) => pods.iter().map(|it| it.total).collect(),

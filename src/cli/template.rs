@@ -37,6 +37,11 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Template {
+    /// Another template of the same file with the same arguments.
+    pub(super) fn other(&self, name: &str) -> Self {
+        Self { template: Some(name.to_owned()), ..self.clone() }
+    }
+
     /// The template in `file` and its name, with its arguments filled in. Mistakes of the file are shown.
     ///
     /// # Errors

@@ -68,6 +68,24 @@ fn plan_tells_what_each_step_sees_at_a_traffic() {
 }
 
 #[test]
+fn plan_draws_what_each_weight_can_see() {
+    let file = File::new("power.svg", "");
+    let path = file.0.display();
+    let plan = "plan examples/demo/rollout.yaml";
+    let (text, code) =
+        run(&format!("{plan} --traffic 500/s --error-rate 0.1% --matters 3x --picture {path}"));
+    assert_eq!(code, 0, "{text}");
+    let svg = std::fs::read_to_string(&file.0).unwrap();
+    assert_eq!(svg.matches("<polyline").count(), 4);
+    for factor in ["1.5x", "2x", "3x", "5x"] {
+        assert!(svg.contains(&format!("{factor} the errors")), "{factor}");
+    }
+    let (text, code) = run(&format!("{plan} --picture {path}"));
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("needs to know the traffic"), "{text}");
+}
+
+#[test]
 fn plan_is_there_for_programs() {
     shows("plan-json", "plan examples/own-service/shop.yaml --traffic 50/s --error-rate 1% --output json");
     let (yaml, _) = run("plan examples/own-service/shop.yaml --output yaml");
