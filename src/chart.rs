@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 const WIDE: f64 = 720.0;
-const HIGH: f64 = 340.0;
+const HIGH: f64 = 356.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
-const TOP: f64 = 36.0;
+const TOP: f64 = 52.0;
 const BOTTOM: f64 = 64.0;
 
 /// Colours that can be told apart without seeing colours well (Okabe and Ito).
@@ -86,7 +86,7 @@ impl Chart {
             HIGH - BOTTOM + 34.0,
             self.x
         );
-        let _ = writeln!(svg, "<text x=\"6\" y=\"{}\" fill=\"#555\">{}</text>", TOP - 2.0, self.y);
+        let _ = writeln!(svg, "<text x=\"6\" y=\"{}\" fill=\"#555\">{}</text>", TOP - 12.0, self.y);
         if let Some((height, name)) = &self.mark {
             let at = y(*height);
             let _ = writeln!(

@@ -253,12 +253,15 @@ fn words(step: &Step) -> String {
     }
 }
 
-/// The judge of errors: the first that compares counts, its part in the combined evidence, and its interval.
-#[derive(Clone, Copy)]
-struct Judged<'a> {
-    judge: &'a Sequential,
-    part: f64,
-    poll_s: f64,
+/// The judge of errors: the first that compares counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// The judge.
+    pub judge: &'a Sequential,
+    /// Its part in the combined evidence, `0 < part <= 1`.
+    pub part: f64,
+    /// The time between two of its looks, seconds.
+    pub poll_s: f64,
 }
 
 impl Judged<'_> {
@@ -306,6 +309,13 @@ fn errors_of(analysis: &CompiledAnalysis) -> Option<Judged<'_>> {
         }
         _ => None,
     })
+}
+
+/// What step number `index` of `plan` can see at the given traffic; `None`: it compares nothing.
+#[must_use]
+pub fn sight_of_step(plan: &Plan, index: usize, expected: Expected, judged: Judged<'_>) -> Option<Sight> {
+    let step = plan.steps.get(index)?;
+    sight(step, &plan.goal_at(index), bounds(step).1, expected, judged)
 }
 
 fn sight(

@@ -52,6 +52,17 @@ impl Drop for File {
 }
 
 #[test]
+fn every_command_is_described() {
+    let (help, _) = run("--help");
+    let (_, listed) = help.split_once("Commands:\n").unwrap();
+    let described = include_str!("../../docs/commands.md");
+    let names = listed.lines().take_while(|it| !it.is_empty()).filter_map(|it| it.split_whitespace().next());
+    let missing: Vec<&str> =
+        names.filter(|it| *it != "help" && !described.contains(&format!("`{it}`"))).collect();
+    assert_eq!(missing, [""; 0], "docs/commands.md does not say what they do");
+}
+
+#[test]
 fn plan_tells_what_each_example_does() {
     for name in ["demo", "blue-green", "ab-test", "shadow", "thresholds"] {
         shows(&format!("plan-{name}"), &format!("plan examples/{name}/rollout.yaml"));

@@ -9,6 +9,7 @@ use super::{Theme, bar};
 use crate::{
     api::view::{AnalysisView, EvidenceView, MetricView, RolloutView},
     cli::words,
+    spec::forecast::number,
 };
 
 /// A metric as all analyses that weigh it see it.
@@ -34,6 +35,7 @@ pub(super) fn evidence(view: &RolloutView, width: usize, theme: Theme) -> Vec<Li
     for row in rows.values() {
         lines.extend(metric(row, room, theme));
     }
+    lines.extend(sight(view, theme));
     lines
 }
 
@@ -102,6 +104,27 @@ fn metric(row: &Row<'_>, room: usize, theme: Theme) -> Vec<Line<'static>> {
         lines.push(Line::from(Span::styled(format!("  {warning}"), theme.warn())));
     }
     lines
+}
+
+/// What the present step can see, in one line.
+fn sight(view: &RolloutView, theme: Theme) -> Option<Line<'static>> {
+    let it = view.sight?;
+    let span = |seconds: f64| {
+        let length = std::time::Duration::try_from_secs_f64(seconds.ceil()).ok()?;
+        Some(words::span(length))
+    };
+    let mut text = match it.detect_s.and_then(span) {
+        Some(time) => format!(
+            "can see: {}x the errors after about {time}, at {} failed requests",
+            number(it.matters),
+            number(it.damage.round())
+        ),
+        None => format!("can not see {}x the errors", number(it.matters)),
+    };
+    if let Some(smallest) = it.smallest {
+        text += &format!("; {smallest:.2}x within this step");
+    }
+    Some(Line::from(Span::styled(text, theme.dim())))
 }
 
 /// When it is over at the present rate.
