@@ -24,7 +24,10 @@ mod view;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
-use analysis::run::{Run, Spec, Window};
+use analysis::{
+    calibrate::MetricHistory,
+    run::{Run, Spec, Window},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strategies::{
@@ -230,6 +233,25 @@ impl Analyses {
     #[must_use]
     pub fn evidence(&self) -> Vec<EvidenceView> {
         self.runs.iter().map(|(id, it)| EvidenceView::of(id, it, self.calibration.history())).collect()
+    }
+
+    /// What is remembered of stable's replicas, metric by metric, as of `now`.
+    #[must_use]
+    pub fn history(&self, now: Timestamp) -> Vec<MetricHistory> {
+        let of = |(analysis, definition): (&Name, &Definition)| {
+            let counted = definition.metrics.iter().filter(|it| !it.dry_run).map(|it| it.weight);
+            let total: f64 = counted.sum();
+            let metrics = definition.metrics.iter().filter(|it| it.reads != Reads::Pods);
+            let of = |it: &MetricDefinition| MetricHistory {
+                analysis: analysis.to_string(),
+                metric: it.name.to_string(),
+                judge: it.judge.clone(),
+                part: if it.dry_run { 1.0 } else { it.weight / total },
+                windows: self.calibration.windows(it.reads, &self.bounds, now),
+            };
+            metrics.map(of).collect::<Vec<_>>()
+        };
+        self.definitions.iter().flat_map(of).collect()
     }
 
     /// When to feed again at the latest; a bad streak may make it earlier. `None`: nothing to measure.

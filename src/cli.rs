@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod calibrate;
 mod changes;
 mod color;
 mod edit;
@@ -25,6 +26,7 @@ mod send;
 mod story;
 mod summary;
 mod supervised;
+mod template;
 #[cfg(test)]
 mod testing;
 mod watch;
@@ -129,6 +131,8 @@ commands! {
     Judge(judge::JudgeArgs),
     /// Judge the metrics of a template, live or over a time that has passed
     Analyze(analyze::Args),
+    /// Judge stable beside itself: what the judges promise, measured on your own requests
+    Calibrate(calibrate::Args),
     /// Print the JSON Schema of documents, for editors
     Schema(schema::Args),
     /// List rollouts

@@ -2,6 +2,7 @@
 
 pub mod analyses;
 pub mod api;
+pub mod chart;
 pub mod cli;
 pub mod clock;
 pub mod engine;

@@ -280,7 +280,7 @@ spec:
         let read = spec::read("template.yaml", TEMPLATE.as_bytes());
         assert!(read.diagnostics.is_empty(), "{:?}", read.diagnostics);
         let args = [strategies::recipe::Argument { name: "service".into(), value: service.into() }];
-        compile_template(&read.documents, None, &args, &"shop".into(), None).unwrap()
+        compile_template(&read.documents, None, &args, &"shop".into(), None).unwrap().1
     }
 
     fn facts() -> Facts {

@@ -4,6 +4,7 @@
 //! polls: polls come in, findings go out, and what is remembered between them is a value that can be stored and taken
 //! up again. What is deliberately absent: any notion of a rollout, of a step or of a cluster.
 
+pub mod calibrate;
 pub mod condition;
 pub mod counter;
 pub mod finding;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use analysis::{Measured, Poll, poll::OfPods};
+use analysis::{Measured, Poll, calibrate::PodsWindow, poll::OfPods};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use strategies::Revision;
@@ -92,6 +92,17 @@ impl Calibration {
         });
         let beside = self.since.iter().filter_map(|it| measured(it, reads, bounds));
         before.chain(beside).map(poll).collect()
+    }
+
+    /// What is remembered from before a canary, one window after the other and the last of them at `end`.
+    pub(super) fn windows(&self, reads: Reads, bounds: &[f64], end: Timestamp) -> Vec<PodsWindow> {
+        let mut left = self.history.seconds();
+        let windows = self.history.iter().filter_map(|it| {
+            left -= it.seconds;
+            let at = end - SignedDuration::try_from_secs_f64(left).unwrap_or_default();
+            Some(PodsWindow { at, seconds: it.seconds, pods: of_pods(it, reads, bounds)? })
+        });
+        windows.collect()
     }
 
     fn length(&self) -> SignedDuration {
@@ -195,6 +206,16 @@ mod tests {
             let pods = OfPods::Histograms { bounds: vec![0.1], each: each.clone() };
             assert_eq!(poll.measured, Measured::Before { seconds: 60.0, pods });
         }
+    }
+
+    #[test]
+    fn windows_for_people_follow_each_other_and_end_now() {
+        let calibration = fed(30, |_| vec![100, 50]);
+        let windows = calibration.windows(Reads::Errors, &[0.1], at(10_000));
+        let ends: Vec<i64> = windows.iter().map(|it| it.at.as_second()).collect();
+        assert_eq!(ends, (0..30).rev().map(|it| 10_000 - 60 * it).collect::<Vec<_>>());
+        assert_eq!(windows.iter().map(|it| it.seconds).sum::<f64>(), 1800.0);
+        assert_eq!(calibration.windows(Reads::Pods, &[0.1], at(10_000)), []);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use strategies::Name;
 use tokio::{net::UnixStream, time::timeout};
 
 use super::view::{
-    Applied, Apply, Edit, Failure, Health, History, JournalQuery, JournalRecord, LogQuery, LogView, NewOrder,
-    OrderAnswer, RolloutEvent, RolloutList, RolloutView, Version,
+    Applied, Apply, CalibrationView, Edit, Failure, Health, History, JournalQuery, JournalRecord, LogQuery,
+    LogView, NewOrder, OrderAnswer, RolloutEvent, RolloutList, RolloutView, Version,
 };
 
 /// Name of the control socket in the state directory.
@@ -165,6 +165,14 @@ impl Client {
         let after = query.after.map(|it| format!("after={it}"));
         let limit = query.limit.map(|it| format!("limit={it}"));
         self.get(&of(name, &with_query("/journal", [after, limit]))).await
+    }
+
+    /// What is remembered of stable's replicas.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn calibration(&self, name: &Name) -> Result<CalibrationView, ClientError> {
+        self.get(&of(name, "/calibration")).await
     }
 
     /// The last lines its replicas printed.

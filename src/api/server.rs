@@ -23,8 +23,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{
     failure::{Refusal, failure},
     view::{
-        Applied, Apply, Edit, Health, History, JournalQuery, JournalRecord, LogQuery, LogView, NewOrder,
-        OrderAnswer, RolloutEvent, RolloutList, RolloutView, Version,
+        Applied, Apply, CalibrationView, Edit, Health, History, JournalQuery, JournalRecord, LogQuery,
+        LogView, NewOrder, OrderAnswer, RolloutEvent, RolloutList, RolloutView, Version,
     },
 };
 
@@ -82,6 +82,8 @@ pub trait Engine: Clone + Send + Sync + 'static {
         name: Name,
         query: JournalQuery,
     ) -> impl Future<Output = Result<Vec<JournalRecord>, Refusal>> + Send;
+    /// What is remembered of stable's replicas.
+    fn calibration(&self, name: Name) -> impl Future<Output = Result<CalibrationView, Refusal>> + Send;
     /// Last lines of the replicas.
     fn logs(&self, name: Name, query: LogQuery)
     -> impl Future<Output = Result<Vec<LogView>, Refusal>> + Send;
@@ -115,6 +117,7 @@ fn router<E: Engine>(engine: E) -> Router {
         .route("/v1/rollouts/{name}/command", post(edit::<E>))
         .route("/v1/rollouts/{name}/history", get(history::<E>))
         .route("/v1/rollouts/{name}/journal", get(journal::<E>))
+        .route("/v1/rollouts/{name}/calibration", get(calibration::<E>))
         .route("/v1/rollouts/{name}/logs", get(logs::<E>))
         .route("/v1/documents", post(apply::<E>))
         .route("/v1/health", get(health::<E>))
@@ -285,6 +288,10 @@ async fn journal<E: Engine>(
     Query(query): Query<JournalQuery>,
 ) -> Response {
     answer(engine.journal(name.into(), query).await)
+}
+
+async fn calibration<E: Engine>(State(engine): State<E>, Path(name): Path<String>) -> Response {
+    answer(engine.calibration(name.into()).await)
 }
 
 async fn logs<E: Engine>(

@@ -15,7 +15,7 @@ mod words;
 
 pub use words::words;
 
-pub use evidence::{AnalysisView, Combined, Counts, EvidenceView, MetricView};
+pub use evidence::{AnalysisView, CalibrationView, Combined, Counts, EvidenceView, MetricView, SightView};
 
 /// Answer of `GET /v1/rollouts`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -69,6 +69,9 @@ pub struct RolloutView {
     pub hold: Option<Hold>,
     /// What the analyses say that run now, or ran last.
     pub analyses: Vec<AnalysisView>,
+    /// What errors the present step can see; `None`: it compares nothing, or stable has shown too little yet.
+    #[serde(default)]
+    pub sight: Option<SightView>,
     /// Requests by revision since this attempt began (at rest: since its end), stable first.
     pub traffic: Vec<TrafficView>,
     /// What `traffic` was when the attempt in `last` ended, with the roles of then; kept until the next one ends.

@@ -1,5 +1,6 @@
 //! `serinus analyze`: the metrics of a template against their providers, live or over a time that has passed.
 
+mod compare;
 mod course;
 mod say;
 
@@ -11,24 +12,24 @@ use analysis::{
 };
 use clap::builder::ValueParser;
 use jiff::Timestamp;
-use strategies::{HumanDuration, Name, recipe::Argument};
+use strategies::{HumanDuration, Name};
 
 use self::course::Course;
 use super::{
-    Exit, Failure, block_on, color, lint,
+    Exit, Failure, block_on,
     output::{Format, print, structured},
+    template::{Template, pair},
 };
 use crate::{
     clock,
-    measure::{Facts, measuring, secret_of_this_machine},
-    spec::{self, Report, Severity, compile::compile_template},
+    measure::{Facts, Measuring, measuring, secret_of_this_machine},
     written::Fact,
 };
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 passed, 3 failed, 4 undecided or not measurable, 2 wrong usage.
+Exit codes: 0 passed, 3 failed, 4 undecided or not measurable, 2 wrong usage; with --against: 0 both say the same, 1 not.
 
 Examples:
   serinus analyze -f golden.yaml --arg service=shop --canary pods='shop-b-.*' --stable pods='shop-a-.*' --for 30m
@@ -39,13 +40,8 @@ pub(super) struct Args {
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
 
-    /// Which AnalysisTemplate, where the file holds several
-    #[arg(long, value_name = "NAME")]
-    template: Option<String>,
-
-    /// A value for an argument of the template; may be given several times
-    #[arg(long = "arg", value_name = "NAME=VALUE", value_parser = pair)]
-    args: Vec<(String, String)>,
+    #[command(flatten)]
+    template: Template,
 
     /// What is known of the canary: pods, hash or service; may be given several times
     #[arg(long, value_name = "FACT=VALUE", value_parser = ValueParser::new(fact))]
@@ -59,14 +55,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "PERCENT")]
     weight: Option<String>,
 
-    /// What `$(rollout)` stands for
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    rollout: String,
-
-    /// What `$(namespace)` stands for
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    namespace: String,
-
     /// How long to measure, where it is measured live
     #[arg(long = "for", value_name = "TIME", default_value = "30m", conflicts_with_all = ["start", "end"])]
     length: HumanDuration,
@@ -79,14 +67,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", requires = "start")]
     end: Option<Timestamp>,
 
+    /// Let another template judge the same, and show where the two disagree
+    #[arg(long, value_name = "TEMPLATE", requires = "template")]
+    against: Option<String>,
+
+    /// Draw how the evidence went, as SVG
+    #[arg(long, value_name = "FILE.svg", conflicts_with = "against")]
+    picture: Option<PathBuf>,
+
     /// What to print: text, json or yaml
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
     output: Format,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn fact(text: &str) -> Result<(Fact, String), String> {
@@ -102,11 +93,51 @@ fn fact(text: &str) -> Result<(Fact, String), String> {
 
 impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let window = self.window()?;
-        let ready = self.measurings()?;
+        let time = self.window()?;
+        let (name, course) = self.course(&self.template, &time)?;
+        if let Some(against) = &self.against {
+            return self.compare((name, course), against, &time);
+        }
+        let done = block_on(async { Ok(time.pass(course).await) })?;
+        if let Some(path) = &self.picture {
+            let drawn = say::picture(&done).ok_or_else(|| {
+                usage("there is nothing to draw: no metric weighs evidence".to_owned(), "leave --picture out")
+            })?;
+            std::fs::write(path, drawn.svg()).map_err(|source| Failure::File {
+                act: "write",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let said = say::Said::of(done);
+        if !structured(self.output, &said)? {
+            print(said.text())?;
+        }
+        Ok(match said.verdict() {
+            Verdict::Pass => Exit::Done,
+            Verdict::Fail => Exit::RolledBack,
+            Verdict::Pending | Verdict::Inconclusive | Verdict::Error => Exit::Undecided,
+        })
+    }
+
+    fn compare(&self, first: (Name, Course), against: &str, time: &Time) -> Result<Exit, Failure> {
+        let (second_name, second) = self.course(&self.template.other(against), time)?;
+        let (first_name, first) = first;
+        let (first, second) = block_on(async { Ok(tokio::join!(time.pass(first), time.pass(second))) })?;
+        let named = |name: Name, done| (name.to_string(), say::Said::of(done));
+        let compared = compare::Compared::new(named(first_name, first), named(second_name, second));
+        if !structured(self.output, &compared)? {
+            print(compared.text())?;
+        }
+        Ok(compared.exit())
+    }
+
+    /// The metrics of a template, ready to be judged over `time`.
+    fn course(&self, template: &Template, time: &Time) -> Result<(Name, Course), Failure> {
+        let (name, ready) = self.measurings(template)?;
         let spec = Spec {
             metrics: ready.iter().map(|it| it.metric.clone()).collect(),
-            window: Window::Gate { min: Duration::ZERO, max: window.length, may_fail: true },
+            window: Window::Gate { min: Duration::ZERO, max: time.length, may_fail: true },
             delay: Duration::ZERO,
         };
         let has_baseline = ready.iter().any(|it| it.question.baseline.is_some());
@@ -118,23 +149,7 @@ impl Args {
         if !wrong.is_empty() {
             return Err(usage(wrong.join("\n"), "`serinus lint` shows where"));
         }
-        let course = Course::begin(spec, ready, window.began);
-        let done = block_on(async {
-            Ok(match window.end {
-                Some(end) => course.over_the_past(end).await,
-                None => course.live().await,
-            })
-        })?;
-        let verdict = done.report.verdict;
-        let said = say::Said::of(done);
-        if !structured(self.output, &said)? {
-            print(said.text())?;
-        }
-        Ok(match verdict {
-            Verdict::Pass => Exit::Done,
-            Verdict::Fail => Exit::RolledBack,
-            Verdict::Pending | Verdict::Inconclusive | Verdict::Error => Exit::Undecided,
-        })
+        Ok((name, Course::begin(spec, ready, time.began)))
     }
 
     fn window(&self) -> Result<Time, Failure> {
@@ -156,37 +171,16 @@ impl Args {
     }
 
     /// The metrics of the template, ready to be measured.
-    fn measurings(&self) -> Result<Vec<crate::measure::Measuring>, Failure> {
-        let bytes = lint::read_file(&self.file).map_err(|source| Failure::File {
-            act: "read",
-            path: self.file.clone(),
-            source,
-        })?;
-        let read = spec::read(&self.file.display().to_string(), &bytes);
-        if read.diagnostics.iter().any(|it| it.severity == Severity::Error) {
-            let report = Report { source: &read.source, diagnostics: &read.diagnostics };
-            eprintln!("{}", report.render(color::on_stdout()));
-            return Err(Failure::Said(Exit::Usage));
-        }
-        let args: Vec<Argument> = self
-            .args
-            .iter()
-            .map(|(name, value)| Argument { name: name.as_str().into(), value: value.as_str().into() })
-            .collect();
-        let (rollout, namespace): (Name, Name) =
-            (self.rollout.as_str().into(), self.namespace.as_str().into());
-        let compiled =
-            compile_template(&read.documents, self.template.as_deref(), &args, &rollout, Some(&namespace))
-                .map_err(|error| {
-                    usage(error.to_string(), "`serinus analyze --help` shows how it is called")
-                })?;
+    fn measurings(&self, template: &Template) -> Result<(Name, Vec<Measuring>), Failure> {
+        let (name, compiled) = template.compiled(&self.file)?;
         let map = |all: &[(Fact, String)]| all.iter().cloned().collect::<BTreeMap<_, _>>();
         let facts =
             Facts { canary: map(&self.canary), stable: map(&self.stable), weight: self.weight.clone() };
-        measuring(&compiled, &facts, &secret_of_this_machine).map_err(|wrong| {
+        let ready = measuring(&compiled, &facts, &secret_of_this_machine).map_err(|wrong| {
             let all: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             usage(all.join("\n"), "say what is known of the sides with --canary and --stable")
-        })
+        })?;
+        Ok((name, ready))
     }
 }
 
@@ -196,6 +190,15 @@ struct Time {
     /// Where it has passed.
     end: Option<Timestamp>,
     length: Duration,
+}
+
+impl Time {
+    async fn pass(&self, course: Course) -> course::Done {
+        match self.end {
+            Some(end) => course.over_the_past(end).await,
+            None => course.live().await,
+        }
+    }
 }
 
 fn usage(what: String, help: &str) -> Failure {

@@ -59,11 +59,11 @@ pub(super) struct Args {
     fault_in: Side,
 
     /// How many times as many errors, or as slow, the bad version is
-    #[arg(long, value_name = "X", default_value_t = 50.0, value_parser = factor)]
+    #[arg(long, value_name = "X", default_value_t = 10.0, value_parser = factor)]
     factor: f64,
 
     /// Share of requests that a good version answers with an error
-    #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = document::share)]
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = document::share)]
     error_rate: f64,
 
     /// Requests per second, sent whether or not the ones before are answered

@@ -11,12 +11,22 @@ use analysis::written::{Fraction, Ratio};
 use clap::ValueEnum;
 use strategies::Weight;
 
-use super::{Exit, Failure, color, lint};
-use crate::spec::{
-    self, Report, Severity,
-    compile::compile,
-    forecast::{Expected, Forecast, StepForecast, forecast, number, rounded},
+use super::{
+    Exit, Failure, block_on, color,
+    instance::{Chosen, Instance},
+    lint,
 };
+use crate::{
+    chart::{Chart, Line},
+    spec::{
+        self, Report, Severity,
+        compile::{Compiled, compile},
+        forecast::{Expected, Forecast, StepForecast, forecast, number, power, rounded},
+    },
+};
+
+/// Longest time in a picture, seconds: what takes longer is not waited for.
+const LONGEST: f64 = 7_200.0;
 
 /// Shows the steps a document stands for, how long they take, and what they can and cannot see.
 #[derive(clap::Args, Clone, Debug)]
@@ -37,6 +47,18 @@ pub(super) struct Args {
     #[arg(long, value_name = "SHARE", requires = "traffic", value_parser = str::parse::<Fraction>)]
     pub error_rate: Option<Fraction>,
 
+    /// Take both from the last hour of stable in the running instance
+    #[arg(long, value_name = "SOURCE", value_enum, conflicts_with = "traffic")]
+    #[arg(help = "Take both from the last hour of stable: `running`, the instance that runs here")]
+    pub from: Option<From>,
+
+    #[command(flatten)]
+    pub instance: Instance,
+
+    /// Draw what each weight can see, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub picture: Option<PathBuf>,
+
     /// How many times as many errors would matter to you
     #[arg(long, value_name = "FACTOR", default_value = "2x", value_parser = matters)]
     pub matters: Ratio,
@@ -45,6 +67,13 @@ pub(super) struct Args {
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
     #[arg(help = "How to show it: text, json or yaml")]
     pub output: Form,
+}
+
+/// Where traffic and errors are known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum From {
+    /// The instance that runs here.
+    Running,
 }
 
 /// How to show a plan.
@@ -90,9 +119,79 @@ fn matters(text: &str) -> Result<Ratio, String> {
 }
 
 impl Args {
-    pub(super) fn run(self) -> Result<Exit, Failure> {
+    pub(super) fn run(mut self) -> Result<Exit, Failure> {
+        if let Some(From::Running) = self.from {
+            (self.traffic, self.error_rate) = block_on(measured(&self))?;
+        }
+        if self.picture.is_some() && self.traffic.is_none() {
+            return Err(Failure::Usage {
+                what: "a picture needs to know the traffic".to_owned(),
+                help: "add `--traffic 500/s --error-rate 0.1%`, or `--from running`".to_owned(),
+            });
+        }
         run(&self, &mut io::stdout().lock(), color::on_stdout())
             .map_err(|source| Failure::System { act: "write to standard output", source })
+    }
+
+    fn expected(&self) -> Option<Expected> {
+        self.traffic.zip(self.error_rate).map(|(traffic, errors)| Expected {
+            requests_per_s: traffic.per_second,
+            error_rate: errors.get(),
+            matters: self.matters.times(),
+        })
+    }
+}
+
+/// Traffic and errors of stable, as the running instance remembers them.
+async fn measured(args: &Args) -> Result<(Option<Rate>, Option<Fraction>), Failure> {
+    let found = Chosen::of(args.rollout.clone(), args.instance.clone()).find().await?;
+    let remembered = found.client.calibration(&found.name).await.map_err(|error| found.failed(error))?;
+    let (mut seconds, mut total, mut bad) = (0.0, 0u64, 0u64);
+    let windows = remembered.metrics.iter().map(|it| &it.windows);
+    let counted = windows.max_by_key(|all| all.iter().filter(|it| it.pods.errors().is_some()).count());
+    for it in counted.into_iter().flatten() {
+        let Some(pods) = it.pods.errors() else { continue };
+        seconds += it.seconds;
+        total += pods.iter().map(|it| it.total).sum::<u64>();
+        bad += pods.iter().map(|it| it.bad).sum::<u64>();
+    }
+    let unknown = |what: &str| Failure::NothingToDo {
+        what: format!("{} {what}", found.name),
+        help: "give `--traffic 500/s --error-rate 0.1%` instead".to_owned(),
+    };
+    if total == 0 {
+        return Err(unknown("has counted no requests of at least two replicas of stable yet"));
+    }
+    let rate = Fraction::new(bad as f64 / total as f64).ok().filter(|_| 0 < bad);
+    let rate = rate.ok_or_else(|| unknown("has seen no failed request yet, or nothing else"))?;
+    Ok((Some(Rate { per_second: total as f64 / seconds }), Some(rate)))
+}
+
+/// How long it takes to notice some factors of errors, by weight.
+fn picture(compiled: &Compiled, expected: Expected) -> Chart {
+    let mut factors = vec![1.5, 2.0, 5.0];
+    if !factors.contains(&expected.matters) {
+        factors.push(expected.matters);
+        factors.sort_by(f64::total_cmp);
+    }
+    let line = |factor: f64| Line {
+        name: format!("{}x the errors", number(factor)),
+        points: power(compiled, expected, factor)
+            .into_iter()
+            .map(|(percent, seconds)| (f64::from(percent), seconds.min(LONGEST) / 60.0))
+            .collect(),
+    };
+    let errors = Fraction::new(expected.error_rate).map_or_else(|_| String::new(), |it| it.to_string());
+    Chart {
+        title: format!(
+            "{}: minutes until it is rolled back, at {} requests/s with {errors} errors",
+            compiled.name,
+            number(expected.requests_per_s)
+        ),
+        x: "weight in %",
+        y: "minutes",
+        mark: None,
+        lines: factors.into_iter().map(line).collect(),
     }
 }
 
@@ -124,11 +223,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, styled: bool) -> io::Result<
             return Ok(Exit::Usage);
         }
     };
-    let expected = args.traffic.zip(args.error_rate).map(|(traffic, errors)| Expected {
-        requests_per_s: traffic.per_second,
-        error_rate: errors.get(),
-        matters: args.matters.times(),
-    });
+    let expected = args.expected();
+    if let Some((path, expected)) = args.picture.as_ref().zip(expected)
+        && let Err(error) = std::fs::write(path, picture(&compiled, expected).svg())
+    {
+        writeln!(out, "cannot write {}: {error}", path.display())?;
+        return Ok(Exit::Failed);
+    }
     let forecast = forecast(&compiled, expected);
     match args.output {
         Form::Text => write!(out, "{}", text(&forecast, expected))?,

@@ -42,6 +42,7 @@ pub(crate) fn view() -> RolloutView {
         last_traffic: vec![],
         recent: vec![],
         last: None,
+        sight: None,
         orders: vec![],
         addresses: vec![],
         troubles: vec![],

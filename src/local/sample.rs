@@ -17,6 +17,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use statrs::distribution::{ContinuousCDF, LogNormal};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -28,6 +29,9 @@ pub const SAMPLE_TOKEN: &str = "serinus-sample";
 
 /// Exit status of a deliberate crash.
 pub const CRASH_STATUS: i32 = 70;
+
+/// Standard deviation of the logarithm of times to answer, as services behind a network were measured to have.
+const SPREAD: f64 = 0.7;
 
 /// Command line of the sample service.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,7 +48,7 @@ pub struct SampleArgs {
     /// Share of requests answered 500, `0 ..= 1` or a percentage.
     #[arg(long, default_value = "0", value_parser = share)]
     pub error_rate: f64,
-    /// Mean time to answer; single requests take half to one and a half of it.
+    /// Median time to answer; single requests take log-normal times around it, one in a hundred five times as long.
     #[arg(long, default_value = "0ms", value_parser = humantime::parse_duration)]
     pub latency: Duration,
     /// Dies at once instead of listening.
@@ -99,6 +103,8 @@ pub enum SampleError {
 struct Sample {
     args: SampleArgs,
     random: RefCell<ChaCha8Rng>,
+    /// Times to answer, as multiples of the median.
+    paces: LogNormal,
     served: Cell<u64>,
     ready: Cell<bool>,
     crash: watch::Sender<bool>,
@@ -135,6 +141,7 @@ async fn serve(args: SampleArgs, listener: TcpListener) -> Result<(), SampleErro
     let grace = args.grace;
     let sample = Rc::new(Sample {
         random: RefCell::new(ChaCha8Rng::seed_from_u64(args.seed)),
+        paces: LogNormal::new(0.0, SPREAD).unwrap_or_else(|why| unreachable!("{SPREAD}: {why}")),
         served: Cell::new(0),
         ready: Cell::new(args.ready_after.is_zero()),
         crash: watch::Sender::new(false),
@@ -200,7 +207,7 @@ impl Sample {
     fn next(&self) -> (bool, Duration) {
         let mut random = self.random.borrow_mut();
         let (failing, pace): (f64, f64) = (random.random(), random.random());
-        (failing < self.args.error_rate, self.args.latency.mul_f64(0.5 + pace))
+        (failing < self.args.error_rate, self.args.latency.mul_f64(self.paces.inverse_cdf(pace)))
     }
 }
 

@@ -257,7 +257,7 @@ pub fn compile_template(
     args: &[Argument],
     rollout: &Name,
     namespace: Option<&Name>,
-) -> Result<CompiledAnalysis, TemplateError> {
+) -> Result<(Name, CompiledAnalysis), TemplateError> {
     let library = Library(documents);
     let kinds = [TemplateKind::AnalysisTemplate, TemplateKind::ClusterAnalysisTemplate];
     let all: Vec<(TemplateKind, &Name, &AnalysisTemplateSpec)> = kinds
@@ -284,7 +284,8 @@ pub fn compile_template(
         return Err(TemplateError::NoArgument(it.name.clone(), known));
     }
     let filling = Filling { rollout, namespace, library };
-    Ok(filling.analysis(kind, name, args).unwrap_or(CompiledAnalysis { metrics: vec![] }))
+    let analysis = filling.analysis(kind, name, args).unwrap_or(CompiledAnalysis { metrics: vec![] });
+    Ok((name.clone(), analysis))
 }
 
 /// The analyses that guard a rollout by default.

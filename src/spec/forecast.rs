@@ -167,6 +167,18 @@ pub fn forecast(compiled: &Compiled, expected: Option<Expected>) -> Forecast {
     }
 }
 
+/// How long it takes to notice a version with `factor` times the errors, by the canary's weight: percent of the
+/// requests, and seconds. Empty where no metric compares errors.
+#[must_use]
+pub fn power(compiled: &Compiled, expected: Expected, factor: f64) -> Vec<(u32, f64)> {
+    let Some(judged) = errors_judge(compiled) else { return vec![] };
+    let at = |percent: u32| {
+        let share = f64::from(percent) / 100.0;
+        (percent, judged.seconds_to_detect(judged.traffic(expected, share), factor))
+    };
+    (1..=50).map(at).collect()
+}
+
 fn time_expected(step: &StepForecast) -> Option<Duration> {
     match step.sight.and_then(|it| it.pass) {
         Some(pass) => Some(pass.max(step.least).min(step.most.unwrap_or(Duration::MAX))),
@@ -241,12 +253,39 @@ fn words(step: &Step) -> String {
     }
 }
 
-/// The judge of errors: the first that compares counts, its part in the combined evidence, and its interval.
-#[derive(Clone, Copy)]
-struct Judged<'a> {
-    judge: &'a Sequential,
-    part: f64,
-    poll_s: f64,
+/// The judge of errors: the first that compares counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// The judge.
+    pub judge: &'a Sequential,
+    /// Its part in the combined evidence, `0 < part <= 1`.
+    pub part: f64,
+    /// The time between two of its looks, seconds.
+    pub poll_s: f64,
+}
+
+impl Judged<'_> {
+    fn traffic(&self, expected: Expected, share: f64) -> planner::Traffic {
+        planner::Traffic {
+            requests_per_s: expected.requests_per_s,
+            bad_rate: expected.error_rate,
+            share,
+            poll_s: self.poll_s,
+        }
+    }
+
+    fn alpha(&self) -> f64 {
+        self.judge.roll_back.alpha.get() * self.part
+    }
+
+    /// The judge asks whether the canary is worse by more than this factor, so only what is beyond counts.
+    fn tolerated(&self) -> f64 {
+        self.judge.roll_back.worse_than.times().max(1.0)
+    }
+
+    fn seconds_to_detect(&self, traffic: planner::Traffic, factor: f64) -> f64 {
+        planner::seconds_to_detect(traffic, factor / self.tolerated(), self.alpha())
+    }
 }
 
 fn errors_judge(compiled: &Compiled) -> Option<Judged<'_>> {
@@ -272,6 +311,13 @@ fn errors_of(analysis: &CompiledAnalysis) -> Option<Judged<'_>> {
     })
 }
 
+/// What step number `index` of `plan` can see at the given traffic; `None`: it compares nothing.
+#[must_use]
+pub fn sight_of_step(plan: &Plan, index: usize, expected: Expected, judged: Judged<'_>) -> Option<Sight> {
+    let step = plan.steps.get(index)?;
+    sight(step, &plan.goal_at(index), bounds(step).1, expected, judged)
+}
+
 fn sight(
     step: &Step,
     goal: &Goal,
@@ -282,16 +328,8 @@ fn sight(
     if goal.weight == Weight::ZERO || goal.weight == Weight::FULL {
         return None;
     }
-    let traffic = planner::Traffic {
-        requests_per_s: expected.requests_per_s,
-        bad_rate: expected.error_rate,
-        share: goal.weight.fraction(),
-        poll_s: judged.poll_s,
-    };
-    let alpha = judged.judge.roll_back.alpha.get() * judged.part;
-    // The judge asks whether the canary is worse by more than this factor, so only what is beyond counts.
-    let tolerated = judged.judge.roll_back.worse_than.times().max(1.0);
-    let matters = expected.matters / tolerated;
+    let traffic = judged.traffic(expected, goal.weight.fraction());
+    let (alpha, tolerated) = (judged.alpha(), judged.tolerated());
     let pass = match &step.leave {
         Leave::Until(_) => {
             let margin = judged.judge.promote.not_worse_than.times();
@@ -302,9 +340,9 @@ fn sight(
     let smallest = most.and_then(|it| planner::detectable_within(traffic, it.as_secs_f64(), alpha));
     Some(Sight {
         pass,
-        detect: finite(planner::seconds_to_detect(traffic, matters, alpha)),
+        detect: finite(judged.seconds_to_detect(traffic, expected.matters)),
         smallest: smallest.map(|it| it * tolerated),
-        damage: planner::damage(traffic.share, matters, alpha),
+        damage: planner::damage(traffic.share, expected.matters / tolerated, alpha),
     })
 }
 

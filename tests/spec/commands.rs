@@ -52,6 +52,17 @@ impl Drop for File {
 }
 
 #[test]
+fn every_command_is_described() {
+    let (help, _) = run("--help");
+    let (_, listed) = help.split_once("Commands:\n").unwrap();
+    let described = include_str!("../../docs/commands.md");
+    let names = listed.lines().take_while(|it| !it.is_empty()).filter_map(|it| it.split_whitespace().next());
+    let missing: Vec<&str> =
+        names.filter(|it| *it != "help" && !described.contains(&format!("`{it}`"))).collect();
+    assert_eq!(missing, [""; 0], "docs/commands.md does not say what they do");
+}
+
+#[test]
 fn plan_tells_what_each_example_does() {
     for name in ["demo", "blue-green", "ab-test", "shadow", "thresholds"] {
         shows(&format!("plan-{name}"), &format!("plan examples/{name}/rollout.yaml"));
@@ -65,6 +76,24 @@ fn plan_tells_what_each_step_sees_at_a_traffic() {
         "plan-demo-little-traffic",
         "plan examples/demo/rollout.yaml --traffic 300/m --error-rate 1% --matters 5x",
     );
+}
+
+#[test]
+fn plan_draws_what_each_weight_can_see() {
+    let file = File::new("power.svg", "");
+    let path = file.0.display();
+    let plan = "plan examples/demo/rollout.yaml";
+    let (text, code) =
+        run(&format!("{plan} --traffic 500/s --error-rate 0.1% --matters 3x --picture {path}"));
+    assert_eq!(code, 0, "{text}");
+    let svg = std::fs::read_to_string(&file.0).unwrap();
+    assert_eq!(svg.matches("<polyline").count(), 4);
+    for factor in ["1.5x", "2x", "3x", "5x"] {
+        assert!(svg.contains(&format!("{factor} the errors")), "{factor}");
+    }
+    let (text, code) = run(&format!("{plan} --picture {path}"));
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("needs to know the traffic"), "{text}");
 }
 
 #[test]

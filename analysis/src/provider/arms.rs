@@ -13,6 +13,9 @@ use crate::{
 /// Most bounds of a histogram that a judge gets.
 const MOST_BOUNDS: i32 = 64;
 
+/// The largest count that a floating-point number holds exactly.
+pub(super) const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// What was read of one arm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
@@ -102,6 +105,29 @@ pub(super) struct Pending {
     /// Histograms, by the labels besides the bound: each has its own bounds.
     pub(super) buckets: BTreeMap<String, BTreeMap<String, f64>>,
     pub(super) native: Native,
+    /// The newest number of a source that has one per bucket of time.
+    pub(super) value: Option<f64>,
+}
+
+impl Pending {
+    /// What was counted, as counts. They stay here until they are part of a poll.
+    ///
+    /// # Errors
+    /// [`Failure::Contradictory`]: they cannot be; they are forgotten then.
+    pub(super) fn counts(&mut self) -> Result<Reading, Failure> {
+        let Self { any, total, bad, .. } = *self;
+        let wrong = if !any {
+            return Ok(Reading::NothingNew);
+        } else if total < bad {
+            "more bad events than events"
+        } else if MOST_EXACT < total {
+            "a count too large to be exact"
+        } else {
+            return Ok(Reading::Counts(Counts::new(total.round() as u64, bad.round() as u64)));
+        };
+        *self = Self::default();
+        Err(Failure::Contradictory(wrong))
+    }
 }
 
 /// A question to each arm.

@@ -12,10 +12,9 @@ use jiff::Timestamp;
 use prometheus_http_query::Client;
 use serde::{Deserialize, Serialize};
 
-use super::{Buckets, Failure, Memory, Native, Question, Reading, Source, Span, arms::Pending};
+use super::{Buckets, Failure, Memory, Native, Question, Reading, Source, Span, arms::{MOST_EXACT, Pending}};
 use crate::{
     counter::{self, Grown, Ledger, Series},
-    poll::Counts,
 };
 
 mod answer;
@@ -33,9 +32,6 @@ const PIECE_MS: i64 = 300_000;
 
 /// No piece is shorter.
 const SHORTEST_PIECE_MS: i64 = 30_000;
-
-/// The largest count that a floating-point number holds exactly.
-const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A longer question is sent as a form.
 const LONGEST_IN_URL: usize = 1500;
@@ -211,20 +207,7 @@ impl<'a> Asked<'a> {
             pending.total += sum(&grown);
             (memory.bad, memory.total, memory.read_until) = (bads, totals, Some(piece.to));
         }
-        let pending = &memory.pending;
-        if !pending.any {
-            return Ok(Reading::NothingNew);
-        }
-        let (total, bad) = (pending.total, pending.bad);
-        let wrong = if total < bad {
-            "more bad events than events"
-        } else if MOST_EXACT < total {
-            "a count too large to be exact"
-        } else {
-            return Ok(Reading::Counts(Counts::new(total.round() as u64, bad.round() as u64)));
-        };
-        memory.pending = Pending::default();
-        Err(Failure::Contradictory(wrong))
+        memory.pending.counts()
     }
 
     async fn histogram(&self, selector: &str, span: Span, memory: &mut Memory) -> Result<Reading, Failure> {

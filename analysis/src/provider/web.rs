@@ -8,8 +8,8 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 use url::Url;
 
-use super::{Failure, Memory, Question, Reading, Refused, Source, Span, arms::Pending, json};
-use crate::{counter::Series, poll::Counts};
+use super::{Failure, Memory, Question, Reading, Refused, Source, Span, json};
+use crate::counter::Series;
 
 /// How old an answer may be that says its time.
 const FRESH_S: f64 = 300.0;
@@ -144,12 +144,5 @@ fn counted(bad: f64, total: f64, at: i64, span: Span, memory: &mut Memory) -> Re
     pending.any |= any;
     pending.bad += grown[0];
     pending.total += grown[1];
-    if !pending.any {
-        return Ok(Reading::NothingNew);
-    }
-    if pending.total < pending.bad {
-        memory.pending = Pending::default();
-        return Err(Failure::Contradictory("more bad events than events"));
-    }
-    Ok(Reading::Counts(Counts::new(pending.total.round() as u64, pending.bad.round() as u64)))
+    pending.counts()
 }

@@ -22,6 +22,32 @@ pub struct AnalysisView {
     pub metrics: Vec<MetricView>,
 }
 
+/// What errors a step can see at the traffic of this attempt, by the planner's laws.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SightView {
+    /// Requests per second of both sides.
+    pub requests_per_s: f64,
+    /// Share of stable's requests that fail.
+    pub error_rate: f64,
+    /// The factor of errors that the next two are about.
+    pub matters: f64,
+    /// The expected time until a version as bad as that is rolled back. Seconds.
+    pub detect_s: Option<f64>,
+    /// Failed requests of users until then.
+    pub damage: f64,
+    /// The smallest factor that is seen within the step's time; `None`: not even a hundred, or the time is open.
+    pub smallest: Option<f64>,
+}
+
+/// What is remembered of stable's replicas, so that stable can be judged beside itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CalibrationView {
+    /// Metrics that count requests, analysis by analysis.
+    pub metrics: Vec<analysis::calibrate::MetricHistory>,
+}
+
 /// The evidence of several metrics together, as natural logarithms.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

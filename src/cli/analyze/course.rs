@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use analysis::{
+    Judging, Verdict,
     provider::{Failure, Memory, PerArm, Polled, Source, Span},
     run::{Report, Run, Spec},
 };
@@ -31,6 +32,17 @@ struct Asked {
     /// Not to be asked before.
     not_before: Timestamp,
     failures: BTreeMap<String, u64>,
+    path: Path,
+}
+
+/// How the evidence of one metric went.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Path {
+    /// After each poll: seconds since the beginning, and how much of what is needed to roll back and to promote is
+    /// there. Empty where nothing is weighed.
+    pub(super) points: Vec<(f64, [f64; 2])>,
+    /// Seconds after which its judge had decided.
+    pub(super) decided: Option<f64>,
 }
 
 /// What one question brought back.
@@ -48,6 +60,8 @@ pub(super) struct Done {
     pub(super) intervals: Vec<Option<(f64, f64)>>,
     /// By metric: why it could not be measured, and how often.
     pub(super) failures: Vec<BTreeMap<String, u64>>,
+    /// By metric.
+    pub(super) paths: Vec<Path>,
 }
 
 impl Course {
@@ -58,6 +72,7 @@ impl Course {
             memory: Some(Box::default()),
             not_before: began,
             failures: BTreeMap::new(),
+            path: Path::default(),
         };
         Self { run: Run::begin(spec, began, began), began, metrics: metrics.into_iter().map(asked).collect() }
     }
@@ -139,16 +154,33 @@ impl Course {
                     it.note(&failure);
                 }
                 self.run.record(metric, &poll);
+                let after = now.duration_since(self.began).as_secs_f64();
+                self.metrics[metric].path.add(after, self.run.judging(metric));
             }
         }
     }
 
     fn done(self) -> Done {
+        let (failures, paths) = self.metrics.into_iter().map(|it| (it.failures, it.path)).unzip();
         Done {
             began: self.began,
             report: self.run.report(),
-            intervals: (0..self.metrics.len()).map(|it| self.run.interval(it)).collect(),
-            failures: self.metrics.into_iter().map(|it| it.failures).collect(),
+            intervals: (0..self.run.spec().metrics.len()).map(|it| self.run.interval(it)).collect(),
+            failures,
+            paths,
+        }
+    }
+}
+
+impl Path {
+    fn add(&mut self, after: f64, judging: &Judging) {
+        if let Some(it) = judging.evidence() {
+            let share = |has: f64, needed: f64| (has / needed).clamp(0.0, 1.0);
+            let shares = [share(it.ln_e_bad, it.ln_e_bad_needed), share(it.ln_e_good, it.ln_e_good_needed)];
+            self.points.push((after, shares));
+        }
+        if self.decided.is_none() && matches!(judging.verdict(), Verdict::Pass | Verdict::Fail) {
+            self.decided = Some(after);
         }
     }
 }

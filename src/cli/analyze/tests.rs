@@ -99,3 +99,32 @@ fn nobody_there_is_undecided_and_never_a_pass() {
     );
     assert_eq!(args(&line).run().unwrap(), Exit::Undecided);
 }
+
+#[test]
+fn two_templates_that_disagree_are_told_apart() {
+    let lax = TEMPLATE.replace("ADDRESS", &format!("http://{}", source("5")));
+    let strict = lax.replace("name: queue }", "name: strict }").replace("result < 10.0", "result < 1.0");
+    let file = file(&format!("{lax}---{strict}"));
+    let judged = |against: &str| {
+        let line = format!(
+            "-f {} --template queue --against {against} --arg service=a --start 2026-01-01T00:00:00Z \
+             --end 2026-01-01T00:10:00Z",
+            file.path().display()
+        );
+        args(&line).run().unwrap()
+    };
+    assert_eq!(judged("strict"), Exit::Failed);
+    assert_eq!(judged("queue"), Exit::Done);
+}
+
+#[test]
+fn a_picture_of_nothing_is_refused() {
+    let file = file(&TEMPLATE.replace("ADDRESS", &format!("http://{}", source("5"))));
+    refused(
+        &format!(
+            "-f {} --arg service=a --start 2026-01-01T00:00:00Z --end 2026-01-01T00:01:00Z --picture /nonexistent/x.svg",
+            file.path().display()
+        ),
+        "nothing to draw",
+    );
+}

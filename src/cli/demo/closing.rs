@@ -98,7 +98,7 @@ fn next(args: &Args, ending: Ending) -> String {
     let again = match (args.fault, args.fault_in) {
         (None, _) => "make version 2 bad: serinus demo --fault errors (or latency, or crash)",
         (Some(Fault::Errors), Side::Canary) => {
-            "a smaller harm takes longer to see: serinus demo --fault errors --factor 5"
+            "a smaller harm takes longer to see: serinus demo --fault errors --factor 3"
         }
         (Some(Fault::Latency | Fault::Crash), Side::Canary) => {
             "make the old version the bad one: serinus demo --fault errors --fault-in stable"

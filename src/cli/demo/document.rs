@@ -203,6 +203,6 @@ mod tests {
         assert_eq!(good.new.replace("5000us", "50000us"), bad.new);
         let stable = documents(&["--fault", "errors", "--fault-in", "stable", "--factor", "10"]);
         assert_eq!(good.new, stable.new);
-        assert_eq!(good.old.replace("0.001", "0.01"), stable.old);
+        assert_eq!(good.old.replace("0.01", "0.1"), stable.old);
     }
 }

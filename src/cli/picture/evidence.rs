@@ -9,6 +9,7 @@ use super::{Theme, bar};
 use crate::{
     api::view::{AnalysisView, EvidenceView, MetricView, RolloutView},
     cli::words,
+    spec::forecast::number,
 };
 
 /// A metric as all analyses that weigh it see it.
@@ -34,6 +35,7 @@ pub(super) fn evidence(view: &RolloutView, width: usize, theme: Theme) -> Vec<Li
     for row in rows.values() {
         lines.extend(metric(row, room, theme));
     }
+    lines.extend(sight(view, theme));
     lines
 }
 
@@ -104,11 +106,33 @@ fn metric(row: &Row<'_>, room: usize, theme: Theme) -> Vec<Line<'static>> {
     lines
 }
 
+/// What the present step can see, in one line.
+fn sight(view: &RolloutView, theme: Theme) -> Option<Line<'static>> {
+    let it = view.sight?;
+    let span = |seconds: f64| {
+        let length = std::time::Duration::try_from_secs_f64(seconds.ceil()).ok()?;
+        Some(words::span(length))
+    };
+    let mut text = match it.detect_s.and_then(span) {
+        Some(time) => format!(
+            "can see: {}x the errors after about {time}, at {} failed requests",
+            number(it.matters),
+            number(it.damage.round())
+        ),
+        None => format!("can not see {}x the errors", number(it.matters)),
+    };
+    if let Some(smallest) = it.smallest {
+        text += &format!("; {smallest:.2}x within this step");
+    }
+    Some(Line::from(Span::styled(text, theme.dim())))
+}
+
 /// When it is over at the present rate.
 fn ahead(row: &Row<'_>) -> String {
     let Some(evidence) = &row.metric.evidence else { return String::new() };
     let at = |seconds: Option<f64>| {
-        let seconds = seconds.filter(|it| it.is_finite() && (0.0..86_400.0).contains(it))?;
+        // What is there already needs no time.
+        let seconds = seconds.filter(|it| 0.0 < *it && *it < 86_400.0)?;
         Some(words::span(std::time::Duration::from_secs_f64(seconds.ceil())))
     };
     match (row.bad.and(at(evidence.seconds_to_fail)), row.good.and(at(evidence.seconds_to_pass))) {
@@ -130,9 +154,11 @@ fn compared(row: &Row<'_>, evidence: &EvidenceView, theme: Theme) -> Option<Line
     if evidence.canary.total == 0 {
         return None;
     }
-    let any = evidence.canary.bad + evidence.baseline.bad > 0;
-    let bound = evidence.bound.filter(|_| any);
-    let bound = bound.map(|it| format!(" slower than {}", words::latency(it))).unwrap_or_default();
+    // Of latency, a bound that everybody or nobody keeps says nothing.
+    if evidence.bound.is_some() && evidence.ratio.is_none() {
+        return None;
+    }
+    let bound = evidence.bound.map(|it| format!(" slower than {}", words::latency(it))).unwrap_or_default();
     let ratio = evidence.ratio.map(|it| format!(", ×{it:.2}")).unwrap_or_default();
     let text =
         format!("  canary {}, stable {}{bound}{ratio}", side(&evidence.canary), side(&evidence.baseline));

@@ -17,7 +17,7 @@ pub(super) use self::keep::shown;
 use super::{document::Understood, traffic::Traffic};
 use crate::{
     analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, planned_length},
-    api::view::{AddressView, JournalRecord, RolloutView},
+    api::view::{AddressView, CalibrationView, JournalRecord, RolloutView},
     clock,
     engine::{self, Ports, Recorder, TickError, Ticked},
     local::{
@@ -54,6 +54,8 @@ pub(super) enum Message {
     Order(Name, oneshot::Sender<Answered>),
     /// How does it stand now?
     Look(oneshot::Sender<Arc<RolloutView>>),
+    /// What is remembered of stable's replicas?
+    Calibration(oneshot::Sender<CalibrationView>),
     /// Something happened to its processes.
     Processes,
 }
@@ -312,6 +314,11 @@ impl Rollout {
                 }
                 // Whoever asked may be gone.
                 let _ = answer.send(Arc::new(self.view()));
+            }
+            Message::Calibration(answer) => {
+                let metrics = self.ports.activities.0.history(clock::now());
+                // Whoever asked may be gone.
+                let _ = answer.send(CalibrationView { metrics });
             }
             Message::Processes => {}
         }

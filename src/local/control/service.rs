@@ -19,8 +19,9 @@ use crate::{
         Refusal,
         server::{Caller, Engine},
         view::{
-            Applied, Apply, Edit, Health, History, JournalQuery, JournalRecord, LogQuery, LogView, NewOrder,
-            OrderAnswer, RevisionState, RevisionView, RolloutEvent, RolloutList, RolloutView, WorkerView,
+            Applied, Apply, CalibrationView, Edit, Health, History, JournalQuery, JournalRecord, LogQuery,
+            LogView, NewOrder, OrderAnswer, RevisionState, RevisionView, RolloutEvent, RolloutList,
+            RolloutView, WorkerView,
         },
     },
     clock,
@@ -221,6 +222,15 @@ impl Engine for Service {
             None => store.journal_tail(Some(&rollout), limit),
         });
         Ok(read.await?.iter().map(shown).collect())
+    }
+
+    async fn calibration(&self, name: Name) -> Result<CalibrationView, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.entry(&name)?.inbox.try_send(Message::Calibration(answer)).is_ok();
+        if asked && let Ok(Ok(view)) = tokio::time::timeout(OWN_ANSWER, answered).await {
+            return Ok(view);
+        }
+        Err(Refusal::Unavailable(format!("{name} has no time to answer; ask again")))
     }
 
     async fn logs(&self, name: Name, query: LogQuery) -> Result<Vec<LogView>, Refusal> {

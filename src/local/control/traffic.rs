@@ -19,6 +19,8 @@ use crate::{
 const SECONDS: usize = 60;
 /// Seconds over which rates and latencies are told.
 const LATELY: i64 = 5;
+/// Readings that are no further apart are shown as one: whoever asks for a view makes one of its own.
+const WHOLE: f64 = 1.05;
 /// Runs of workers that are remembered.
 const RUNS: usize = 128;
 
@@ -57,6 +59,22 @@ struct Lately {
     latency: BTreeMap<Revision, Vec<u64>>,
 }
 
+impl Lately {
+    /// Adds what came right after it.
+    fn add(&mut self, next: Self) {
+        self.at = next.at;
+        self.seconds += next.seconds;
+        for (revision, grown) in next.by {
+            add(self.by.entry(revision).or_default(), grown);
+        }
+        for (revision, counts) in next.latency {
+            let sum = self.latency.entry(revision).or_default();
+            sum.resize(counts.len().max(sum.len()), 0);
+            sum.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more);
+        }
+    }
+}
+
 impl Traffic {
     /// Takes a reading of every worker that answered, of the entries of this rollout.
     pub(super) fn take(&mut self, counted: &[Counted], is_own: impl Fn(&str) -> bool, at: Timestamp) {
@@ -68,7 +86,10 @@ impl Traffic {
             self.bounds_ms = it.bounds.iter().map(|seconds| seconds * 1e3).collect();
             self.take_run(it, &is_own, &mut lately);
         }
-        self.recent.push_back(lately);
+        match self.recent.back_mut() {
+            Some(last) if last.seconds + lately.seconds <= WHOLE => last.add(lately),
+            Some(_) | None => self.recent.push_back(lately),
+        }
         while self.recent.len() > SECONDS {
             self.recent.pop_front();
         }
@@ -297,6 +318,20 @@ mod tests {
         assert_eq!(again.now(&status)[0].requests, 37, "nothing is counted twice after a restart");
         again.take(&[reading("c", 7, 0)], |_| false, at(9));
         assert_eq!(again.now(&status)[0].requests, 37, "entries of others are left out");
+    }
+
+    #[test]
+    fn two_readings_within_a_second_are_shown_as_one() {
+        let mut traffic = Traffic::default();
+        let mut ended = 0;
+        for millis in [0, 900, 1000, 1900, 2000, 2900, 3000] {
+            ended += millis / 100;
+            let at = Timestamp::from_millisecond(millis as i64).unwrap();
+            traffic.take(&[reading("a", ended, 0)], |_| true, at);
+        }
+        let shown: Vec<u64> = traffic.recent().iter().map(|it| it.by[&Revision::from("v1")].total).collect();
+        assert_eq!(shown, [0, 9 + 10, 19 + 20, 29 + 30]);
+        assert_eq!(traffic.now(&Status::new(at(0)))[0].requests, ended);
     }
 
     #[test]

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 
+use analysis::AnyJudge;
 use strategies::{
     Action, Arm, Dest, Next, Order, Orders, Phase, RouteSeen, Status, Weight, World, decide, settled,
 };
 
 use super::{Replica, Rollout};
 use crate::{
-    analyses::{EvidenceView as Evidence, MetricView as Metric},
+    analyses::{Definition, EvidenceView as Evidence, MetricView as Metric, Reads},
     api::view::{
         AnalysisView, ArmRole, ArmView, Combined, Counts, EvidenceView, MetricView, PhaseName, ReplicaView,
-        RolloutView, StepView, Trouble, WaitView, WeightView, words,
+        RolloutView, SightView, StepView, Trouble, WaitView, WeightView, words,
     },
     clock,
     local::supervisor::protocol::ProcessState,
+    spec::forecast::{Expected, Judged, sight_of_step},
 };
+
+/// How many times as many errors the view tells about, as `plan` does by default.
+const MATTERS: f64 = 2.0;
 
 impl Rollout {
     /// Says how it stands to those who follow.
@@ -59,6 +64,7 @@ impl Rollout {
                 .filter(|it| it.id.attempt == status.attempt)
                 .map(analysis)
                 .collect(),
+            sight: self.sight(),
             traffic: self.traffic.now(status),
             last_traffic: self.traffic.last().to_vec(),
             recent: self.traffic.recent(),
@@ -78,6 +84,31 @@ impl Rollout {
             count: self.plan.steps.len(),
             weights: (0..self.plan.steps.len()).map(|it| self.plan.goal_at(it).weight).collect(),
             held: self.status.held,
+        })
+    }
+
+    /// What the present step can see at the traffic of this attempt.
+    fn sight(&self) -> Option<SightView> {
+        let index = self.status.phase.step()?;
+        let traffic = self.traffic.now(&self.status);
+        let seconds = clock::now().duration_since(self.traffic.began()?).as_secs_f64();
+        let stable = traffic.iter().find(|it| it.role == ArmRole::Stable).filter(|it| 0 < it.failed)?;
+        let expected = Expected {
+            requests_per_s: traffic.iter().map(|it| it.requests as f64).sum::<f64>() / seconds,
+            error_rate: stable.failed as f64 / stable.requests as f64,
+            matters: MATTERS,
+        };
+        let guards = self.plan.guards.iter().map(|it| &it.name);
+        let definitions = self.ports.activities.0.definitions();
+        let judged = guards.filter_map(|it| definitions.get(it)).find_map(judged)?;
+        let sight = sight_of_step(&self.plan, index, expected, judged)?;
+        Some(SightView {
+            requests_per_s: expected.requests_per_s,
+            error_rate: expected.error_rate,
+            matters: MATTERS,
+            detect_s: sight.detect.map(|it| it.as_secs_f64()),
+            damage: sight.damage,
+            smallest: sight.smallest,
         })
     }
 
@@ -237,6 +268,18 @@ fn metric(it: Metric) -> MetricView {
         evidence: it.evidence.as_ref().map(evidence),
         warnings: it.warnings,
     }
+}
+
+/// The judge of errors, as the planner wants to know it: the first that compares counts.
+fn judged(it: &Definition) -> Option<Judged<'_>> {
+    let counted = || it.metrics.iter().filter(|it| !it.dry_run);
+    let total: f64 = counted().map(|it| it.weight).sum();
+    counted().filter(|it| it.reads == Reads::Errors).find_map(|it| match &it.judge {
+        AnyJudge::Sequential(judge) => {
+            Some(Judged { judge, part: it.weight / total, poll_s: it.every.as_secs_f64() })
+        }
+        AnyJudge::Threshold(_) | AnyJudge::Pods(_) | AnyJudge::Kayenta(_) | AnyJudge::FixedHorizon(_) => None,
+    })
 }
 
 fn evidence(it: &analysis::Evidence) -> EvidenceView {

@@ -1,13 +1,11 @@
-//! Draws the pictures of `docs/judges.md` with the judges themselves: `cargo run -p analysis --example pictures --
-//! docs/pictures`. Seeded: the same command draws the same.
+//! Draws the pictures of `docs/judges.md` with the judges themselves: `cargo bench --bench pictures`. Seeded: the same
+//! command draws the same.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a command that stops at the first mistake")]
 
-#[path = "../../benches/simulate/traffic.rs"]
+#[path = "../analysis/benches/simulate/traffic.rs"]
 #[allow(dead_code, reason = "shared with the simulator")]
 mod traffic;
-
-mod chart;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,11 +13,9 @@ use analysis::{
     AnyJudge, Counts, Measured, Poll, Setting, Verdict,
     stats::planner::{self, Traffic},
 };
+use serinus::chart::{Chart, Line};
 
-use self::{
-    chart::{Chart, Line},
-    traffic::{Cell, POLL_S, POLLS, Run, at},
-};
+use self::traffic::{Cell, POLL_S, POLLS, Run, at};
 
 /// Equal canaries in the picture of looking often.
 const EQUAL: u64 = 300;
@@ -63,10 +59,10 @@ fn evidence() -> Chart {
         lines.push(Line { name: name.to_owned(), points });
     }
     Chart {
-        title: "Evidence that the canary is worse (500 requests/s, 0.1 % errors, 10 % weight)",
+        title: "Evidence that the canary is worse (500 requests/s, 0.1 % errors, 10 % weight)".to_owned(),
         x: "minutes",
         y: "ln E",
-        mark: Some((100.0f64.ln(), "roll back at α = 1 %")),
+        mark: Some((100.0f64.ln(), "roll back at α = 1 %".to_owned())),
         lines,
     }
 }
@@ -109,10 +105,10 @@ fn looking() -> Chart {
             .collect(),
     };
     Chart {
-        title: "Equal canaries called worse, in per cent, looking every ten seconds",
+        title: "Equal canaries called worse, in per cent, looking every ten seconds".to_owned(),
         x: "minutes",
         y: "% so far",
-        mark: Some((1.0, "α = 1 %")),
+        mark: Some((1.0, "α = 1 %".to_owned())),
         lines: vec![line("a test for one look (z-test)", &naive), line("the sequential test", &sequential)],
     }
 }
@@ -145,10 +141,10 @@ fn interval() -> Chart {
         }
     }
     Chart {
-        title: "How many times as many errors the canary makes (true: 3)",
+        title: "How many times as many errors the canary makes (true: 3)".to_owned(),
         x: "minutes",
         y: "ratio",
-        mark: Some((3.0, "the truth")),
+        mark: Some((3.0, "the truth".to_owned())),
         lines: lines.into_iter().map(|(name, points)| Line { name: name.to_owned(), points }).collect(),
     }
 }
@@ -170,16 +166,16 @@ fn weight() -> Chart {
             .collect(),
     };
     Chart {
-        title: "Minutes until twice as many errors are noticed (0.1 % errors, α = 1 %)",
+        title: "Minutes until twice as many errors are noticed (0.1 % errors, α = 1 %)".to_owned(),
         x: "weight in %",
         y: "minutes",
-        mark: Some((60.0, "one hour")),
+        mark: Some((60.0, "one hour".to_owned())),
         lines: [50.0, 200.0, 500.0, 5000.0].map(line).into(),
     }
 }
 
 fn main() {
-    let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "docs/pictures".to_owned()));
+    let folder = PathBuf::from("docs/pictures");
     std::fs::create_dir_all(&folder).unwrap();
     for (name, chart) in
         [("evidence", evidence()), ("looking", looking()), ("interval", interval()), ("weight", weight())]
