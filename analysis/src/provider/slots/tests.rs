@@ -209,6 +209,9 @@ fn who_answers_about_few_buckets_is_asked_about_few_at_once() {
     let all: Vec<Stretch> = slots(0).unread(span, &Memory::default()).at_most(4).collect();
     let lengths: Vec<i64> = all.iter().map(|it| (it.until - it.from) / BUCKET).collect();
     assert_eq!(lengths, [4, 4, 1]);
-    assert_eq!((all[0].from, all[2].until, all[2].last, all[1].last), (START, START + 9 * BUCKET, true, false));
+    assert_eq!(
+        (all[0].from, all[2].until, all[2].last, all[1].last),
+        (START, START + 9 * BUCKET, true, false)
+    );
     assert_eq!(slots(0).unread(span, &Memory::default()).at_most(0).count(), 9);
 }
