@@ -19,8 +19,8 @@ use jiff::Timestamp;
 
 use crate::mutant::rule;
 use crate::{
-    Arm, ArmSeen, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId, RouteKind, RoutePlan,
-    RouteSeen, Seen, Sizing, Split, Status, Steering, WaitingFor, Weight, World, Write,
+    Acknowledged, Arm, ArmSeen, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId,
+    RouteKind, RoutePlan, RouteSeen, Seen, Sizing, Split, Status, Steering, WaitingFor, Weight, World, Write,
     predict::predict,
     reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
     target::{Aim, Target},
@@ -602,7 +602,7 @@ impl Way<'_> {
             let (Aim::Split(split) | Aim::Rest(split)) = aim;
             if let Some(Seen::Is(seen)) = world.routes.get_mut(id) {
                 seen.asked = split.clone();
-                seen.acknowledged = None;
+                seen.acknowledged = Some(Acknowledged { split: split.clone(), since: Timestamp::MIN });
             }
         }
         reach(self.plan, &world, self.now, arm)

@@ -62,6 +62,8 @@ mutants! {
     EmptyIsNobody,
     /// An unpinned Service may meet the canary.
     NoPin,
+    /// A Service whose data plane acknowledges nothing is taken to be pinned already.
+    SilentIsPinned,
     /// What the user took back is written.
     UsersOwnTouched,
     /// Inconclusive counts as a pass.

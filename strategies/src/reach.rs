@@ -2,8 +2,8 @@ use jiff::Timestamp;
 
 use crate::mutant::rule;
 use crate::{
-    Arm, Dest, Plan, RouteId, RouteKind, RoutePlan, RouteSeen, Seen, Share, Sizing, Split, Steering, Weight,
-    World,
+    Arm, Dest, Plan, RouteId, RouteKind, RoutePlan, RouteRest, RouteSeen, Seen, Share, Sizing, Split,
+    Steering, Weight, World,
 };
 
 /// The most that can come to an arm, over what is asked and what has not settled yet.
@@ -149,10 +149,21 @@ impl Look<'_> {
         let asked = self.split(&seen.asked, levels);
         let Some(now) = self.now else { return asked };
         let settles = self.plan.routes().any(|(it, route)| it == id && settled(route, seen, now));
-        match &seen.acknowledged {
-            Some(acknowledged) if !settles => asked.max(self.split(&acknowledged.split, levels)),
-            Some(_) | None => asked,
+        if settles {
+            return asked;
         }
+        asked.max(match &seen.acknowledged {
+            Some(acknowledged) => self.split(&acknowledged.split, levels),
+            None => self.at_rest(id),
+        })
+    }
+
+    /// What comes in over a route as it rests. Where nothing is acknowledged it may still be so: it was restored and
+    /// pinned again before the data plane had followed either.
+    fn at_rest(&self, id: &RouteId) -> Load {
+        let mut routes = self.plan.routes();
+        let by_ready = routes.any(|(it, route)| it == id && route.rest == RouteRest::ByReady);
+        self.behind_balancer(by_ready && !rule!(SilentIsPinned, false))
     }
 
     fn split(&self, split: &Split, levels: u8) -> Load {
