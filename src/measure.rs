@@ -191,14 +191,20 @@ fn config(
     spec: &MetricSourceSpec,
     secret: &dyn Fn(&SecretRef) -> Result<Secret, String>,
 ) -> Result<SourceConfig, String> {
-    let MetricSourceSpec { address, credentials, headers, tls, limits } = spec;
+    let MetricSourceSpec { address, credentials, headers, secret_headers, tls, limits } = spec;
     let credentials = match credentials {
         None => None,
         Some(WrittenCredentials::Bearer(it)) => Some(Credentials::Bearer(secret(it)?)),
         Some(WrittenCredentials::Basic(it)) => {
             Some(Credentials::Basic { username: secret(&it.username)?, password: secret(&it.password)? })
         }
+        Some(WrittenCredentials::Authorization(it)) => {
+            Some(Credentials::Authorization { scheme: it.scheme.clone(), token: secret(&it.token)? })
+        }
     };
+    let plain = headers.iter().map(|(name, value)| Ok((name.clone(), Secret::new(value.clone()))));
+    let kept = secret_headers.iter().map(|(name, value)| Ok((name.clone(), secret(value)?)));
+    let headers = plain.chain(kept).collect::<Result<_, String>>()?;
     let tls = match tls {
         None => Tls::default(),
         Some(it) => Tls {
@@ -209,7 +215,7 @@ fn config(
     };
     Ok(SourceConfig {
         credentials,
-        headers: headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.clone()))).collect(),
+        headers,
         tls,
         limits: Limits {
             timeout: limits.timeout.0.max(Duration::from_millis(1)),

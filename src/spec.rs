@@ -36,7 +36,9 @@ pub use self::{
         MetricSource, Rollout, RolloutOrder,
     },
     meta::{ApiVersion, Metadata},
-    metric_source::{Basic, ClientTls, Credentials, MetricSourceSpec, SecretKey, SecretRef, SourceLimits},
+    metric_source::{
+        Authorization, Basic, ClientTls, Credentials, MetricSourceSpec, SecretKey, SecretRef, SourceLimits,
+    },
     order::{Moment, RevisionRef, RolloutOrderSpec},
     rollout::{
         AfterAbort, CapacitySpec, Direct, GuardSpec, RolloutSpec, ServiceEntry, ServiceName, TemplateRef,

@@ -21,7 +21,7 @@ mod egress;
 mod failure;
 mod json;
 mod secret;
-#[allow(dead_code, reason = "the providers that read it come next")]
+mod service;
 mod slots;
 mod source;
 
@@ -30,6 +30,7 @@ pub use self::{
     egress::{Egress, Names, Refused},
     failure::Failure,
     secret::Secret,
+    service::{Timed, Wanted},
     slots::Slots,
     source::{Credentials, InvalidSource, LARGEST_ANSWER, Limits, Source, SourceConfig, Tls},
 };
@@ -92,6 +93,20 @@ macro_rules! questions {
 questions! {
     /// A Prometheus, or what speaks like one.
     prometheus::Prometheus = "prometheus",
+    /// Datadog.
+    datadog::Datadog = "datadog",
+    /// New Relic.
+    new_relic::NewRelic = "newRelic",
+    /// Wavefront, now Aria Operations for Applications.
+    wavefront::Wavefront = "wavefront",
+    /// Apache SkyWalking.
+    sky_walking::SkyWalking = "skyWalking",
+    /// Dynatrace.
+    dynatrace::Dynatrace = "dynatrace",
+    /// Splunk Observability Cloud.
+    splunk::Splunk = "splunk",
+    /// Google Cloud Monitoring, once Stackdriver.
+    cloud_monitoring::CloudMonitoring = "cloudMonitoring",
     /// Anything that answers with JSON.
     web::Web = "web",
     /// A program of this machine.

@@ -1,5 +1,6 @@
 //! What no schema can say: references, what belongs together, what a router can do, whether anything gates.
 
+mod metric_source;
 mod references;
 mod rollout;
 mod steps;
@@ -22,7 +23,9 @@ pub(super) fn all(documents: &[Placed], source: &Source, complete: bool) -> Vec<
             Document::AnalysisTemplate(it) => template::check(&it.spec, &mut check),
             Document::ClusterAnalysisTemplate(it) => template::check(&it.spec, &mut check),
             Document::AnalysisRun(it) => references::run(&it.spec, &mut check),
-            Document::RolloutOrder(_) | Document::MetricSource(_) | Document::ClusterMetricSource(_) => {}
+            Document::MetricSource(it) => metric_source::check(&it.spec, &mut check),
+            Document::ClusterMetricSource(it) => metric_source::check(&it.spec, &mut check),
+            Document::RolloutOrder(_) => {}
         }
         found.append(&mut check.found);
     }
@@ -60,6 +63,19 @@ impl Check<'_> {
             }
         }
         self.source.first_line(&span)
+    }
+
+    /// The entry of that name at the end of this way, in a record whose keys users choose.
+    fn at_named(&self, way: &[Key], name: &str) -> Range<usize> {
+        let mut node = Some(&self.placed.node);
+        for key in way {
+            node = node.and_then(|it| match key {
+                Key::Field(name) => it.field(name).map(|it| &it.value),
+                Key::Index(index) => it.entry(*index),
+            });
+        }
+        let entry = node.and_then(|it| it.field(name));
+        entry.map_or_else(|| self.at(way), |it| self.source.first_line(&it.key_span))
     }
 
     fn error(&mut self, code: Code, way: &[Key], message: impl Into<String>, help: impl Into<String>) {

@@ -563,7 +563,7 @@ impl Filling<'_> {
             weight: metric.weight,
             dry_run: metric.dry_run,
             judge: metric.judge.clone(),
-            from: MetricFrom::Provider { provider: metric.provider.filled(&fill), source },
+            from: MetricFrom::Provider { provider: metric.provider.expanded().filled(&fill), source },
         }
     }
 }

@@ -16,9 +16,12 @@ pub struct MetricSourceSpec {
     /// As whom it is asked. Default: as nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// Headers that are sent along.
+    /// Headers that are sent along and are no secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// Headers that are sent along, such as keys, each with where its value is kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secret_headers: BTreeMap<String, SecretRef>,
     /// TLS. Default: the certificates that this machine trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
@@ -35,6 +38,19 @@ pub enum Credentials {
     Bearer(SecretRef),
     /// By name and password.
     Basic(Basic),
+    /// By a token after a word of the source's own: `Authorization: Api-Token …`.
+    Authorization(Authorization),
+}
+
+/// A token after a word.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authorization {
+    /// The word before the token, such as `Api-Token`.
+    #[schemars(regex(pattern = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"))]
+    pub scheme: String,
+    /// The token.
+    pub token: SecretRef,
 }
 
 /// Name and password.

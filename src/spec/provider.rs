@@ -10,15 +10,32 @@ use strategies::HumanDuration;
 
 use crate::written::MetricText;
 
+mod cloud_monitoring;
 mod command;
+mod datadog;
+mod dynatrace;
+mod new_relic;
+mod preset;
 mod prometheus;
 mod proxy;
+mod service;
+mod sky_walking;
+mod splunk;
+mod wavefront;
 mod web;
 
 pub use self::{
+    cloud_monitoring::{Align, CloudMonitoring, Reduce},
     command::{Command, Prints},
+    datadog::Datadog,
+    dynatrace::Dynatrace,
+    new_relic::NewRelic,
+    preset::{Preset, PresetName},
     prometheus::{Prometheus, SourceKind, SourceRef},
     proxy::{ProxyCounts, Signal},
+    sky_walking::SkyWalking,
+    splunk::Splunk,
+    wavefront::Wavefront,
     web::Web,
 };
 
@@ -31,6 +48,14 @@ pub trait ProviderKind {
     fn filled(&self, fill: &dyn Fn(&MetricText) -> MetricText) -> Self
     where
         Self: Sized;
+
+    /// The same with what is only named, such as a preset, written out.
+    fn expanded(&self) -> Self
+    where
+        Self: Clone,
+    {
+        self.clone()
+    }
 
     /// What it yields.
     fn yields(&self) -> Yields;
@@ -49,10 +74,26 @@ pub trait ProviderKind {
         value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
     }
 
+    /// What no schema can say of it.
+    fn mistakes(&self) -> Vec<Mistake> {
+        vec![]
+    }
+
     /// How often it is asked where the metric does not say.
     fn every(&self) -> HumanDuration {
         HumanDuration::from_secs(10)
     }
+}
+
+/// Something wrong with a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistake {
+    /// The field that it is about. `None`: the whole record.
+    pub key: Option<&'static str>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: &'static str,
 }
 
 /// Whom a provider asks.
@@ -109,6 +150,12 @@ macro_rules! providers {
                 match self { $(Self::$Kind(it) => Self::$Kind(it.filled(fill)),)* }
             }
 
+            /// The same with what is only named written out.
+            #[must_use]
+            pub fn expanded(&self) -> Self {
+                match self { $(Self::$Kind(it) => Self::$Kind(it.expanded()),)* }
+            }
+
             /// What it yields.
             #[must_use]
             pub fn yields(&self) -> Yields {
@@ -134,6 +181,12 @@ macro_rules! providers {
                 match self { $(Self::$Kind(_) => $Record::escape(value),)* }
             }
 
+            /// What no schema can say of it.
+            #[must_use]
+            pub fn mistakes(&self) -> Vec<Mistake> {
+                match self { $(Self::$Kind(it) => it.mistakes(),)* }
+            }
+
             /// How often it is asked where the metric does not say.
             #[must_use]
             pub fn every(&self) -> HumanDuration {
@@ -148,6 +201,20 @@ providers! {
     "proxy" Proxy(ProxyCounts),
     /// A Prometheus, or what speaks like one.
     "prometheus" Prometheus(Prometheus),
+    /// Datadog.
+    "datadog" Datadog(Datadog),
+    /// New Relic.
+    "newRelic" NewRelic(NewRelic),
+    /// Wavefront, now Aria Operations for Applications.
+    "wavefront" Wavefront(Wavefront),
+    /// Apache SkyWalking.
+    "skyWalking" SkyWalking(SkyWalking),
+    /// Dynatrace.
+    "dynatrace" Dynatrace(Dynatrace),
+    /// Splunk Observability Cloud.
+    "splunk" Splunk(Splunk),
+    /// Google Cloud Monitoring, once Stackdriver.
+    "cloudMonitoring" CloudMonitoring(CloudMonitoring),
     /// Anything that answers with JSON.
     "web" Web(Web),
     /// A program of this machine.

@@ -6,6 +6,7 @@
 mod commands;
 mod examples;
 mod mistakes;
+mod presets;
 mod property;
 mod recipes;
 mod schemas;

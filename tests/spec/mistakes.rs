@@ -337,6 +337,42 @@ fn with_guard(guard: &str) -> String {
     with_fields(&format!("analyses: [ {guard} ]")) + &measured_by("proxy: { signal: errors }")
 }
 
+fn source(fields: &str) -> String {
+    format!(
+        "apiVersion: serinus.dev/v1alpha1\nkind: MetricSource\nmetadata: {{ name: it }}\nspec:\n  address: https://api.example.com\n  {fields}\n"
+    )
+}
+
+#[test]
+fn secrets_stand_in_no_document_and_no_header_is_given_twice() {
+    says_nothing(source(
+        "secretHeaders: { DD-API-KEY: { env: API }, DD-APPLICATION-KEY: { file: /run/app } }",
+    ));
+    says_nothing(source("credentials: { authorization: { scheme: Api-Token, token: { env: DT } } }"));
+    says_nothing(source("headers: { X-Scope-OrgID: team }"));
+    says("header_secret", source("headers: { DD-API-KEY: abcdef, X-Scope-OrgID: team }"));
+    says("header_twice", source("headers: { X-Team: a }\n  secretHeaders: { x-team: { env: TEAM } }"));
+    says(
+        "header_of_credentials",
+        source("credentials: { bearer: { env: T } }\n  secretHeaders: { Authorization: { env: T } }"),
+    );
+    says("header_no_name", source("secretHeaders: { \"X Team\": { env: TEAM } }"));
+}
+
+#[test]
+fn presets_that_make_no_question() {
+    let of = |record: &str| {
+        measured_by(&format!("prometheus: {{ address: \"http://127.0.0.1:9090\", {record} }}"))
+    };
+    says_nothing(of("preset: { name: traefik, signal: latency, matchers: 'entrypoint=\"web\"' }"));
+    says("preset_unknown", of("preset: { name: traffic, signal: errors }"));
+    says("preset_and_query", of("query: up, preset: { name: traefik, signal: errors }"));
+    says(
+        "preset_no_matchers",
+        of("preset: { name: istio, signal: errors, matchers: 'a=\"b\"} or up{c=\"d\"' }"),
+    );
+}
+
 #[test]
 fn what_is_measured_elsewhere_is_not_read_on_one_machine() {
     let guard = "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -13,6 +13,11 @@ use super::Failure;
 /// Reads a whole document.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, Failure> {
     serde_json::from_slice::<Strict>(bytes).map(|it| it.0).map_err(|_| Failure::NotThis("JSON"))
+}
+
+/// Reads a record; `what` it is said to be.
+pub(super) fn shaped<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Failure> {
+    serde_json::from_value(read(bytes)?).map_err(|_| Failure::NotThis(what))
 }
 
 /// One finite number, also one that is written in quotes.

@@ -75,6 +75,7 @@ pub(super) struct Unread {
     from: i64,
     end: i64,
     bucket: i64,
+    most: i64,
 }
 
 impl Slots {
@@ -98,12 +99,12 @@ impl Slots {
         let over = span.to.as_millisecond().saturating_sub(millis(self.delay));
         // Buckets of another length than before: one that has begun is not read a second time in part.
         let read = memory.read_until.map_or(first, |it| -(-it).div_euclid(bucket) * bucket);
-        Unread { from: read.max(first), end: over.div_euclid(bucket) * bucket, bucket }
+        Unread { from: read.max(first), end: over.div_euclid(bucket) * bucket, bucket, most: MOST_AT_ONCE }
     }
 
     /// The complete buckets among which the newest number is looked for; `None`: it was read already.
     pub(super) fn recent(self, span: Span, memory: &Memory) -> Option<Stretch> {
-        let Unread { from, end, bucket } = self.unread(span, memory);
+        let Unread { from, end, bucket, .. } = self.unread(span, memory);
         let from = from.max(end - bucket * (FRESH_MS / bucket).max(2));
         (from < end).then_some(Stretch { from, until: end, bucket, last: true })
     }
@@ -135,6 +136,13 @@ impl Slots {
     }
 }
 
+impl Unread {
+    /// The same for a source that does not answer about more than `most` buckets at once.
+    pub(super) fn at_most(self, most: i64) -> Self {
+        Self { most: self.most.min(most.max(1)), ..self }
+    }
+}
+
 impl Iterator for Unread {
     type Item = Stretch;
 
@@ -143,7 +151,7 @@ impl Iterator for Unread {
             return None;
         }
         let (from, bucket) = (self.from, self.bucket);
-        self.from = (from + MOST_AT_ONCE * bucket).min(self.end);
+        self.from = (from + self.most * bucket).min(self.end);
         Some(Stretch { from, until: self.from, bucket, last: self.from == self.end })
     }
 }

@@ -14,12 +14,14 @@ use reqwest::{
     Client, Response,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
     egress::{Checked, Egress, Names, Refused},
     failure::Failure,
+    json,
     secret::Secret,
 };
 
@@ -62,6 +64,13 @@ pub enum Credentials {
         username: Secret,
         /// The password.
         password: Secret,
+    },
+    /// By a token after a word of the source's own, such as `Api-Token`.
+    Authorization {
+        /// The word.
+        scheme: String,
+        /// The token.
+        token: Secret,
     },
 }
 
@@ -143,6 +152,20 @@ pub(super) struct Body {
 }
 
 impl Body {
+    /// The text, if the answer calls itself `wanted` and is UTF-8.
+    pub(super) fn text(&self, wanted: &str) -> Result<&str, Failure> {
+        let kind = self.kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case(wanted) {
+            return Err(Failure::NotThis("of the content type asked for"));
+        }
+        std::str::from_utf8(&self.bytes).map_err(|_| Failure::NotThis("UTF-8"))
+    }
+
+    /// A record, if the answer calls itself JSON.
+    pub(super) fn shaped<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, Failure> {
+        json::shaped(self.json()?, what)
+    }
+
     /// The bytes, if the answer calls itself JSON.
     pub(super) fn json(&self) -> Result<&[u8], Failure> {
         let kind = self.kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -284,6 +307,9 @@ fn sent(headers: &[(String, Secret)], credentials: Option<&Credentials>) -> Resu
         Some(Credentials::Basic { username, password }) => {
             let both = STANDARD.encode(format!("{}:{}", username.reveal(), password.reveal()));
             add(AUTHORIZATION.as_str(), &format!("Basic {both}"))?;
+        }
+        Some(Credentials::Authorization { scheme, token }) => {
+            add(AUTHORIZATION.as_str(), &format!("{scheme} {}", token.reveal()))?;
         }
         None => {}
     }

@@ -171,31 +171,32 @@ pub(crate) static TABLE: [Row; 46] = [
 ];
 
 impl Class {
-    /// The reply, given a good body and one with other content.
-    pub(crate) fn reply(self, body: &dyn Fn(Content) -> Vec<u8>, elsewhere: &str) -> Reply {
+    /// The reply, given the body by its content, and the type that good answers have.
+    pub(crate) fn reply(self, body: &dyn Fn(Content) -> Vec<u8>, kind: &str, elsewhere: &str) -> Reply {
         let good = || body(Content::One);
+        let whole = |body: Vec<u8>| whole_reply(kind, &body);
         match self {
-            Self::Whole(content) => Reply::Json(body(content)),
+            Self::Whole(content) => whole(body(content)),
             Self::Truncated => {
                 let good = good();
-                Reply::Json(good[..good.len() - 2].to_vec())
+                whole(good[..good.len() - 2].to_vec())
             }
             Self::OneByteTooLong => {
                 let mut good = good();
                 good.resize(1024 * 1024 + 1, b' ');
-                Reply::Json(good)
+                whole(good)
             }
             Self::Flood => Reply::Flood,
-            Self::Bomb => raw("200 OK", "content-type: application/json\r\ncontent-encoding: gzip", GZIPPED),
-            Self::Deep => Reply::Json([vec![b'['; 10_000], vec![b']'; 10_000]].concat()),
+            Self::Bomb => raw("200 OK", &format!("content-type: {kind}\r\ncontent-encoding: gzip"), GZIPPED),
+            Self::Deep => whole([vec![b'['; 10_000], vec![b']'; 10_000]].concat()),
             Self::NotUtf8 => {
                 let mut bad = good();
                 let at = bad.iter().position(|it| *it == b'{').unwrap() + 2;
                 bad[at] = 0xff;
-                Reply::Json(bad)
+                whole(bad)
             }
             Self::Html => raw("200 OK", "content-type: text/html", b"<html>hunter2</html>"),
-            Self::Empty => Reply::Json(vec![]),
+            Self::Empty => whole(vec![]),
             Self::WrongKind => raw("200 OK", "content-type: text/plain", &good()),
             Self::Unfinished => Reply::Unfinished,
             Self::Silence | Self::Refused => Reply::Silence,
@@ -222,6 +223,14 @@ impl Class {
             Self::Refused => 0,
             _ => 1,
         }
+    }
+}
+
+/// Status 200, and the connection stays.
+fn whole_reply(kind: &str, body: &[u8]) -> Reply {
+    match kind {
+        "application/json" => Reply::Json(body.to_vec()),
+        other => raw("200 OK", &format!("content-type: {other}"), body),
     }
 }
 

@@ -9,6 +9,7 @@ mod command;
 mod harness;
 mod prometheus;
 mod server;
+mod services;
 mod transport;
 mod web;
 
@@ -92,18 +93,29 @@ fn check(row: &'static Row, kind: Kind) -> Outcome {
     check_with(row, kind.question(), expected, body)
 }
 
-/// One row with one question.
+/// One row with one question, whose answers are JSON.
 pub(crate) fn check_with(
     row: &'static Row,
     question: AnyQuestion,
     expected: Taken,
     body: impl Fn(Content) -> Vec<u8> + Send + Sync + 'static,
 ) -> Outcome {
+    check_served(row, question, expected, "application/json", body)
+}
+
+/// One row with one question, whose answers are of this content type.
+pub(crate) fn check_served(
+    row: &'static Row,
+    question: AnyQuestion,
+    expected: Taken,
+    kind: &'static str,
+    body: impl Fn(Content) -> Vec<u8> + Send + Sync + 'static,
+) -> Outcome {
     run(async move {
         let elsewhere = Server::start(Arc::new(|_| server::Reply::Silence)).await;
         let class = row.class;
         let other = elsewhere.url();
-        let script: Script = Arc::new(move |_| class.reply(&body, &other));
+        let script: Script = Arc::new(move |_| class.reply(&body, kind, &other));
         let server = Server::start(script).await;
         let address = match class {
             Class::BadTls => format!("https://{}", server.address),
@@ -169,6 +181,7 @@ fn main() -> ExitCode {
         }));
     }
     tests.extend(web::tests());
+    tests.extend(services::tests());
     tests.extend(command::tests());
     tests.extend(transport::tests());
     harness::run(tests)

@@ -5,7 +5,7 @@ use super::{Check, Code, Diagnostic};
 use crate::{
     spec::{
         Severity,
-        provider::{Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields},
+        provider::{Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields},
         template::{AnalysisTemplateSpec, Metric},
     },
     written::{Parameter, list_of, nearest},
@@ -78,13 +78,17 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
         _ => {}
     }
     let asked = [way, &[Key::Field("provider"), Key::Field(metric.provider.key())]].concat();
-    match &metric.provider {
-        Provider::Prometheus(it) => {
-            prometheus(it, &asked, check);
-            selectors(it, &asked, check);
-        }
-        Provider::Web(it) => web(it, &asked, check),
-        Provider::Proxy(_) | Provider::Command(_) => {}
+    if let Provider::Prometheus(it) = &metric.provider {
+        prometheus(it, &asked, check);
+        selectors(it, &asked, check);
+    }
+    if let Provider::Web(it) = &metric.provider {
+        web(it, &asked, check);
+    }
+    for Mistake { key, message, help } in metric.provider.mistakes() {
+        let way: Vec<Key> = asked.iter().copied().chain(key.map(Key::Field)).collect();
+        let code = if key.is_none() { Code::NotOneOf } else { Code::BadValue };
+        check.error(code, &way, message, help);
     }
     if let Whom::Source { source_ref, address } = metric.provider.whom() {
         whom(source_ref, address, &asked, check);
@@ -115,7 +119,7 @@ fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
             [] => "it is not said what is asked".to_owned(),
             asked => format!("{} do not make one question", list_of(asked.iter().copied(), "and")),
         };
-        let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`";
+        let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`, or `preset`";
         check.error(Code::NotOneOf, way, message, help);
     }
 }
@@ -147,9 +151,16 @@ fn web(it: &Web, way: &[Key], check: &mut Check<'_>) {
 
 /// Functions where a selector is needed: what they make of counters can't be counted.
 fn selectors(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
-    for (key, text) in it.texts().into_iter().filter(|(key, _)| *key != "query") {
+    let expanded = it.expanded();
+    for (key, text) in expanded.texts().into_iter().filter(|(key, _)| *key != "query") {
         if is_selector(&text.fill(|_| Some("x".to_owned()))) {
             continue;
+        }
+        if it.preset.is_some() {
+            let way = [way, &[Key::Field("preset")]].concat();
+            let help = "write `matchers: namespace=\"shop\",team=\"a\"`, for example, and a regular expression without quotes as `arm`";
+            check.error(Code::BadCondition, &way, "its `matchers` or `arm` make no selector", help);
+            return;
         }
         let way = [way, &[Key::Field(key)]].concat();
         let help = "write the name of the metric with its matchers, such as `http_requests_total{code=~\"5..\"}`; \

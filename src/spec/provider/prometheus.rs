@@ -3,10 +3,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::Name;
 
-use super::{ProviderKind, Whom, Yields};
+use super::{Preset, ProviderKind, Whom, Yields};
 use crate::written::MetricText;
 
-/// A Prometheus, or what speaks like one. Give `bad` and `total`, or `histogram`, or `value`, or `query`.
+/// A Prometheus, or what speaks like one. Give `bad` and `total`, or `histogram`, or `value`, or
+/// `query`, or `preset`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Prometheus {
@@ -33,6 +34,9 @@ pub struct Prometheus {
     /// Any query that yields one number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<MetricText>,
+    /// The metrics of a data plane, as it exports them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
 }
 
 /// A source that an operator has set up.
@@ -60,21 +64,25 @@ impl Prometheus {
     /// The keys that say what is asked, as given.
     #[must_use]
     pub fn asked(&self) -> Vec<&'static str> {
-        self.texts().into_iter().map(|(key, _)| key).collect()
+        self.queries().map(|(key, _)| key).chain(self.preset.as_ref().map(|_| "preset")).collect()
+    }
+
+    /// What is asked in the source's own language.
+    fn queries(&self) -> impl Iterator<Item = (&'static str, &MetricText)> {
+        let Self { source_ref: _, address: _, bad, total, histogram, value, query, preset: _ } = self;
+        [("bad", bad), ("total", total), ("histogram", histogram), ("value", value), ("query", query)]
+            .into_iter()
+            .filter_map(|(key, text)| text.as_ref().map(|text| (key, text)))
     }
 }
 
 impl ProviderKind for Prometheus {
     fn texts(&self) -> Vec<(&'static str, &MetricText)> {
-        let Self { source_ref: _, address: _, bad, total, histogram, value, query } = self;
-        [("bad", bad), ("total", total), ("histogram", histogram), ("value", value), ("query", query)]
-            .into_iter()
-            .filter_map(|(key, text)| text.as_ref().map(|text| (key, text)))
-            .collect()
+        self.queries().chain(self.preset.iter().flat_map(Preset::texts)).collect()
     }
 
     fn filled(&self, fill: &dyn Fn(&MetricText) -> MetricText) -> Self {
-        let Self { source_ref, address, bad, total, histogram, value, query } = self;
+        let Self { source_ref, address, bad, total, histogram, value, query, preset } = self;
         Self {
             source_ref: source_ref.clone(),
             address: address.clone(),
@@ -83,14 +91,21 @@ impl ProviderKind for Prometheus {
             histogram: histogram.as_ref().map(fill),
             value: value.as_ref().map(fill),
             query: query.as_ref().map(fill),
+            preset: preset.as_ref().map(|it| it.filled(fill)),
         }
     }
 
+    fn expanded(&self) -> Self {
+        let expanded = self.preset.as_ref().and_then(|it| it.expand(self));
+        expanded.unwrap_or_else(|| self.clone())
+    }
+
     fn yields(&self) -> Yields {
-        match self.asked().as_slice() {
-            ["bad", "total"] => Yields::Counts,
-            ["histogram"] => Yields::Buckets,
-            ["value"] | ["query"] => Yields::Value,
+        match (self.asked().as_slice(), &self.preset) {
+            (["bad", "total"], _) => Yields::Counts,
+            (["histogram"], _) => Yields::Buckets,
+            (["value"] | ["query"], _) => Yields::Value,
+            (["preset"], Some(it)) => it.yields(),
             _ => Yields::Unclear,
         }
     }
@@ -100,7 +115,8 @@ impl ProviderKind for Prometheus {
     }
 
     fn question(&self, fill: &dyn Fn(&MetricText) -> String) -> Option<AnyQuestion> {
-        let Self { source_ref: _, address: _, bad, total, histogram, value, query } = self;
+        let Self { source_ref: _, address: _, bad, total, histogram, value, query, preset: _ } =
+            &self.expanded();
         let asked = match (bad, total, histogram, value, query) {
             (Some(bad), Some(total), None, None, None) => {
                 provider::Prometheus::Counts { bad: fill(bad), total: fill(total) }
