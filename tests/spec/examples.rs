@@ -34,3 +34,16 @@ fn every_example_has_no_mistake_and_compiles() {
         assert!(compiled.analyses.values().all(|it| !it.metrics.is_empty()), "{}", path.display());
     }
 }
+
+#[test]
+fn every_document_of_the_guide_to_providers_has_no_mistake() {
+    let guide =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers.md")).unwrap();
+    let blocks: Vec<&str> =
+        guide.split("```yaml\n").skip(1).filter_map(|it| it.split_once("```")).map(|it| it.0).collect();
+    assert!(8 <= blocks.len(), "documents are missing");
+    for block in blocks {
+        let read = spec::read("providers.md", block.as_bytes());
+        assert!(read.diagnostics.is_empty(), "{}", super::report(&read));
+    }
+}

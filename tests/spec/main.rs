@@ -10,6 +10,7 @@ mod presets;
 mod property;
 mod recipes;
 mod schemas;
+mod services;
 
 use serinus::spec::{self, Read, Report};
 

@@ -374,6 +374,26 @@ fn presets_that_make_no_question() {
 }
 
 #[test]
+fn questions_that_a_service_would_answer_wrongly() {
+    let of = |key: &str, record: &str| {
+        measured_by(&format!("{key}: {{ address: \"https://api.example.com\", {record} }}"))
+    };
+    says("datadog_rates", of("datadog", "bad: \"sum:errors{*}\", total: \"sum:hits{*}.as_count()\""));
+    says(
+        "new_relic_says_when",
+        of("newRelic", "account: 1, value: \"SELECT average(duration) FROM Transaction SINCE 1 hour ago\""),
+    );
+    says("splunk_published", of("splunk", "value: \"data('a').mean().publish()\""));
+    says("service_two_questions", of("dynatrace", "value: a, total: b, bucket: 90s"));
+    says("bucket_of_wavefront", of("wavefront", "value: 'ts(a)', bucket: 10s"));
+    says(
+        "sky_walking_clock",
+        of("skyWalking", "service: shop, value: service_cpm, bucket: 5m, utcOffset: '+99:00'"),
+    );
+    says("project", of("cloudMonitoring", "project: '../other', bad: a, total: b, align: p99"));
+}
+
+#[test]
 fn what_is_measured_elsewhere_is_not_read_on_one_machine() {
     let guard = "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }";
     let of = |template: &str| with_fields(&format!("analyses: [ {guard} ]")) + template;

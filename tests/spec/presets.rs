@@ -100,7 +100,7 @@ fn measured(preset: &str, scrapes: [Scraped; 2]) -> Measured {
         let text = template(prometheus(scrapes).await, preset);
         let read = spec::read("t.yaml", text.as_bytes());
         assert!(read.diagnostics.is_empty(), "{}", super::report(&read));
-        let analysis = compile_template(&read.documents, None, &[], &"shop".into(), None).unwrap();
+        let (_, analysis) = compile_template(&read.documents, None, &[], &"shop".into(), None).unwrap();
         let of = |pods: &str, service: &str| {
             BTreeMap::from([(Fact::Pods, pods.to_owned()), (Fact::Service, service.to_owned())])
         };

@@ -4,7 +4,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, time::Duration};
+    fmt,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -119,7 +121,10 @@ impl Request {
             url.query_pairs_mut().append_pair(name, value);
         }
         let client = source.client();
-        let keys = self.signed_for.map(|service| Ok((service, source.keys()?))).transpose()?;
+        let keys = match self.signed_for {
+            Some(service) => Some((service, source.keys()?)),
+            None => None,
+        };
         let built = || {
             let request = match &self.body {
                 None => client.get(url.clone()),
@@ -239,14 +244,13 @@ async fn found<const N: usize>(
     let requests = service.requests(&queries.map(String::as_str), stretch)?;
     let one_for_each = requests.len() == N;
     for (index, request) in requests.iter().enumerate() {
-        let lines = service.read(&request.send(source).await?, stretch)?;
-        if MOST_SERIES < lines.len() {
-            return Err(Failure::TooManySeries(MOST_SERIES));
-        }
-        for line in lines {
+        for line in service.read(&request.send(source).await?, stretch)? {
             let query = if one_for_each { index + line.of } else { line.of };
             found.get_mut(query).ok_or(Failure::NotThis("an answer to what was asked"))?.push(line.points);
         }
+    }
+    if found.iter().any(|it| MOST_SERIES < it.len()) {
+        return Err(Failure::TooManySeries(MOST_SERIES));
     }
     about(stretch, found.iter().flatten().flatten())?;
     Ok(found)

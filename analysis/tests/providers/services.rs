@@ -93,7 +93,9 @@ fn body(known: &Known, kind: Kind, content: Content) -> Vec<u8> {
         Content::Nothing => (vec![], Besides::Nothing),
         Content::Two => (vec![newest("5").remove(0); 2], Besides::Nothing),
         Content::Many => (vec![newest("5").remove(0); 10_000], Besides::Nothing),
-        Content::OverTime => (vec![vec![(NOW - 120, "0".to_owned()), (NOW - 60, "5".to_owned())]], Besides::Nothing),
+        Content::OverTime => {
+            (vec![vec![(NOW - 120, "0".to_owned()), (NOW - 60, "5".to_owned())]], Besides::Nothing)
+        }
         Content::NativeHistogram => (newest("{\"buckets\":[1,2,3]}"), Besides::Nothing),
         Content::Value(number) => (newest(&format!("\"{number}\"")), Besides::Nothing),
         Content::Literal(literal) => (newest(literal), Besides::Nothing),
@@ -160,14 +162,18 @@ fn question(known: &Known, timed: Timed) -> PerArm {
 fn asks_as_documented(known: &'static Known) -> Outcome {
     run(async {
         let script: Script = Arc::new(move |_| {
-            whole(known.kind, &(known.answer)(Kind::Counts, &[vec![(NOW - 120, "5".to_owned())]], Besides::Nothing))
+            whole(
+                known.kind,
+                &(known.answer)(Kind::Counts, &[vec![(NOW - 120, "5".to_owned())]], Besides::Nothing),
+            )
         });
         let server = Server::start(script).await;
         let source = Source::new(SourceConfig::new(format!("{}/below/", server.url()))).unwrap();
         // Half a minute into a bucket, and buckets settle for a minute.
         let span = Span { began: at(NOW - 240), from: at(NOW - 240), to: at(NOW + 30) };
         let mut memory = [Memory::default(), Memory::default()];
-        let polled = question(known, timed(Kind::Counts, 60)).poll(Some(&source), span, None, &mut memory).await;
+        let polled =
+            question(known, timed(Kind::Counts, 60)).poll(Some(&source), span, None, &mut memory).await;
         let mut wrong = vec![];
         if !matches!(&polled, Polled::Poll(poll, None) if matches!(poll.measured, Measured::Counts { .. })) {
             wrong.push(format!("{polled:?}"));
@@ -207,7 +213,9 @@ fn counts_every_event_once(known: &'static Known) -> Outcome {
             let span = Span { began: at(NOW + 1), from: at(last), to: at(now) };
             match question.poll(Some(&source), span, None, &mut memory).await {
                 Polled::Poll(poll, None) => {
-                    let Measured::Counts { canary, .. } = poll.measured else { panic!("{:?}", poll.measured) };
+                    let Measured::Counts { canary, .. } = poll.measured else {
+                        panic!("{:?}", poll.measured)
+                    };
                     sum += canary.total;
                     polls += 1;
                 }
@@ -221,7 +229,11 @@ fn counts_every_event_once(known: &'static Known) -> Outcome {
         let first = if known.name == "splunk" { 2 } else { 1 };
         let minutes = first..(last - NOW - 20) / 60;
         let expected: i64 = minutes.map(|it| 100 + it).sum();
-        if i64::try_from(sum) == Ok(expected) && 4 < polls { vec![] } else { vec![format!("{sum} of {expected} in {polls} polls")] }
+        if i64::try_from(sum) == Ok(expected) && 4 < polls {
+            vec![]
+        } else {
+            vec![format!("{sum} of {expected} in {polls} polls")]
+        }
     })
 }
 

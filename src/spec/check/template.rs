@@ -5,7 +5,9 @@ use super::{Check, Code, Diagnostic};
 use crate::{
     spec::{
         Severity,
-        provider::{Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields},
+        provider::{
+            Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields,
+        },
         template::{AnalysisTemplateSpec, Metric},
     },
     written::{Parameter, list_of, nearest},

@@ -26,7 +26,8 @@ impl ServiceRecord for Datadog {
     fn wrong_text(text: &MetricText, counts: bool) -> Option<(String, &'static str)> {
         let counted = text.as_str().contains(".as_count()");
         let help = "write `sum:trace.http.request.hits{…}.as_count()`, for example";
-        (counts && !counted).then(|| ("without `.as_count()` Datadog answers with rates or averages".to_owned(), help))
+        (counts && !counted)
+            .then(|| ("without `.as_count()` Datadog answers with rates or averages".to_owned(), help))
     }
 
     fn wrong_bucket(bucket: HumanDuration) -> Option<&'static str> {

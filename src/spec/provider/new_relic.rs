@@ -28,7 +28,8 @@ impl ServiceRecord for NewRelic {
 
     fn wrong_text(text: &MetricText, _counts: bool) -> Option<(String, &'static str)> {
         let word = forbidden_word(text.as_str())?;
-        let help = "write `SELECT count(*) FROM Transaction WHERE …`: the time and its buckets are added to it";
+        let help =
+            "write `SELECT count(*) FROM Transaction WHERE …`: the time and its buckets are added to it";
         Some((format!("`{word}` cannot stand in it"), help))
     }
 

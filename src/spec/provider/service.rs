@@ -85,7 +85,7 @@ impl<'a> Asked<'a> {
             });
         }
         if let Some(help) = self.bucket.and_then(S::wrong_bucket) {
-            let message = "its buckets cannot be that long".to_owned();
+            let message = "its buckets cannot have this length".to_owned();
             found.push(Mistake { key: Some("bucket"), message, help });
         }
         for (key, text) in self.texts() {

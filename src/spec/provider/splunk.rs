@@ -25,7 +25,8 @@ impl ServiceRecord for Splunk {
 
     fn wrong_text(text: &MetricText, _counts: bool) -> Option<(String, &'static str)> {
         let published = text.as_str().contains("publish(");
-        let help = "write `data('requests', rollup='sum').sum()`, for example: it is published under a name of ours";
+        let help =
+            "write `data('requests', rollup='sum').sum()`, for example: it is published under a name of ours";
         published.then(|| ("`publish()` cannot stand in it".to_owned(), help))
     }
 

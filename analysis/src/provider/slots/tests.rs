@@ -202,3 +202,16 @@ fn longer_buckets_than_before_read_nothing_twice() {
     let next = longer.unread(at(80.0), &memory).next().unwrap();
     assert_eq!((next.from, next.until), (START + 40_000, START + 80_000));
 }
+
+#[test]
+fn who_answers_about_few_buckets_is_asked_about_few_at_once() {
+    let span = at(95.0);
+    let all: Vec<Stretch> = slots(0).unread(span, &Memory::default()).at_most(4).collect();
+    let lengths: Vec<i64> = all.iter().map(|it| (it.until - it.from) / BUCKET).collect();
+    assert_eq!(lengths, [4, 4, 1]);
+    assert_eq!(
+        (all[0].from, all[2].until, all[2].last, all[1].last),
+        (START, START + 9 * BUCKET, true, false)
+    );
+    assert_eq!(slots(0).unread(span, &Memory::default()).at_most(0).count(), 9);
+}

@@ -56,7 +56,9 @@ fn answer(_kind: Kind, lines: &[Points], besides: Besides) -> String {
     };
     let series: Vec<String> = lines.iter().map(line).collect();
     let besides = match besides {
-        Besides::Error => return r#"{"error":{"code":400,"message":"hunter2","status":"INVALID_ARGUMENT"}}"#.to_owned(),
+        Besides::Error => {
+            return r#"{"error":{"code":400,"message":"hunter2","status":"INVALID_ARGUMENT"}}"#.to_owned();
+        }
         Besides::WrongTypes => return r#"{"timeSeries":{"points":5}}"#.to_owned(),
         Besides::Warning => r#","executionErrors":[{"code":4,"message":"hunter2"}]"#,
         Besides::Partial => r#","nextPageToken":"hunter2""#,

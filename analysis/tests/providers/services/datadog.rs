@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use analysis::{Missing, provider::{AnyQuestion, Datadog}};
+use analysis::{
+    Missing,
+    provider::{AnyQuestion, Datadog},
+};
 
 use super::{Besides, Kind, Known, Points, number_behind};
 use crate::classes::Taken;
@@ -33,7 +36,9 @@ pub(super) static KNOWN: Known = Known {
 fn answer(kind: Kind, lines: &[Points], besides: Besides) -> String {
     match besides {
         Besides::Error => return r#"{"errors":"hunter2"}"#.to_owned(),
-        Besides::WrongTypes => return r#"{"data":{"attributes":{"series":5,"times":[],"values":[]}}}"#.to_owned(),
+        Besides::WrongTypes => {
+            return r#"{"data":{"attributes":{"series":5,"times":[],"values":[]}}}"#.to_owned();
+        }
         _ => {}
     }
     let all: BTreeMap<i64, ()> = lines.iter().flatten().map(|it| (it.0, ())).collect();
@@ -42,7 +47,9 @@ fn answer(kind: Kind, lines: &[Points], besides: Besides) -> String {
     let (mut series, mut values) = (vec![], vec![]);
     for query in 0..queries {
         for line in lines {
-            series.push(format!(r#"{{"group_tags":["host:hunter2"],"query_index":{query},"unit":[null,null]}}"#));
+            series.push(format!(
+                r#"{{"group_tags":["host:hunter2"],"query_index":{query},"unit":[null,null]}}"#
+            ));
             let at = |time: &i64| line.iter().find(|it| it.0 == *time).map_or("null", |it| it.1.as_str());
             values.push(format!("[{}]", all.keys().map(at).collect::<Vec<_>>().join(",")));
         }

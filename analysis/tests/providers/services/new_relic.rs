@@ -1,4 +1,7 @@
-use analysis::{Missing, provider::{AnyQuestion, NewRelic}};
+use analysis::{
+    Missing,
+    provider::{AnyQuestion, NewRelic},
+};
 
 use super::{Besides, Kind, Known, Points, number_behind};
 use crate::classes::Taken;
@@ -45,7 +48,8 @@ fn answer(kind: Kind, lines: &[Points], besides: Besides) -> String {
     };
     match besides {
         Besides::Error => {
-            r#"{"data":{"actor":{"account":{"q0":null}}},"errors":[{"message":"hunter2","path":["actor"]}]}"#.to_owned()
+            r#"{"data":{"actor":{"account":{"q0":null}}},"errors":[{"message":"hunter2","path":["actor"]}]}"#
+                .to_owned()
         }
         _ => format!(r#"{{"data":{{"actor":{{"account":{{{fields}}}}}}}}}"#),
     }

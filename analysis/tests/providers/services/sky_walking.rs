@@ -49,17 +49,21 @@ fn answer(kind: Kind, lines: &[Points], besides: Besides) -> String {
         Besides::OneForAll => format!(r#"{{"id":null,"value":{}}}"#, it.1),
         _ => format!(r#"{{"id":"{}","value":{}}}"#, it.0 * 1000, it.1),
     };
-    let line = |it: &Points| {
-        format!(r#"{{"values":[{}]}}"#, it.iter().map(point).collect::<Vec<_>>().join(","))
-    };
+    let line =
+        |it: &Points| format!(r#"{{"values":[{}]}}"#, it.iter().map(point).collect::<Vec<_>>().join(","));
     let lines: Vec<String> = lines.iter().map(line).collect();
     let result = match besides {
         Besides::Error => r#"{"type":"UNKNOWN","error":"hunter2","results":[]}"#.to_owned(),
         Besides::WrongTypes => r#"{"type":"TIME_SERIES_VALUES","error":null,"results":5}"#.to_owned(),
         Besides::KeyTwice => {
-            format!(r#"{{"type":"SINGLE_VALUE","type":"TIME_SERIES_VALUES","error":null,"results":[{}]}}"#, lines.join(","))
+            format!(
+                r#"{{"type":"SINGLE_VALUE","type":"TIME_SERIES_VALUES","error":null,"results":[{}]}}"#,
+                lines.join(",")
+            )
         }
-        Besides::OneForAll => format!(r#"{{"type":"SINGLE_VALUE","error":null,"results":[{}]}}"#, lines.join(",")),
+        Besides::OneForAll => {
+            format!(r#"{{"type":"SINGLE_VALUE","error":null,"results":[{}]}}"#, lines.join(","))
+        }
         Besides::Nothing | Besides::Warning | Besides::Partial => {
             format!(r#"{{"type":"TIME_SERIES_VALUES","error":null,"results":[{}]}}"#, lines.join(","))
         }

@@ -38,10 +38,16 @@ fn answer(kind: Kind, lines: &[Points], besides: Besides) -> String {
     match besides {
         Besides::Error => event("error", r#"{"error":400,"message":"hunter2","errors":[]}"#),
         Besides::Warning => {
-            event("message", r#"{"logicalTimestampMs":1,"message":{"messageCode":"ID_NUM_TIMESERIES","messageLevel":"INFO"}}"#);
+            event(
+                "message",
+                r#"{"logicalTimestampMs":1,"message":{"messageCode":"ID_NUM_TIMESERIES","messageLevel":"INFO"}}"#,
+            );
         }
         Besides::Partial => {
-            event("message", r#"{"logicalTimestampMs":1,"message":{"messageCode":"FIND_LIMITED_RESULT_SET"}}"#);
+            event(
+                "message",
+                r#"{"logicalTimestampMs":1,"message":{"messageCode":"FIND_LIMITED_RESULT_SET"}}"#,
+            );
         }
         Besides::WrongTypes => event("data", r#"{"logicalTimestampMs":1,"data":{"tsId":5}}"#),
         Besides::KeyTwice => event("data", r#"{"logicalTimestampMs":1,"logicalTimestampMs":2,"data":[]}"#),
@@ -52,11 +58,16 @@ fn answer(kind: Kind, lines: &[Points], besides: Besides) -> String {
             let id = format!("AAAA{query}{index}");
             event(
                 "metadata",
-                &format!(r#"{{"tsId":"{id}","properties":{{"sf_streamLabel":"q{query}","host":"hunter2"}}}}"#),
+                &format!(
+                    r#"{{"tsId":"{id}","properties":{{"sf_streamLabel":"q{query}","host":"hunter2"}}}}"#
+                ),
             );
             for (at, number) in line {
                 let data = format!(r#"[{{"tsId":"{id}","value":{number}}}]"#);
-                event("data", &format!(r#"{{"data":{data},"logicalTimestampMs":{},"maxDelayMs":1}}"#, at * 1000));
+                event(
+                    "data",
+                    &format!(r#"{{"data":{data},"logicalTimestampMs":{},"maxDelayMs":1}}"#, at * 1000),
+                );
             }
         }
     }
