@@ -57,7 +57,12 @@ impl Service for Flux {
 
     fn read(&self, answer: &Body, stretch: Stretch) -> Result<Vec<Line>, Failure> {
         let mut lines: Vec<(String, Vec<(i64, Option<Value>)>)> = vec![];
-        for table in tables(answer.text("text/csv")?)? {
+        let text = answer.text("text/csv")?;
+        if text.is_empty() {
+            // An answer without tables still ends with a line feed.
+            return Err(Failure::NotThis("CSV"));
+        }
+        for table in tables(text)? {
             let Some(columns) = table.columns()? else { continue };
             for row in &table.rows {
                 let (at, id, value) = columns.of(row)?;
@@ -98,6 +103,10 @@ impl Table {
         }
         if self.rows.is_empty() {
             return Ok(None);
+        }
+        let twice = |(at, name): (usize, &String)| !name.is_empty() && self.header.iter().take(at).any(|it| it == name);
+        if self.header.iter().enumerate().any(twice) {
+            return Err(Failure::NotThis("CSV: a column comes twice"));
         }
         let at = |name: &str| self.header.iter().position(|it| it == name);
         let (Some(id), Some(time), Some(value)) = (at("table"), at("_time"), at("_value")) else {

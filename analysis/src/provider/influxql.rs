@@ -28,8 +28,12 @@ pub struct Influxql {
 const NOT_IN_A_QUERY: &[&str] =
     &["INTO", "GROUP", "ORDER", "LIMIT", "OFFSET", "SLIMIT", "SOFFSET", "FILL", "TZ"];
 
-/// Words that are kept for `bucket`, even within conditions.
+/// The word that is ours, even within conditions.
 const TIME: &str = "TIME";
+
+/// A slash in a parameter, until it is known where it stands: it would end a regular expression, which has an escape for it,
+/// and a string has none.
+pub const SLASH: char = '\u{1a}';
 
 #[derive(Deserialize)]
 struct Answer {
@@ -94,6 +98,8 @@ struct Word<'a> {
     at: usize,
     /// In how many brackets.
     depth: usize,
+    /// Where it ends, if it is a regular expression.
+    regex: Option<usize>,
 }
 
 impl Word<'_> {
@@ -126,7 +132,7 @@ fn words(query: &str) -> Result<Vec<Word<'_>>, &'static str> {
         }
         if !first.is_whitespace() {
             let text = if matches!(first, '\'' | '"') || regex { "" } else { &rest[..length] };
-            found.push(Word { text, at, depth });
+            found.push(Word { text, at, depth, regex: regex.then_some(at + length) });
         }
         depth += usize::from(first == '(');
         at += length;
@@ -155,6 +161,18 @@ fn quoted(text: &str, quote: char) -> Option<usize> {
     })
 }
 
+/// The query with every slash of a parameter as it is written where it stands.
+fn placed(query: &str) -> Result<String, &'static str> {
+    let words = words(query)?;
+    let in_regex = |at: usize| words.iter().any(|it| it.regex.is_some_and(|end| (it.at..end).contains(&at)));
+    let letter = |(at, it): (usize, char)| match it {
+        SLASH if in_regex(at) => "\\/".to_owned(),
+        SLASH => "/".to_owned(),
+        it => it.to_string(),
+    };
+    Ok(query.char_indices().map(letter).collect())
+}
+
 impl Service for Influxql {
     fn timed(&self) -> &Timed {
         &self.timed
@@ -163,7 +181,8 @@ impl Service for Influxql {
     fn requests(&self, queries: &[&str], stretch: Stretch) -> Result<Vec<Request>, Failure> {
         let Stretch { from, until, .. } = stretch;
         let one = |query: &&str| {
-            let (select, conditions) = parts(query).map_err(Failure::Question)?;
+            let query = placed(query).map_err(Failure::Question)?;
+            let (select, conditions) = parts(&query).map_err(Failure::Question)?;
             let conditions = conditions.map_or_else(String::new, |it| format!("({it}) AND "));
             let when = format!("time >= {from}ms AND time < {until}ms");
             let whole =
@@ -224,6 +243,14 @@ mod tests {
         ] {
             assert_eq!(parts(query), Ok(expected), "{query}");
         }
+    }
+
+    #[test]
+    fn a_slash_is_escaped_in_a_regular_expression_only() {
+        let query = format!("SELECT sum(n) FROM /^{SLASH}/ WHERE a = '{SLASH}x' AND b =~ /^{SLASH}y$/ AND c / 2 > 1");
+        let placed = placed(&query).unwrap();
+        assert_eq!(placed, r"SELECT sum(n) FROM /^\// WHERE a = '/x' AND b =~ /^\/y$/ AND c / 2 > 1");
+        assert!(parts(&placed).is_ok());
     }
 
     #[test]

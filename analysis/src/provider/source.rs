@@ -75,6 +75,8 @@ pub enum Credentials {
         /// The token.
         token: Secret,
     },
+    /// By keys of AWS, which sign each request. Only what asks AWS can use them.
+    Aws(AwsKeys),
 }
 
 /// How a source is trusted.
