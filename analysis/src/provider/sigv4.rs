@@ -41,7 +41,10 @@ pub enum Clock {
 }
 
 impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads a clock, named in its callers' set-up")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads a clock, named in its callers' set-up"
+    )]
     pub(super) fn now(self) -> Timestamp {
         match self {
             Self::System => Timestamp::now(),
@@ -54,7 +57,8 @@ impl AwsKeys {
     /// Whether it can be sent: its texts are visible ASCII, and its region cannot be mistaken for more than one part of a
     /// scope.
     pub(super) fn can_be_sent(&self) -> bool {
-        let visible = |it: &Secret| !it.reveal().is_empty() && it.reveal().chars().all(|it| it.is_ascii_graphic());
+        let visible =
+            |it: &Secret| !it.reveal().is_empty() && it.reveal().chars().all(|it| it.is_ascii_graphic());
         let part = |it: char| it.is_ascii_alphanumeric() || it == '-';
         !self.region.is_empty()
             && self.region.chars().all(part)
@@ -151,7 +155,14 @@ mod tests {
 
     /// A case of AWS' published test suite for Signature Version 4.
     #[track_caller]
-    fn check(method: Method, header: Option<(&'static str, &'static str)>, body: &'static str, token: Option<&str>, signed: &str, signature: &str) {
+    fn check(
+        method: Method,
+        header: Option<(&'static str, &'static str)>,
+        body: &'static str,
+        token: Option<&str>,
+        signed: &str,
+        signature: &str,
+    ) {
         let mut request = Request::new(method, Url::parse("https://example.amazonaws.com/").unwrap());
         if let Some((name, value)) = header {
             request.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -181,7 +192,14 @@ mod tests {
     #[test]
     fn post_header_value_case() {
         let signature = "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d";
-        check(Method::POST, Some(("my-header1", "VALUE1")), "", None, "host;my-header1;x-amz-date", signature);
+        check(
+            Method::POST,
+            Some(("my-header1", "VALUE1")),
+            "",
+            None,
+            "host;my-header1;x-amz-date",
+            signature,
+        );
     }
 
     #[test]

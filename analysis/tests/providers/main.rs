@@ -17,7 +17,9 @@ use std::{process::ExitCode, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use analysis::{
     AnyJudge, Measured, Poll, Setting, Verdict,
-    provider::{AnyQuestion, AwsKeys, Credentials, Memory, PerArm, Polled, Secret, Source, SourceConfig, Span},
+    provider::{
+        AnyQuestion, AwsKeys, Credentials, Memory, PerArm, Polled, Secret, Source, SourceConfig, Span,
+    },
 };
 use jiff::Timestamp;
 

@@ -32,7 +32,8 @@ impl ServiceRecord for Flux {
             let help = "write `from(…) |> range(start: v.timeRangeStart, stop: v.timeRangeStop) |> … |> aggregateWindow(every: v.windowPeriod, fn: sum, createEmpty: false, timeSrc: \"_start\")`";
             return Some((format!("it does not use `{missing}`"), help));
         }
-        let by_end = text.as_str().contains("aggregateWindow") && !text.as_str().contains("timeSrc: \"_start\"");
+        let by_end =
+            text.as_str().contains("aggregateWindow") && !text.as_str().contains("timeSrc: \"_start\"");
         let help = "write `timeSrc: \"_start\"` into `aggregateWindow`";
         by_end.then(|| ("its buckets are named by their end".to_owned(), help))
     }

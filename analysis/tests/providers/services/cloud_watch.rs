@@ -14,7 +14,9 @@ pub(super) static KNOWN: Known = Known {
     },
     answer,
     unusual: |_, _| None,
-    asked: |request| (number_behind(request, "\"StartTime\":") * 1000, number_behind(request, "\"EndTime\":") * 1000),
+    asked: |request| {
+        (number_behind(request, "\"StartTime\":") * 1000, number_behind(request, "\"EndTime\":") * 1000)
+    },
     requests: || {
         vec![
             (
@@ -49,11 +51,13 @@ fn answer(_kind: Kind, lines: &[Points], besides: Besides) -> String {
         )
     };
     // A metric that is not there has a line without points.
-    let lines: Vec<String> = if lines.is_empty() { vec![line(&vec![])] } else { lines.iter().map(line).collect() };
+    let lines: Vec<String> =
+        if lines.is_empty() { vec![line(&vec![])] } else { lines.iter().map(line).collect() };
     let results = match besides {
         Besides::WrongTypes => r#"{"Values":5}"#.to_owned(),
         _ => format!("[{}]", lines.join(",")),
     };
-    let messages = if besides == Besides::Warning { r#"[{"Code":"hunter2","Value":"hunter2"}]"# } else { "[]" };
+    let messages =
+        if besides == Besides::Warning { r#"[{"Code":"hunter2","Value":"hunter2"}]"# } else { "[]" };
     format!(r#"{{"MetricDataResults":{results},"Messages":{messages}}}"#)
 }

@@ -41,7 +41,9 @@ pub(super) static KNOWN: Known = Known {
         // A bucket that begins at the end of the time asked for would be one that is named by its end.
         (time("timeRangeStart: "), time("timeRangeStop: ") - 60_000)
     },
-    requests: || vec![("POST /below/api/v2/query?org=my+shop", BAD), ("POST /below/api/v2/query?org=my+shop", ALL)],
+    requests: || {
+        vec![("POST /below/api/v2/query?org=my+shop", BAD), ("POST /below/api/v2/query?org=my+shop", ALL)]
+    },
 };
 
 const BAD: &str = "{\"query\":\"option v = {timeRangeStart: 2027-01-15T07:56:00Z, timeRangeStop: 2027-01-15T07:59:00Z, \
@@ -59,7 +61,10 @@ const ALL: &str = "{\"query\":\"option v = {timeRangeStart: 2027-01-15T07:56:00Z
 /// Annotated CSV, as the documentation shows it.
 fn answer(_kind: Kind, lines: &[Points], besides: Besides) -> String {
     match besides {
-        Besides::Error => return "#datatype,string,string\r\n#default,,\r\n,error,reference\r\n,{hunter2},897\r\n".to_owned(),
+        Besides::Error => {
+            return "#datatype,string,string\r\n#default,,\r\n,error,reference\r\n,{hunter2},897\r\n"
+                .to_owned();
+        }
         Besides::WrongTypes => {
             return "#datatype,string,long,string,double\r\n,result,table,_time,_value\r\n,_result,0,{hunter2},5\r\n".to_owned();
         }
@@ -69,7 +74,8 @@ fn answer(_kind: Kind, lines: &[Points], besides: Besides) -> String {
     if lines.is_empty() {
         return "\r\n".to_owned();
     }
-    let numbers = lines.iter().flatten().all(|it| cell(&it.1).is_empty() || cell(&it.1).parse::<f64>().is_ok());
+    let numbers =
+        lines.iter().flatten().all(|it| cell(&it.1).is_empty() || cell(&it.1).parse::<f64>().is_ok());
     let kind = if numbers { "double" } else { "string" };
     let again = if besides == Besides::KeyTwice { "_value" } else { "note" };
     let mut text = format!(
