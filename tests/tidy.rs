@@ -52,7 +52,7 @@ fn rank(module: &str) -> Option<u8> {
         "analyses" | "journal" | "measure" | "notify" => 4,
         "port" | "spec" => 3,
         "router" | "workload" => 2,
-        "clock" | "failpoint" | "telemetry" | "written" => 0,
+        "chart" | "clock" | "failpoint" | "telemetry" | "written" => 0,
         _ => return None,
     })
 }

@@ -33,6 +33,45 @@ fn main() {
     });
     taught();
     crowd();
+    memory();
+}
+
+/// What a signal holds in memory: the growth of this process by ten thousand of them that have read a hundred polls.
+fn memory() {
+    const MANY: u64 = 10_000;
+    // Nothing is given back meanwhile, or what comes next would take its place unseen.
+    let mut held: Vec<Vec<Judging>> = vec![];
+    for buckets in [0u64, 11, 28] {
+        let bounds: Vec<f64> = (1..=buckets).map(|k| k as f64 / 100.0).collect();
+        let poll = |i: u64| {
+            let arm = |by: u64| (0..=buckets).map(|k| by * (20 + 30 * k + (i + k) % 5)).collect::<Vec<u64>>();
+            let measured = match buckets {
+                0 => Measured::Counts {
+                    canary: Counts::new(50, i % 2),
+                    baseline: Some(Counts::new(450, 1 + i % 3)),
+                },
+                _ => Measured::Histogram(Histogram {
+                    bounds: bounds.clone(),
+                    canary: arm(1),
+                    baseline: arm(9),
+                }),
+            };
+            Poll { at: Timestamp::from_second(10 * i as i64).expect("a time"), weight: Some(0.1), measured }
+        };
+        let mut one = judging(r#"{"sequential":{"warmUp":"0s"}}"#);
+        (1..=100).for_each(|i| one.observe(&poll(i)));
+        let before = resident();
+        let all: Vec<Judging> = (0..MANY).map(|_| one.clone()).collect();
+        let each = (resident() - before) / MANY;
+        println!("memory of one signal, {buckets} buckets: {each} bytes");
+        held.push(all);
+    }
+}
+
+/// Resident memory of this process in bytes (`proc_pid_statm(5)`, pages of 4 KiB).
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs");
+    statm.split_whitespace().nth(1).and_then(|it| it.parse::<u64>().ok()).expect("a number of pages") * 4096
 }
 
 /// Latency as the proxy counts it, with what stable's processes show beside the canary: what is remembered.

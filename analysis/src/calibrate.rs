@@ -242,7 +242,7 @@ fn dispersion(history: &[PodsWindow]) -> Option<f64> {
         for window in history {
             it.add(window.seconds, &window.pods.slower_than(bound));
         }
-        it.phi()
+        it.estimate()
     };
     (0..bounds).filter_map(of).max_by(f64::total_cmp)
 }

@@ -162,9 +162,18 @@ async fn measured(args: &Args) -> Result<(Option<Rate>, Option<Fraction>), Failu
     if total == 0 {
         return Err(unknown("has counted no requests of at least two replicas of stable yet"));
     }
-    let rate = Fraction::new(bad as f64 / total as f64).ok().filter(|_| 0 < bad);
-    let rate = rate.ok_or_else(|| unknown("has seen no failed request yet, or nothing else"))?;
+    if bad == 0 {
+        return Err(unknown("has seen no failed request yet"));
+    }
+    let share = rounded_share(bad as f64 / total as f64);
+    let rate = Fraction::new(share).map_err(|_| unknown("has seen nothing but failed requests"))?;
     Ok((Some(Rate { per_second: total as f64 / seconds }), Some(rate)))
+}
+
+/// What a count of requests can tell at most: three digits. `0 < share`.
+fn rounded_share(share: f64) -> f64 {
+    let scale = 10f64.powi(2 - share.log10().floor() as i32);
+    (share * scale).round() / scale
 }
 
 /// How long it takes to notice some factors of errors, by weight.
@@ -364,5 +373,17 @@ fn counted(count: u32, one: &str) -> String {
     match count {
         1 => format!("1 {one}"),
         _ => format!("{count} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measured_share_has_three_digits() {
+        for (share, rounded) in [(0.010264429911856696, 0.0103), (0.5, 0.5), (0.000123456, 0.000123)] {
+            assert_eq!(rounded_share(share), rounded);
+        }
     }
 }

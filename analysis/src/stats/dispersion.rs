@@ -78,20 +78,16 @@ impl Dispersion {
         self.window.fill(PodCounts::default());
     }
 
+    /// The estimate by itself, however little it rests on. `None`: nothing is known.
+    pub fn estimate(&self) -> Option<f64> {
+        let (squares, freedom) = self.so_far();
+        (1.0 <= freedom).then(|| squares / freedom)
+    }
+
     /// The dispersion to reckon with: the estimate after an hour of history, its upper 90 % limit before.
     /// `None`: nothing is known, because there is no history or it had too few bad requests.
     pub fn phi(&self) -> Option<f64> {
-        // A last window that is too short to close still counts while there is no other.
-        let (squares, freedom) = if self.freedom == 0.0 {
-            let bad: u64 = self.window.iter().map(|pod| pod.bad).sum();
-            if (bad as f64) < ENOUGH_PER_POD * self.window.len() as f64 {
-                (0.0, 0.0)
-            } else {
-                squares(&self.window)
-            }
-        } else {
-            (self.squares, self.freedom)
-        };
+        let (squares, freedom) = self.so_far();
         if freedom < 1.0 {
             return None;
         }
@@ -100,6 +96,22 @@ impl Dispersion {
         }
         let tenth = ChiSquared::new(freedom).ok()?.inverse_cdf(0.1);
         Some(squares / tenth)
+    }
+}
+
+impl Dispersion {
+    /// The sum of squares and its degrees of freedom. A last window that is too short to close still counts while
+    /// there is no other.
+    fn so_far(&self) -> (f64, f64) {
+        if self.freedom != 0.0 {
+            return (self.squares, self.freedom);
+        }
+        let bad: u64 = self.window.iter().map(|pod| pod.bad).sum();
+        if (bad as f64) < ENOUGH_PER_POD * self.window.len() as f64 {
+            (0.0, 0.0)
+        } else {
+            squares(&self.window)
+        }
     }
 }
 

@@ -382,7 +382,7 @@ impl<const WRITES: bool> Bits<WRITES> {
         self.flag(&mut st.leaving);
         self.byte(&mut st.mode, 2);
         self.short(&mut st.orders, 11);
-        self.short(&mut st.ran, 13);
+        self.short(&mut st.ran, 16);
         self.ro(&mut st.ro);
         let mut unsynced = st.durable.is_some();
         self.flag(&mut unsynced);
