@@ -26,6 +26,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use analysis::{
     calibrate::MetricHistory,
+    provider::{Memory, Polled},
     run::{Run, Spec, Window},
 };
 use jiff::Timestamp;
@@ -45,7 +46,7 @@ pub use self::{
 use self::{
     incidents::PodBook,
     ledger::Ledger,
-    running::{Look, Running, Sampling},
+    running::{Due, Look, Running, Sampling},
 };
 
 /// How long a gate may take whose plan gives no end: its judges conclude by themselves.
@@ -81,6 +82,25 @@ struct Trial {
     attempt: u32,
     revision: Revision,
     since: Timestamp,
+}
+
+/// One question to somebody outside that is due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// The run that it is for.
+    pub id: ActivityId,
+    /// The analysis of the document.
+    pub analysis: Name,
+    /// Its metric.
+    pub metric: Name,
+    /// The metric's number within the run.
+    pub number: usize,
+    /// Whether stable is asked about too.
+    pub compared: bool,
+    /// Since when what is counted belongs to the run.
+    pub since: Timestamp,
+    /// What is remembered of both sides since the last question.
+    pub memory: Box<[Memory; 2]>,
 }
 
 /// What one look at the world brought.
@@ -218,6 +238,48 @@ impl Analyses {
         self.fed = Some(now);
     }
 
+    /// What somebody outside is to be asked for now. Asking twice for the same does no harm.
+    #[must_use]
+    pub fn asks(&self, now: Timestamp) -> Vec<Ask> {
+        let of = |(id, running): (&ActivityId, &Running)| {
+            let due = running.asks(&self.arms, now).into_iter();
+            let ask = |due: Due| {
+                let (analysis, metric) = self.metric_of(&running.analyses, due.metric)?;
+                Some(Ask {
+                    id: id.clone(),
+                    analysis: analysis.clone(),
+                    metric: metric.name.clone(),
+                    number: due.metric,
+                    compared: self.arms.population() == Some(Population::Weight),
+                    since: due.since,
+                    memory: due.memory,
+                })
+            };
+            due.filter_map(ask).collect::<Vec<_>>()
+        };
+        self.runs.iter().flat_map(of).collect()
+    }
+
+    /// Whether this run is still remembered.
+    #[must_use]
+    pub fn knows(&self, id: &ActivityId) -> bool {
+        self.runs.contains_key(id)
+    }
+
+    /// Takes what `ask` brought, with what is remembered of it now. What belongs to no run any more is dropped.
+    pub fn answered(&mut self, ask: Ask, polled: &Polled, now: Timestamp) {
+        let Ask { id, number, since, memory, .. } = ask;
+        if let Some(running) = self.runs.get_mut(&id) {
+            running.answered(Due { metric: number, since, memory }, polled, &self.arms, now);
+        }
+    }
+
+    /// The metric of that number of these analyses together.
+    fn metric_of(&self, analyses: &[Name], number: usize) -> Option<(&Name, &MetricDefinition)> {
+        let all = analyses.iter().filter_map(|it| self.definitions.get_key_value(it));
+        all.flat_map(|(name, it)| it.metrics.iter().map(move |metric| (name, metric))).nth(number)
+    }
+
     /// What every analysis that is asked for said so far.
     #[must_use]
     pub fn outcomes(&self) -> BTreeMap<ActivityId, Outcome> {
@@ -241,7 +303,8 @@ impl Analyses {
         let of = |(analysis, definition): (&Name, &Definition)| {
             let counted = definition.metrics.iter().filter(|it| !it.dry_run).map(|it| it.weight);
             let total: f64 = counted.sum();
-            let metrics = definition.metrics.iter().filter(|it| it.reads != Reads::Pods);
+            let metrics =
+                definition.metrics.iter().filter(|it| matches!(it.reads, Reads::Errors | Reads::Latency));
             let of = |it: &MetricDefinition| MetricHistory {
                 analysis: analysis.to_string(),
                 metric: it.name.to_string(),

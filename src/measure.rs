@@ -111,6 +111,39 @@ fn one(
     facts: &Facts,
     secret: &dyn Fn(&SecretRef) -> Result<Secret, String>,
 ) -> Result<Measuring, CannotMeasure> {
+    let prepared = prepare(metric, secret)?;
+    Ok(Measuring {
+        metric: run::Metric {
+            name: metric.name.to_string(),
+            every: Span(metric.every.0),
+            judge: metric.judge.clone(),
+            weight: metric.weight,
+            dry_run: metric.dry_run,
+        },
+        question: prepared.question(facts)?,
+        source: prepared.source,
+    })
+}
+
+/// One metric whose source is set up; what is known of the sides is filled in whenever it is asked for.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    metric: Name,
+    every: Duration,
+    provider: Provider,
+    /// Who is asked.
+    pub source: Option<Arc<Source>>,
+}
+
+/// Sets the source of a metric up. `secret` fetches what a document only refers to.
+///
+/// # Errors
+///
+/// What stands against it.
+pub fn prepare(
+    metric: &CompiledMetric,
+    secret: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+) -> Result<Prepared, CannotMeasure> {
     let of_engine = || CannotMeasure::OfTheEngine(metric.name.clone());
     let MetricFrom::Provider { provider, source } = &metric.from else { return Err(of_engine()) };
     let config = match provider.whom() {
@@ -130,60 +163,63 @@ fn one(
         .map(Source::new)
         .transpose()
         .map_err(|error| CannotMeasure::Source { metric: metric.name.clone(), why: error.to_string() })?;
-    Ok(Measuring {
-        metric: run::Metric {
-            name: metric.name.to_string(),
-            every: Span(metric.every.0),
-            judge: metric.judge.clone(),
-            weight: metric.weight,
-            dry_run: metric.dry_run,
-        },
-        question: per_arm(metric, provider, facts)?,
+    Ok(Prepared {
+        metric: metric.name.clone(),
+        every: metric.every.0,
+        provider: provider.clone(),
         source: source.map(Arc::new),
     })
 }
 
-/// The question to each side; one question only where no text tells the sides apart.
-fn per_arm(metric: &CompiledMetric, provider: &Provider, facts: &Facts) -> Result<PerArm, CannotMeasure> {
-    let missing = RefCell::new(BTreeSet::new());
-    let value = |arm: Side, it: &Parameter| -> Option<String> {
-        let known = match it {
-            Parameter::Side(side, fact) => {
-                let side = if *side == Side::Arm { arm } else { *side };
-                let of = if side == Side::Canary { &facts.canary } else { &facts.stable };
-                of.get(fact).map(|it| provider.escape(it))
-            }
-            Parameter::Weight => facts.weight.clone(),
-            Parameter::Window => Some(format!("{}s", metric.every.0.as_secs().max(1))),
-            Parameter::Argument(_)
-            | Parameter::Namespace
-            | Parameter::Rollout
-            | Parameter::Port
-            | Parameter::Ordinal
-            | Parameter::Revision
-            | Parameter::Role => None,
-        };
-        if known.is_none() {
-            let shown = if let Parameter::Side(Side::Arm, fact) = it {
-                Parameter::Side(arm, *fact).to_string()
-            } else {
-                it.to_string()
+impl Prepared {
+    /// The question to each side; one question only where no text tells the sides apart.
+    ///
+    /// # Errors
+    ///
+    /// Something that its texts use is not known.
+    pub fn question(&self, facts: &Facts) -> Result<PerArm, CannotMeasure> {
+        let provider = &self.provider;
+        let missing = RefCell::new(BTreeSet::new());
+        let value = |arm: Side, it: &Parameter| -> Option<String> {
+            let known = match it {
+                Parameter::Side(side, fact) => {
+                    let side = if *side == Side::Arm { arm } else { *side };
+                    let of = if side == Side::Canary { &facts.canary } else { &facts.stable };
+                    of.get(fact).map(|it| provider.escape(it))
+                }
+                Parameter::Weight => facts.weight.clone(),
+                Parameter::Window => Some(format!("{}s", self.every.as_secs().max(1))),
+                Parameter::Argument(_)
+                | Parameter::Namespace
+                | Parameter::Rollout
+                | Parameter::Port
+                | Parameter::Ordinal
+                | Parameter::Revision
+                | Parameter::Role => None,
             };
-            missing.borrow_mut().insert(shown);
+            if known.is_none() {
+                let shown = if let Parameter::Side(Side::Arm, fact) = it {
+                    Parameter::Side(arm, *fact).to_string()
+                } else {
+                    it.to_string()
+                };
+                missing.borrow_mut().insert(shown);
+            }
+            known
+        };
+        let tells_apart =
+            |it: &MetricText| it.parameters().any(|it| matches!(it, Parameter::Side(Side::Arm, _)));
+        let both = provider.texts().iter().any(|(_, text)| tells_apart(text));
+        let ask = |arm: Side| provider.question(&|text: &MetricText| text.fill(|it| value(arm, it)));
+        let incomplete = || CannotMeasure::Incomplete(self.metric.clone());
+        let canary = ask(Side::Canary).ok_or_else(incomplete)?;
+        let baseline = if both { Some(ask(Side::Stable).ok_or_else(incomplete)?) } else { None };
+        let missing: Vec<String> = missing.into_inner().into_iter().collect();
+        if !missing.is_empty() {
+            return Err(CannotMeasure::NotKnown { metric: self.metric.clone(), missing });
         }
-        known
-    };
-    let tells_apart = |it: &MetricText| it.parameters().any(|it| matches!(it, Parameter::Side(Side::Arm, _)));
-    let both = provider.texts().iter().any(|(_, text)| tells_apart(text));
-    let ask = |arm: Side| provider.question(&|text: &MetricText| text.fill(|it| value(arm, it)));
-    let incomplete = || CannotMeasure::Incomplete(metric.name.clone());
-    let canary = ask(Side::Canary).ok_or_else(incomplete)?;
-    let baseline = if both { Some(ask(Side::Stable).ok_or_else(incomplete)?) } else { None };
-    let missing: Vec<String> = missing.into_inner().into_iter().collect();
-    if !missing.is_empty() {
-        return Err(CannotMeasure::NotKnown { metric: metric.name.clone(), missing });
+        Ok(PerArm { canary, baseline })
     }
-    Ok(PerArm { canary, baseline })
 }
 
 /// A source as its document says it.

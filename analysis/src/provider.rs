@@ -5,8 +5,9 @@
 //! remembered between two polls is in [`Memory`], a value that can be stored: after an outage the next poll covers the
 //! gap, as far as the source still knows it.
 //!
-//! Adding a provider: write `provider/<name>.rs` with a question that implements [`Question`], then add one line to
-//! `questions!` below, and its replies to the conformance suite in `tests/providers`.
+//! Adding a provider: write `provider/<name>.rs` with a question that implements [`Question`] (or `Service` in
+//! `service.rs`, where numbers come by buckets of time), then add one line to `questions!` below, and its replies to the
+//! conformance suite in `tests/providers`.
 //!
 //! Deliberately absent: any knowledge of arms besides the text of their questions, and any clock: the caller says when
 //! now is.

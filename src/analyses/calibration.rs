@@ -86,6 +86,8 @@ impl Calibration {
             // Errors are rare: short windows of few of them would have to be taken at their worst.
             Reads::Errors => minutes(self.history.iter()),
             Reads::Latency | Reads::Pods => self.history.iter().cloned().chain(cut).collect(),
+            // What others count is not told replica by replica.
+            Reads::Asked { .. } => vec![],
         };
         let before = before.iter().filter_map(|it| {
             Some(Measured::Before { seconds: it.seconds, pods: of_pods(it, reads, bounds)? })
@@ -133,7 +135,7 @@ fn of_pods(window: &Window, reads: Reads, bounds: &[f64]) -> Option<OfPods> {
     match reads {
         Reads::Errors => Some(window.errors()),
         Reads::Latency => window.latency(bounds),
-        Reads::Pods => None,
+        Reads::Pods | Reads::Asked { .. } => None,
     }
 }
 

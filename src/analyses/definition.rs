@@ -45,6 +45,11 @@ pub enum Reads {
     Latency,
     /// Restarts, crash loops and readiness of the pods or processes themselves.
     Pods,
+    /// What somebody outside is asked for.
+    Asked {
+        /// Another one wherever another question is asked: evidence is of one question only.
+        digest: u64,
+    },
 }
 
 /// The name of the guard that needs no configuration.

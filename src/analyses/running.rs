@@ -1,9 +1,10 @@
 //! One analysis at work: what it is fed, and when what it is fed counts.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use analysis::{
     AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll,
+    provider::{Memory, Polled},
     run::{self, Run},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -51,6 +52,12 @@ pub(super) struct Sampling {
     pub(super) left_out: u64,
     /// What people should know about this run.
     pub(super) notes: Vec<String>,
+    /// By metric that somebody outside is asked for: what is remembered of both sides between two questions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<usize, Box<[Memory; 2]>>,
+    /// By metric: why nobody could say it when it was asked for last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) failures: BTreeMap<usize, String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -103,7 +110,16 @@ impl Sampling {
     pub(super) fn withhold(&mut self) {
         self.counts_since = None;
         self.gathered.fill(Gathered::default());
+        self.asked.clear();
     }
+}
+
+/// One question that is due.
+pub(super) struct Due {
+    pub(super) metric: usize,
+    /// Since when what is counted belongs to the run.
+    pub(super) since: Timestamp,
+    pub(super) memory: Box<[Memory; 2]>,
 }
 
 impl Running {
@@ -127,7 +143,7 @@ impl Running {
         if !self.listed {
             return;
         }
-        if let Some(since) = self.sampling.counts_since.zip(look.arms.settled).map(|(a, b)| a.max(b)) {
+        if let Some(since) = self.since(look.arms) {
             self.sampling.population = look.arms.population();
             self.note_gap(look, since);
             self.gather(look, since);
@@ -135,6 +151,42 @@ impl Running {
         }
         self.calibrate(look);
         self.run.tick(look.now);
+    }
+
+    /// Since when every sample belongs to this run and the data plane does what was asked of it.
+    fn since(&self, arms: &ArmsNow) -> Option<Timestamp> {
+        self.sampling.counts_since.zip(arms.settled).map(|(a, b)| a.max(b))
+    }
+
+    /// What somebody outside is to be asked for now.
+    pub(super) fn asks(&self, arms: &ArmsNow, now: Timestamp) -> Vec<Due> {
+        let since = self.since(arms).filter(|since| *since < now && arms.population().is_some());
+        let Some(since) = since.filter(|_| self.listed && self.run.ended().is_none()) else { return vec![] };
+        let due = self.run.due(now).map(|it| it.metric);
+        let asked = due.filter(|it| matches!(self.reads[*it], Reads::Asked { .. }));
+        let one = |metric| Due {
+            metric,
+            since,
+            memory: self.sampling.asked.get(&metric).cloned().unwrap_or_default(),
+        };
+        asked.map(one).collect()
+    }
+
+    /// Takes what a question of `asks` brought; nothing if samples have begun anew meanwhile.
+    pub(super) fn answered(&mut self, due: Due, polled: &Polled, arms: &ArmsNow, now: Timestamp) {
+        let Due { metric, since, memory } = due;
+        if !self.listed || self.since(arms) != Some(since) || self.run.ended().is_some() {
+            return;
+        }
+        self.sampling.asked.insert(metric, memory);
+        let Polled::Poll(poll, failure) = polled else { return };
+        match failure {
+            Some(failure) => drop(self.sampling.failures.insert(metric, failure.to_string())),
+            None => drop(self.sampling.failures.remove(&metric)),
+        }
+        self.sampling.population = arms.population();
+        self.run.record(metric, poll);
+        self.run.tick(now);
     }
 
     /// What it said so far.
@@ -189,7 +241,7 @@ impl Running {
             for (reads, gathered) in self.reads.iter().zip(&mut self.sampling.gathered) {
                 match reads {
                     Reads::Errors | Reads::Latency => gathered.requests(&to_canary, &to_stable),
-                    Reads::Pods => {}
+                    Reads::Pods | Reads::Asked { .. } => {}
                 }
             }
         }
@@ -197,7 +249,7 @@ impl Running {
         for (reads, gathered) in self.reads.iter().zip(&mut self.sampling.gathered) {
             match reads {
                 Reads::Pods => gathered.pods(seen.of(Some(canary)), seen.of(stable)),
-                Reads::Errors | Reads::Latency => {}
+                Reads::Errors | Reads::Latency | Reads::Asked { .. } => {}
             }
         }
     }
@@ -216,6 +268,9 @@ impl Running {
     fn measure(&mut self, look: &Look<'_>, since: Timestamp) {
         let due: Vec<usize> = self.run.due(look.now).map(|it| it.metric).collect();
         for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
+            if matches!(reads, Reads::Asked { .. }) {
+                continue;
+            }
             let sequential = matches!(self.run.spec().metrics[index].judge, AnyJudge::Sequential(_));
             let early = look.urgent && sequential && gathered.any;
             if !early && !due.contains(&index) {
@@ -251,6 +306,7 @@ fn unanswered(reads: Reads, look: &Look<'_>, since: Timestamp) -> Option<Missing
         Reads::Errors => look.arms.population().is_some() && !look.counted,
         Reads::Latency => look.arms.population() == Some(Population::Weight) && !look.counted,
         Reads::Pods => !look.pods_read,
+        Reads::Asked { .. } => false,
     };
     (whole && asked).then_some(Missing::Error)
 }
@@ -292,7 +348,7 @@ impl Gathered {
                 let bounds = look.bounds.to_vec();
                 Some((Measured::Histogram(Histogram { bounds, canary, baseline }), None))
             }
-            Reads::Latency => None,
+            Reads::Latency | Reads::Asked { .. } => None,
             Reads::Pods => {
                 let (canary, baseline) = self.pods?;
                 Some((Measured::Pods { canary, baseline }, None))

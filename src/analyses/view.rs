@@ -67,7 +67,12 @@ pub struct MetricView {
 impl EvidenceView {
     pub(super) fn of(id: &ActivityId, running: &Running, history: Duration) -> Self {
         let report = running.run.report();
-        let metrics: Vec<MetricView> = report.metrics.into_iter().map(MetricView::of).collect();
+        let mut metrics: Vec<MetricView> = report.metrics.into_iter().map(MetricView::of).collect();
+        for (metric, why) in &running.sampling.failures {
+            if let Some(it) = metrics.get_mut(*metric) {
+                it.warnings.push(format!("asked for last, it could not be had: {why}"));
+            }
+        }
         let because = match &report.ended {
             Some(ended) => ended.because.clone(),
             None => {

@@ -1,5 +1,6 @@
 //! What a machine promises.
 
+mod asked;
 mod crash;
 mod disk;
 mod failpoint;
@@ -11,7 +12,7 @@ use libtest_mimic::{Failed, Trial};
 
 /// Every case. Each has a machine of its own.
 pub(crate) fn all() -> Vec<Trial> {
-    [crash::all(), disk::all(), failpoint::all(), orders::all(), release::all(), several::all()]
+    [asked::all(), crash::all(), disk::all(), failpoint::all(), orders::all(), release::all(), several::all()]
         .into_iter()
         .flatten()
         .collect()

@@ -418,10 +418,11 @@ fn questions_that_a_service_would_answer_wrongly() {
 }
 
 #[test]
-fn what_is_measured_elsewhere_is_not_read_on_one_machine() {
+fn what_is_asked_must_be_known_where_it_is_asked() {
     let guard = "{ name: g, templateRef: { name: golden-signals }, args: [ { name: service, value: a } ] }";
     let of = |template: &str| with_fields(&format!("analyses: [ {guard} ]")) + template;
-    says("template_not_on_one_machine", of(TEMPLATE));
+    says_nothing(of(TEMPLATE));
+    says("service_on_one_machine", of(&TEMPLATE.replace("pod=~\"$(arm.pods)\"", "svc=\"$(arm.service)\"")));
     let run = "---\napiVersion: serinus.dev/v1alpha1\nkind: AnalysisRun\nmetadata: { name: r }\nspec: { templates: [ { name: golden-signals, args: [ { name: service, value: a } ] } ] }\n";
     says(
         "template_of_a_program_in_a_cluster",

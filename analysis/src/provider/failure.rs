@@ -71,6 +71,9 @@ pub enum Failure {
     /// What is asked cannot be asked.
     #[error("the question cannot be asked: {0}")]
     Question(&'static str),
+    /// Nobody was asked.
+    #[error("{0}")]
+    NotAsked(String),
     /// The program could not be run.
     #[error("the program {0}")]
     Program(&'static str),
@@ -110,6 +113,7 @@ impl Failure {
             | Self::TooManySeries(_)
             | Self::Contradictory(_)
             | Self::Question(_)
+            | Self::NotAsked(_)
             | Self::Program(_) => Missing::Error,
         }
     }
@@ -136,6 +140,7 @@ impl Failure {
             | Self::TooManySeries(_)
             | Self::Contradictory(_)
             | Self::Question(_)
+            | Self::NotAsked(_)
             | Self::Program(_) => false,
         }
     }

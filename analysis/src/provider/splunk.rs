@@ -1,8 +1,8 @@
 //! Splunk Observability Cloud, by SignalFlow over HTTP.
 //!
-//! Source: Splunk Observability Cloud API reference, "SignalFlow": `POST /v2/signalflow/execute` runs a program over a
-//! time that has passed and streams its messages as server-sent events up to `END_OF_CHANNEL`. Its documentation does not
-//! say whether a point is stamped with the beginning or the end of its bucket.
+//! Sources: Splunk Observability Cloud API reference, "SignalFlow" (`POST /v2/signalflow/execute`), and the messages that
+//! its public client libraries read: a program over a time that has passed is answered by server-sent events up to
+//! `END_OF_CHANNEL`. Whether a point is stamped with the beginning or the end of its bucket is said nowhere.
 
 use std::collections::BTreeMap;
 

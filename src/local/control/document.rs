@@ -1,14 +1,16 @@
 //! A document as it is kept, and what it means on this machine.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use strategies::{Name, Plan, Revision};
 
 use crate::{
     analyses::{Definition, MetricDefinition, Reads},
     api::{Refusal, view::Finding},
     local::adapter::{release::listed, site::Asked},
+    measure::{Prepared, prepare, secret_of_this_machine},
     router::Proxy,
     spec::{
         self, Compiled, CompiledAnalysis, Placed, Read, Runtime, Severity,
@@ -37,6 +39,9 @@ pub(super) struct Kept {
     pub sticky_key: String,
 }
 
+/// By analysis and metric: how others are asked for it, or why they cannot be.
+pub(super) type Sources = BTreeMap<(Name, Name), Result<Arc<Prepared>, String>>;
+
 /// A document that was understood.
 #[derive(Clone, Debug)]
 pub(super) struct Understood {
@@ -52,6 +57,8 @@ pub(super) struct Understood {
     pub proxy: Proxy,
     /// Replicas that carry all the traffic.
     pub replicas: u32,
+    /// By analysis and metric: what others are asked for.
+    pub asked: Sources,
 }
 
 impl Understood {
@@ -125,9 +132,14 @@ pub(super) fn understand(
             tls.key = absolute(base, &tls.key, check)?;
         }
     }
-    let definitions = analyses.iter().map(|(name, it)| Ok((name.clone(), definition(name, it)?)));
+    let asked = sources(&analyses);
+    let wrong: Vec<&str> = asked.values().filter_map(|it| it.as_ref().err()).map(String::as_str).collect();
+    if check && !wrong.is_empty() {
+        return Err(Refusal::Invalid(wrong.join("\n")));
+    }
     Ok(Understood {
-        definitions: definitions.collect::<Result<_, Refusal>>()?,
+        definitions: analyses.iter().map(|(name, it)| (name.clone(), definition(it))).collect(),
+        asked,
         replicas: replicas.unwrap_or(1),
         name,
         plan,
@@ -146,32 +158,43 @@ fn absolute(base: &std::path::Path, path: &str, check: bool) -> Result<String, R
     Ok(path.to_string_lossy().into_owned())
 }
 
-fn definition(name: &Name, compiled: &CompiledAnalysis) -> Result<Definition, Refusal> {
-    let metric = |it: &spec::CompiledMetric| {
-        let reads = match &it.from {
-            MetricFrom::Replicas => Reads::Pods,
-            MetricFrom::Provider { provider: Provider::Proxy(it), source: _ } => match it.signal {
-                Signal::Errors => Reads::Errors,
-                Signal::Latency => Reads::Latency,
-            },
-            MetricFrom::Provider { provider: other, source: _ } => {
-                let message = format!(
-                    "metric `{}` of analysis `{name}` comes from {}, which is not read on one machine yet: use what the \
-                     proxy counts, `provider: {{ proxy: {{ signal: errors }} }}`",
-                    it.name,
-                    other.key()
-                );
-                return Err(Refusal::Invalid(message));
-            }
-        };
-        Ok(MetricDefinition {
-            name: it.name.clone(),
-            every: it.every.0,
-            weight: it.weight,
-            dry_run: it.dry_run,
-            judge: it.judge.clone(),
-            reads,
-        })
+/// Sets up whoever is asked. A secret that is not there any more stops its metric, and nothing else.
+fn sources(analyses: &BTreeMap<Name, CompiledAnalysis>) -> Sources {
+    let metrics = analyses.iter().flat_map(|(name, it)| it.metrics.iter().map(move |metric| (name, metric)));
+    let asked = metrics.filter(|(_, it)| matches!(reads(it), Reads::Asked { .. }));
+    let prepared = |(name, metric): (&Name, &spec::CompiledMetric)| {
+        let prepared = prepare(metric, &secret_of_this_machine);
+        let prepared = prepared.map(Arc::new).map_err(|why| format!("analysis `{name}`: {why}"));
+        ((name.clone(), metric.name.clone()), prepared)
     };
-    Ok(Definition { metrics: compiled.metrics.iter().map(metric).collect::<Result<_, _>>()? })
+    asked.map(prepared).collect()
+}
+
+fn reads(metric: &spec::CompiledMetric) -> Reads {
+    match &metric.from {
+        MetricFrom::Replicas => Reads::Pods,
+        MetricFrom::Provider { provider: Provider::Proxy(it), source: _ } => match it.signal {
+            Signal::Errors => Reads::Errors,
+            Signal::Latency => Reads::Latency,
+        },
+        MetricFrom::Provider { provider, source } => {
+            let written = serde_json::to_vec(&(provider, source)).unwrap_or_default();
+            let digest = Sha256::digest(&written);
+            let mut first = [0; 8];
+            first.copy_from_slice(&digest[..8]);
+            Reads::Asked { digest: u64::from_be_bytes(first) }
+        }
+    }
+}
+
+fn definition(compiled: &CompiledAnalysis) -> Definition {
+    let metric = |it: &spec::CompiledMetric| MetricDefinition {
+        name: it.name.clone(),
+        every: it.every.0,
+        weight: it.weight,
+        dry_run: it.dry_run,
+        judge: it.judge.clone(),
+        reads: reads(it),
+    };
+    Definition { metrics: compiled.metrics.iter().map(metric).collect() }
 }

@@ -1,5 +1,6 @@
 //! One rollout at work: it ticks when something has happened, and sleeps otherwise.
 
+mod ask;
 mod keep;
 mod show;
 
@@ -12,6 +13,7 @@ use tokio::{
     time::sleep,
 };
 
+use self::ask::{Answer, Questions};
 use self::keep::StatusKeep;
 pub(super) use self::keep::shown;
 use super::{document::Understood, traffic::Traffic};
@@ -134,6 +136,7 @@ pub(super) struct Rollout {
     stored: Option<Timestamp>,
     failing: Option<Failing>,
     waiting: Vec<(Name, oneshot::Sender<Answered>)>,
+    questions: Questions,
 }
 
 /// Ticks that fail.
@@ -149,6 +152,7 @@ enum Woken {
     Time,
     News,
     Streak,
+    Answer(Box<Answer>),
 }
 
 impl Rollout {
@@ -194,6 +198,7 @@ impl Rollout {
             stored: None,
             failing: None,
             waiting: vec![],
+            questions: Questions::new(understood.asked),
         })
     }
 
@@ -216,12 +221,14 @@ impl Rollout {
                 },
                 _ = news.changed() => Woken::News,
                 () = self.ports.outside.changed() => Woken::News,
+                answer = self.questions.next() => Woken::Answer(Box::new(answer)),
                 () = sleep(until.unwrap_or(Duration::from_hours(1))) => Woken::Time,
             };
             match woken {
                 Woken::Message(None) => return false,
                 Woken::Message(Some(message)) => self.take(message).await,
                 Woken::Streak => self.poll(true).await,
+                Woken::Answer(answer) => self.answered(*answer),
                 Woken::Time | Woken::News => {}
             }
             while let Ok(message) = self.inbox.try_recv() {
@@ -256,6 +263,7 @@ impl Rollout {
             // The others' turn.
             tokio::task::yield_now().await;
         }
+        self.ask();
         self.store_evidence().await;
         self.publish();
         self.answer().await;
@@ -299,6 +307,7 @@ impl Rollout {
                 self.generation = generation;
                 let (planned, known) = (planned_length(&self.plan), self.ports.activities.0.checkpoint());
                 self.ports.activities = Judging(Analyses::restore(understood.definitions, planned, known));
+                self.questions.replace(understood.asked);
                 if let Err(error) = self.ports.outside.ask(asked).await {
                     self.failed(&error.into());
                 }

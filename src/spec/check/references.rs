@@ -6,7 +6,7 @@ use strategies::{
 use super::{Check, Code, Diagnostic};
 use crate::{
     spec::{AnalysisRunSpec, golden, provider::Whom, template::AnalysisTemplateSpec},
-    written::{ArgumentText, list_of, nearest},
+    written::{ArgumentText, Fact, Parameter, list_of, nearest},
 };
 
 /// Whether a file that lacks something lacks it for good.
@@ -54,17 +54,21 @@ pub(super) fn template(
     found
 }
 
-/// One machine measures by itself; it asks no other source yet.
+/// On one machine a side is known by its revision and by the addresses of its replicas.
 fn asked_on_one_machine(template: &AnalysisTemplateSpec, name: &Name, way: &[Key], check: &mut Check<'_>) {
-    for metric in template.metrics.iter().filter(|it| it.provider.whom() != Whom::Engine) {
-        let message = format!(
-            "metric `{}` of template `{name}` comes from {}, which a rollout on one machine does not read yet",
-            metric.name,
-            metric.provider.key()
-        );
-        let help = "use what the proxy counts, `provider: { proxy: { signal: errors } }`; `serinus analyze` judges this \
-                    template beside the rollout";
-        check.error(Code::NotExpressible, &[way, &[Key::Field("name")]].concat(), message, help);
+    for metric in &template.metrics {
+        let texts = metric.provider.texts();
+        let mut parameters = texts.iter().flat_map(|(_, text)| text.parameters());
+        let unknown = parameters.find(|it| matches!(it, Parameter::Side(_, Fact::Service)));
+        if let Some(unknown) = unknown {
+            let message = format!(
+                "metric `{}` of template `{name}` uses `$({unknown})`, which nobody knows on one machine",
+                metric.name
+            );
+            let help =
+                "use `pods`, the addresses of the replicas with `|` between them, or `hash`, the revision";
+            check.error(Code::NotExpressible, &[way, &[Key::Field("name")]].concat(), message, help);
+        }
     }
 }
 

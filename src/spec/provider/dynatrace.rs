@@ -44,5 +44,5 @@ impl ServiceRecord for Dynatrace {
 /// What is wrong with a length that must be whole minutes.
 pub(super) fn whole_minutes(bucket: HumanDuration) -> Option<&'static str> {
     let millis = bucket.0.as_millis();
-    (millis == 0 || millis % 60_000 != 0).then_some("write whole minutes, `1m` for example")
+    (millis == 0 || !millis.is_multiple_of(60_000)).then_some("write whole minutes, `1m` for example")
 }
