@@ -1,3 +1,4 @@
+use analysis::calibrate::PodsWindow;
 use libtest_mimic::Trial;
 use serinus::{
     api::view::{ArmRole, DocumentChange, Edit, PhaseName, RevisionState},
@@ -6,7 +7,7 @@ use serinus::{
 use strategies::{Cause, End, Weight};
 
 use super::case;
-use crate::rig::{BY_HAND, BY_TIME, Rig, SHOP, Service, document, good};
+use crate::rig::{BY_HAND, BY_TIME, Rig, SHOP, Service, document, eventually, good};
 
 pub(super) fn all() -> Vec<Trial> {
     vec![
@@ -40,6 +41,15 @@ async fn first_and_second() {
     assert_eq!(view.arms[0].revision, second.revision);
     let canary = view.last_traffic.iter().find(|it| it.role == ArmRole::Canary).unwrap();
     assert!(canary.requests > 50 && canary.failed == 0, "{canary:?}");
+
+    let of_two = |it: &PodsWindow| it.pods.errors().is_some_and(|it| it.len() == 2 && it[0].total > 0);
+    let remembered = eventually("a window of both replicas", async || {
+        let all = rig.client.calibration(&SHOP.into()).await.unwrap().metrics;
+        all.iter().any(|it| it.windows.iter().any(of_two)).then_some(all)
+    });
+    let metrics: Vec<_> = remembered.await.into_iter().map(|it| (it.analysis, it.metric, it.part)).collect();
+    let golden = |metric: &str| ("golden".to_owned(), metric.to_owned(), 0.5);
+    assert_eq!(metrics, [golden("errors"), golden("latency")]);
 
     let report = load.end().await;
     assert_eq!(report.failed(), 0, "{:?} {:?}", report.outcomes, report.bad);
