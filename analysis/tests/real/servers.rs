@@ -72,7 +72,9 @@ fn start(program: &str, arguments: impl Fn(&Path, SocketAddr) -> Vec<String>) ->
         return None;
     }
     let (folder, address) = (tempfile::tempdir().unwrap(), free());
-    let child = spawn(folder.path(), program, |it| drop(it.args(arguments(folder.path(), address))));
+    let child = spawn(folder.path(), program, |it| {
+        it.args(arguments(folder.path(), address));
+    });
     Some(once_ready(address, "/-/ready", vec![child], folder))
 }
 
