@@ -4,6 +4,8 @@
 //! when and by which buckets with `v.timeRangeStart`, `v.timeRangeStop` and `v.windowPeriod`, as it does in the user
 //! interface of InfluxDB; they are set here.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -56,7 +58,7 @@ impl Service for Flux {
     }
 
     fn read(&self, answer: &Body, stretch: Stretch) -> Result<Vec<Line>, Failure> {
-        let mut lines: Vec<(String, Vec<(i64, Option<Value>)>)> = vec![];
+        let mut lines: BTreeMap<String, Vec<Row>> = BTreeMap::new();
         let text = answer.text("text/csv")?;
         if text.is_empty() {
             // An answer without tables still ends with a line feed.
@@ -69,15 +71,15 @@ impl Service for Flux {
                 if at == stretch.until {
                     return Err(Failure::Question("its buckets are named by their end: write `timeSrc: \"_start\"`"));
                 }
-                match lines.iter_mut().find(|it| it.0 == id) {
-                    Some((_, points)) => points.push((at, value)),
-                    None => lines.push((id, vec![(at, value)])),
-                }
+                lines.entry(id).or_default().push((at, value));
             }
         }
-        lines.iter().map(|(_, points)| Line::of(0, points.iter().map(|(at, value)| (*at, value)))).collect()
+        lines.values().map(|points| Line::of(0, points.iter().map(|(at, value)| (*at, value)))).collect()
     }
 }
+
+/// When a bucket begins, in milliseconds, and its number.
+type Row = (i64, Option<Value>);
 
 /// Rows of equal columns.
 struct Table {
@@ -90,6 +92,7 @@ struct Table {
 /// Where in a row is what.
 struct Columns<'a> {
     table: &'a Table,
+    result: Option<usize>,
     id: usize,
     time: usize,
     value: usize,
@@ -98,7 +101,8 @@ struct Columns<'a> {
 impl Table {
     /// `None`: it is empty.
     fn columns(&self) -> Result<Option<Columns<'_>>, Failure> {
-        if self.header.iter().any(|it| it == "error") {
+        let has = |name: &str| self.header.iter().any(|it| it == name);
+        if has("error") && !has("_value") {
             return Err(Failure::Reported("`error`"));
         }
         if self.rows.is_empty() {
@@ -113,7 +117,9 @@ impl Table {
             return Err(Failure::NotThis("numbers by time: a table has no `_time` or no `_value`"));
         };
         match self.types.get(value).map(String::as_str) {
-            Some("double" | "long" | "unsignedLong") => Ok(Some(Columns { table: self, id, time, value })),
+            Some("double" | "long" | "unsignedLong") => {
+                Ok(Some(Columns { table: self, result: at("result"), id, time, value }))
+            },
             Some("string") => Err(Failure::NotOneNumber("a text")),
             Some("boolean") => Err(Failure::NotOneNumber("a yes or no")),
             _ => Err(Failure::NotOneNumber("something else")),
@@ -133,7 +139,8 @@ impl Columns<'_> {
         };
         let at: Timestamp = cell(self.time).parse().map_err(|_| Failure::NotThis("numbers by time"))?;
         let value = cell(self.value);
-        Ok((at.as_millisecond(), cell(self.id), Some(value).filter(|it| !it.is_empty()).map(Value::String)))
+        let id = format!("{},{}", self.result.map(cell).unwrap_or_default(), cell(self.id));
+        Ok((at.as_millisecond(), id, Some(value).filter(|it| !it.is_empty()).map(Value::String)))
     }
 }
 
