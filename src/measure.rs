@@ -10,7 +10,7 @@ use std::{
 };
 
 use analysis::{
-    provider::{Credentials, Egress, Limits, PerArm, Secret, Source, SourceConfig, Tls},
+    provider::{AwsKeys, Credentials, Egress, Limits, PerArm, Secret, Source, SourceConfig, Tls},
     run,
     written::Span,
 };
@@ -237,6 +237,12 @@ fn config(
         Some(WrittenCredentials::Authorization(it)) => {
             Some(Credentials::Authorization { scheme: it.scheme.clone(), token: secret(&it.token)? })
         }
+        Some(WrittenCredentials::Aws(it)) => Some(Credentials::Aws(AwsKeys {
+            region: it.region.clone(),
+            access_key: secret(&it.access_key)?,
+            secret_key: secret(&it.secret_key)?,
+            session_token: it.session_token.as_ref().map(secret).transpose()?,
+        })),
     };
     let plain = headers.iter().map(|(name, value)| Ok((name.clone(), Secret::new(value.clone()))));
     let kept = secret_headers.iter().map(|(name, value)| Ok((name.clone(), secret(value)?)));

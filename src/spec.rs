@@ -37,7 +37,8 @@ pub use self::{
     },
     meta::{ApiVersion, Metadata},
     metric_source::{
-        Authorization, Basic, ClientTls, Credentials, MetricSourceSpec, SecretKey, SecretRef, SourceLimits,
+        Authorization, Aws, Basic, ClientTls, Credentials, MetricSourceSpec, SecretKey, SecretRef,
+        SourceLimits,
     },
     order::{Moment, RevisionRef, RolloutOrderSpec},
     rollout::{

@@ -23,6 +23,7 @@ mod failure;
 mod json;
 mod secret;
 mod service;
+mod sigv4;
 mod slots;
 mod source;
 
@@ -32,6 +33,7 @@ pub use self::{
     failure::Failure,
     secret::Secret,
     service::{Timed, Wanted},
+    sigv4::{AwsKeys, Clock},
     slots::Slots,
     source::{Credentials, InvalidSource, LARGEST_ANSWER, Limits, Source, SourceConfig, Tls},
 };
@@ -94,6 +96,14 @@ macro_rules! questions {
 questions! {
     /// A Prometheus, or what speaks like one.
     prometheus::Prometheus = "prometheus",
+    /// Graphite.
+    graphite::Graphite = "graphite",
+    /// An InfluxDB that is asked in InfluxQL.
+    influxql::Influxql = "influxql",
+    /// An InfluxDB that is asked in Flux.
+    flux::Flux = "flux",
+    /// Amazon CloudWatch.
+    cloud_watch::CloudWatch = "cloudWatch",
     /// Datadog.
     datadog::Datadog = "datadog",
     /// New Relic.

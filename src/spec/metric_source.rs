@@ -40,6 +40,24 @@ pub enum Credentials {
     Basic(Basic),
     /// By a token after a word of the source's own: `Authorization: Api-Token …`.
     Authorization(Authorization),
+    /// By keys of AWS, which sign each request. For `cloudWatch` only.
+    Aws(Aws),
+}
+
+/// Keys of AWS.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Aws {
+    /// The region, such as `eu-central-1`.
+    #[schemars(regex(pattern = r"^[a-z0-9-]+$"))]
+    pub region: String,
+    /// The access key's identifier.
+    pub access_key: SecretRef,
+    /// The access key.
+    pub secret_key: SecretRef,
+    /// The token of temporary keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<SecretRef>,
 }
 
 /// A token after a word.

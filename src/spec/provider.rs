@@ -11,9 +11,13 @@ use strategies::HumanDuration;
 use crate::written::MetricText;
 
 mod cloud_monitoring;
+mod cloud_watch;
 mod command;
 mod datadog;
 mod dynatrace;
+mod flux;
+mod graphite;
+mod influxql;
 mod new_relic;
 mod preset;
 mod prometheus;
@@ -26,9 +30,13 @@ mod web;
 
 pub use self::{
     cloud_monitoring::{Align, CloudMonitoring, Reduce},
+    cloud_watch::CloudWatch,
     command::{Command, Prints},
     datadog::Datadog,
     dynatrace::Dynatrace,
+    flux::Flux,
+    graphite::Graphite,
+    influxql::Influxql,
     new_relic::NewRelic,
     preset::{Preset, PresetName},
     prometheus::{Prometheus, SourceKind, SourceRef},
@@ -201,6 +209,14 @@ providers! {
     "proxy" Proxy(ProxyCounts),
     /// A Prometheus, or what speaks like one.
     "prometheus" Prometheus(Prometheus),
+    /// Graphite.
+    "graphite" Graphite(Graphite),
+    /// An InfluxDB that is asked in InfluxQL.
+    "influxql" Influxql(Influxql),
+    /// An InfluxDB that is asked in Flux.
+    "flux" Flux(Flux),
+    /// Amazon CloudWatch.
+    "cloudWatch" CloudWatch(CloudWatch),
     /// Datadog.
     "datadog" Datadog(Datadog),
     /// New Relic.

@@ -383,6 +383,30 @@ fn questions_that_a_service_would_answer_wrongly() {
         "new_relic_says_when",
         of("newRelic", "account: 1, value: \"SELECT average(duration) FROM Transaction SINCE 1 hour ago\""),
     );
+    says(
+        "influxql_says_when",
+        of("influxql", "database: shop, value: SELECT mean(n) FROM a WHERE time > now() - 1h"),
+    );
+    says("influxql_groups", of("influxql", "database: shop, value: 'SELECT mean(n) FROM a GROUP BY pod'"));
+    says(
+        "flux_by_end",
+        of(
+            "flux",
+            "org: shop, value: 'from(bucket: \"a\") |> range(start: v.timeRangeStart, stop: v.timeRangeStop) |> aggregateWindow(every: \
+             v.windowPeriod, fn: mean)'",
+        ),
+    );
+    says(
+        "flux_without_time",
+        of("flux", "org: shop, value: 'from(bucket: \"a\") |> range(start: -1h) |> mean()'"),
+    );
+    says(
+        "cloud_watch_averages",
+        of(
+            "cloudWatch",
+            "bad: '{\"Metric\":{},\"Stat\":\"Average\"}', total: '{\"Metric\":{},\"Stat\":\"Sum\",\"Period\":60}', bucket: 90s",
+        ),
+    );
     says("splunk_published", of("splunk", "value: \"data('a').mean().publish()\""));
     says("service_two_questions", of("dynatrace", "value: a, total: b, bucket: 90s"));
     says("bucket_of_wavefront", of("wavefront", "value: 'ts(a)', bucket: 10s"));

@@ -15,6 +15,10 @@ fn provider(key: &str, more: &serde_json::Value) -> Provider {
 fn a_value_stays_one_value_in_every_language() {
     let value = "a\"} b'\\~,*\n";
     for (key, more, escaped) in [
+        ("graphite", json!({}), "a___b__~___"),
+        ("influxql", json!({"database": "shop"}), r#"a\"} b\'\\~,*\n"#),
+        ("flux", json!({"org": "shop"}), r#"a\"} b'\\~,*\n"#),
+        ("cloudWatch", json!({}), r#"a\"} b'\\~,*\n"#),
         ("datadog", json!({}), "a___b____*_"),
         ("newRelic", json!({"account": 1}), r#"a\"} b\'\\~,*\n"#),
         ("wavefront", json!({}), r#"a\"} b\'\\~,*\n"#),
@@ -28,9 +32,26 @@ fn a_value_stays_one_value_in_every_language() {
 }
 
 #[test]
+fn a_slash_a_dollar_and_a_dot_mean_nothing_either() {
+    let value = "a/b${c}.d";
+    for (key, more, escaped) in [
+        ("graphite", json!({}), "a/b__c__d"),
+        // Until it is known whether it stands in a regular expression.
+        ("influxql", json!({"database": "shop"}), "a\u{1a}b${c}.d"),
+        ("flux", json!({"org": "shop"}), r"a\x2fb\x24{c}.d"),
+        ("cloudWatch", json!({}), "a/b${c}.d"),
+    ] {
+        assert_eq!(provider(key, &more).escape(value), escaped, "{key}");
+    }
+}
+
+#[test]
 fn what_a_record_does_not_say_is_as_the_service_needs_it() {
     for (key, more, expected) in [
         ("datadog", json!({}), json!({"bucket": 60, "delay": 60})),
+        ("graphite", json!({}), json!({"bucket": 60, "delay": 60})),
+        ("influxql", json!({"database": "shop"}), json!({"bucket": 60, "delay": 30})),
+        ("cloudWatch", json!({}), json!({"bucket": 60, "delay": 180})),
         ("dynatrace", json!({}), json!({"bucket": 60, "delay": 120})),
         ("cloudMonitoring", json!({"project": "shop"}), json!({"bucket": 60, "delay": 240})),
         ("splunk", json!({"bucket": "10s", "delay": "5s"}), json!({"bucket": 10, "delay": 5})),

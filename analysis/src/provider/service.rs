@@ -68,14 +68,17 @@ pub(super) trait Service {
 pub(super) struct Request {
     path: String,
     parameters: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, &'static str)>,
     /// Its content type and what is sent; without it, it is a GET.
     body: Option<(&'static str, String)>,
+    /// The service of AWS that it is signed for.
+    signed_for: Option<&'static str>,
 }
 
 impl Request {
     /// Asks for what is at `path`, below the address of the source.
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { path: path.into(), parameters: vec![], body: None }
+        Self { path: path.into(), parameters: vec![], headers: vec![], body: None, signed_for: None }
     }
 
     /// Sends JSON to `path`.
@@ -86,6 +89,22 @@ impl Request {
     /// Sends a text to `path`.
     pub(super) fn text(path: &str, body: String) -> Self {
         Self { body: Some(("text/plain", body)), ..Self::get(path) }
+    }
+
+    /// Sends JSON to a service of AWS, signed for it (AWS JSON 1.0).
+    pub(super) fn aws(service: &'static str, target: &'static str, body: &Value) -> Self {
+        Self {
+            headers: vec![("x-amz-target", target)],
+            body: Some(("application/x-amz-json-1.0", body.to_string())),
+            signed_for: Some(service),
+            ..Self::get("")
+        }
+    }
+
+    /// Adds a header.
+    pub(super) fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// Adds a parameter to the address, escaped for it.
@@ -102,11 +121,27 @@ impl Request {
             url.query_pairs_mut().append_pair(name, value);
         }
         let client = source.client();
-        let send = || match &self.body {
-            None => client.get(url.clone()).send(),
-            Some((kind, body)) => {
-                client.post(url.clone()).header("content-type", *kind).body(body.clone()).send()
+        let keys = match self.signed_for {
+            Some(service) => Some((service, source.keys()?)),
+            None => None,
+        };
+        let built = || {
+            let request = match &self.body {
+                None => client.get(url.clone()),
+                Some((kind, body)) => {
+                    client.post(url.clone()).header("content-type", *kind).body(body.clone())
+                }
+            };
+            let mut request =
+                self.headers.iter().fold(request, |it, (name, value)| it.header(*name, *value)).build()?;
+            if let Some((service, (keys, clock))) = keys {
+                keys.sign(&mut request, service, clock.now());
             }
+            Ok::<_, reqwest::Error>(request)
+        };
+        let send = || {
+            let request = built();
+            async move { client.execute(request?).await }
         };
         source.fetch(send).await
     }

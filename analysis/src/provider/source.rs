@@ -23,6 +23,7 @@ use super::{
     failure::Failure,
     json,
     secret::Secret,
+    sigv4::{AwsKeys, Clock},
 };
 
 /// The largest answer that is read unless a source says otherwise.
@@ -51,6 +52,8 @@ pub struct SourceConfig {
     pub egress: Egress,
     /// How names become addresses.
     pub names: Names,
+    /// What says the time of signatures.
+    pub clock: Clock,
 }
 
 /// As whom a source is asked.
@@ -72,6 +75,8 @@ pub enum Credentials {
         /// The token.
         token: Secret,
     },
+    /// By keys of AWS, which sign each request. Only what asks AWS can use them.
+    Aws(AwsKeys),
 }
 
 /// How a source is trusted.
@@ -113,6 +118,7 @@ impl SourceConfig {
             limits: Limits::default(),
             egress: Egress::of_operator(),
             names: Names::System,
+            clock: Clock::System,
         }
     }
 }
@@ -126,6 +132,9 @@ pub enum InvalidSource {
     /// A header or a credential cannot be sent.
     #[error("header `{0}` or its value cannot be sent: letters, digits and visible ASCII only")]
     Header(String),
+    /// Keys of AWS cannot be sent.
+    #[error("the region or a key of AWS holds something else than visible ASCII, or nothing")]
+    Keys,
     /// The authorities are not PEM.
     #[error("the authorities are no PEM certificates")]
     Authorities,
@@ -142,6 +151,8 @@ pub struct Source {
     limits: Limits,
     turns: Semaphore,
     budget: RetryBudget,
+    keys: Option<AwsKeys>,
+    clock: Clock,
 }
 
 /// The body of an answer, whole and within bounds.
@@ -169,7 +180,8 @@ impl Body {
     /// The bytes, if the answer calls itself JSON.
     pub(super) fn json(&self) -> Result<&[u8], Failure> {
         let kind = self.kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let json = kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("json"));
+        let of_aws = kind.starts_with("application/x-amz-json-");
+        let json = of_aws || (kind.starts_with("application/") && kind.ends_with("json"));
         if json { Ok(&self.bytes) } else { Err(Failure::NotThis("JSON, by its content type")) }
     }
 }
@@ -180,7 +192,7 @@ impl Source {
     /// # Errors
     /// [`InvalidSource`]: the address breaks a rule of egress, or something cannot be sent.
     pub fn new(config: SourceConfig) -> Result<Self, InvalidSource> {
-        let SourceConfig { address, credentials, headers, tls, limits, egress, names } = config;
+        let SourceConfig { address, credentials, headers, tls, limits, egress, names, clock } = config;
         let mut url = egress.url(&address)?;
         let mut instead = None;
         if let (Some(name), Some(host)) = (&tls.server_name, url.host().map(|it| it.to_owned())) {
@@ -209,7 +221,11 @@ impl Source {
         }
         let client = client.build().map_err(|_| InvalidSource::Client)?;
         let turns = Semaphore::new(limits.concurrency.max(1) as usize);
-        Ok(Self { client, url, limits, turns, budget: RetryBudget::default() })
+        let keys = if let Some(Credentials::Aws(keys)) = credentials { Some(keys) } else { None };
+        if keys.as_ref().is_some_and(|it| !it.can_be_sent()) {
+            return Err(InvalidSource::Keys);
+        }
+        Ok(Self { client, url, limits, turns, budget: RetryBudget::default(), keys, clock })
     }
 
     /// The HTTP client.
@@ -220,6 +236,12 @@ impl Source {
     /// Its address.
     pub(super) fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The keys that sign requests to AWS, and what says the time.
+    pub(super) fn keys(&self) -> Result<(&AwsKeys, Clock), Failure> {
+        let keys = self.keys.as_ref().ok_or(Failure::Question("its source has no `aws` credentials"))?;
+        Ok((keys, self.clock))
     }
 
     /// Sends what `send` makes, again if that may help, and reads the whole answer within all bounds.
@@ -311,7 +333,8 @@ fn sent(headers: &[(String, Secret)], credentials: Option<&Credentials>) -> Resu
         Some(Credentials::Authorization { scheme, token }) => {
             add(AUTHORIZATION.as_str(), &format!("{scheme} {}", token.reveal()))?;
         }
-        None => {}
+        // They sign each request.
+        Some(Credentials::Aws(_)) | None => {}
     }
     Ok(map)
 }

@@ -13,14 +13,19 @@ use jiff::Timestamp;
 use crate::{
     NOW, check_served,
     classes::{Content, Row, TABLE, Taken},
+    credentials,
     harness::{Outcome, Test},
     run,
     server::{Reply, Script, Server},
 };
 
 mod cloud_monitoring;
+mod cloud_watch;
 mod datadog;
 mod dynatrace;
+mod flux;
+mod graphite;
+mod influxql;
 mod new_relic;
 mod sky_walking;
 mod splunk;
@@ -64,7 +69,11 @@ struct Known {
     requests: fn() -> Vec<(&'static str, &'static str)>,
 }
 
-static ALL: [&Known; 7] = [
+static ALL: [&Known; 11] = [
+    &graphite::KNOWN,
+    &influxql::KNOWN,
+    &flux::KNOWN,
+    &cloud_watch::KNOWN,
     &datadog::KNOWN,
     &new_relic::KNOWN,
     &wavefront::KNOWN,
@@ -154,6 +163,21 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
+/// The same question in the words of a language that has no others.
+fn in_words(timed: Timed, words: fn(&str) -> String) -> Timed {
+    let wanted = match timed.wanted {
+        Wanted::Value(it) => Wanted::Value(words(&it)),
+        Wanted::Counts { bad, total } => Wanted::Counts { bad: words(&bad), total: words(&total) },
+    };
+    Timed { wanted, ..timed }
+}
+
+fn source(known: &Known, address: String) -> Source {
+    let mut config = SourceConfig::new(address);
+    config.credentials = Some(credentials(&(known.question)(timed(Kind::Value, 0))));
+    Source::new(config).unwrap()
+}
+
 fn question(known: &Known, timed: Timed) -> PerArm {
     PerArm { canary: (known.question)(timed), baseline: None }
 }
@@ -168,7 +192,7 @@ fn asks_as_documented(known: &'static Known) -> Outcome {
             )
         });
         let server = Server::start(script).await;
-        let source = Source::new(SourceConfig::new(format!("{}/below/", server.url()))).unwrap();
+        let source = source(known, format!("{}/below/", server.url()));
         // Half a minute into a bucket, and buckets settle for a minute.
         let span = Span { began: at(NOW - 240), from: at(NOW - 240), to: at(NOW + 30) };
         let mut memory = [Memory::default(), Memory::default()];
@@ -204,7 +228,7 @@ fn counts_every_event_once(known: &'static Known) -> Outcome {
             whole(known.kind, &(known.answer)(Kind::Counts, &[points], Besides::Nothing))
         });
         let server = Server::start(script).await;
-        let source = Source::new(SourceConfig::new(server.url())).unwrap();
+        let source = source(known, server.url());
         let question = question(known, timed(Kind::Counts, 20));
         let mut memory = [Memory::default(), Memory::default()];
         let (mut sum, mut polls, mut last) = (0, 0, NOW);
@@ -247,7 +271,7 @@ fn a_value_is_judged_once(known: &'static Known) -> Outcome {
             whole(known.kind, &(known.answer)(Kind::Value, &[points], Besides::Nothing))
         });
         let server = Server::start(script).await;
-        let source = Source::new(SourceConfig::new(server.url())).unwrap();
+        let source = source(known, server.url());
         let question = question(known, timed(Kind::Value, 0));
         let mut memory = [Memory::default(), Memory::default()];
         let mut got = vec![];

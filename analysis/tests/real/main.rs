@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a test")]
 
+mod cloud_watch;
+mod graphite;
+mod http;
+mod influxdb;
 mod remote_write;
 mod scenario;
 mod servers;
+mod sums;
 
 use std::net::SocketAddr;
 
@@ -14,7 +19,7 @@ use analysis::{
 };
 use jiff::Timestamp;
 
-use crate::{remote_write::series, scenario::Scenario, servers::Running};
+use crate::{remote_write::series, scenario::Scenario, servers::Running, sums::Sums};
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap()
@@ -43,11 +48,22 @@ fn counts() -> PerArm {
 
 /// VictoriaMetrics shows what it was given only after a flush.
 fn flush(server: SocketAddr) {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(server).unwrap();
-    write!(stream, "GET /internal/force_flush HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n")
-        .unwrap();
-    stream.read_to_end(&mut vec![]).unwrap();
+    http::ask(server, "GET", "/internal/force_flush", "", "").unwrap();
+}
+
+/// Counts of a server that adds up by itself: whenever one looks, every complete bucket is counted once, and none that is
+/// not.
+async fn every_complete_bucket_counts_once(source: &Source, question: &PerArm, sums: &Sums, delay: i64) {
+    let (began, end) = (sums.start + 1, sums.begins(sums.buckets - 1) + sums.bucket / 2);
+    let expected = sums.between(began, end - delay);
+    let (began, end) = (began * 1000, end * 1000);
+    for step in [7_000, 47_000, 130_000, end - began] {
+        let every = (1..).map(|n| began + n * step).take_while(|it| *it < end).chain([end]);
+        assert_eq!(total(source, question, began, every).await, expected, "every {} s", step / 1000);
+    }
+    let gap = (1..).map(|n| began + n * 10_000).take_while(|it| *it < end).chain([end]);
+    let gap = gap.filter(|it| *it < began + 60_000 || end - 60_000 < *it);
+    assert_eq!(total(source, question, began, gap).await, expected, "with a gap");
 }
 
 /// Polls at `times`; what was remembered is stored and read again between them. All counts together.
@@ -69,6 +85,9 @@ async fn total(
                 sums[0].add(canary);
                 sums[1].add(baseline.unwrap());
             }
+            // A bucket without any event, in a source that keeps none of those.
+            Polled::Poll(_, Some(Failure::NoData))
+                if !matches!(question.canary, AnyQuestion::Prometheus(_)) => {}
             Polled::Poll(_, Some(failure)) => panic!("at {}: {failure}", to - began),
         }
     }
@@ -113,9 +132,14 @@ fn written(server: &Running, pods: usize, paths: usize) -> Scenario {
 }
 
 async fn one(server: &Running, question: &PerArm, began: i64, to: i64) -> Result<Measured, Failure> {
+    one_of(&source(server.address), question, began, to).await
+}
+
+/// What one poll brings, the first one.
+async fn one_of(source: &Source, question: &PerArm, began: i64, to: i64) -> Result<Measured, Failure> {
     let span = Span { began: at(began), from: at(began), to: at(to) };
     let memory = &mut [Memory::default(), Memory::default()];
-    match question.poll(Some(&source(server.address)), span, None, memory).await {
+    match question.poll(Some(source), span, None, memory).await {
         Polled::Poll(poll, None) => Ok(poll.measured),
         Polled::Poll(_, Some(failure)) => Err(failure),
         Polled::NothingNew => panic!("nothing new"),

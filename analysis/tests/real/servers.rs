@@ -1,65 +1,81 @@
 //! Real servers as children of the test, each with a folder and a port of its own.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    ffi::OsStr,
+    net::{SocketAddr, TcpListener},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use crate::http;
+
 /// A server that runs until it is dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    child: Child,
-    _folder: tempfile::TempDir,
+    children: Vec<Child>,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 /// Whether `program` can be started. Where everything must be tested, it has to be.
-fn is_there(program: &str) -> bool {
+fn is_there(program: &OsStr) -> bool {
     let there =
         Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     let all = std::env::var_os("SERINUS_TESTS").is_some_and(|it| it == "all");
-    assert!(there || !all, "`{program}` is missing: tests/lab/metrics installs it");
+    assert!(there || !all, "{program:?} is missing: tests/lab/metrics installs it");
     if !there {
-        eprintln!("left out: `{program}` is not installed (tests/lab/metrics installs it)");
+        eprintln!("left out: {program:?} is not installed (tests/lab/metrics installs it)");
     }
     there
 }
 
-fn start(program: &str, arguments: impl Fn(&std::path::Path, SocketAddr) -> Vec<String>) -> Option<Running> {
-    if !is_there(program) {
-        return None;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let child = Command::new(program)
-        .args(arguments(folder.path(), address))
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let mut running = Running { address, child, _folder: folder };
-    while !is_ready(address) {
-        assert!(running.child.try_wait().unwrap().is_none(), "{program} ended at its start");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Some(running)
+/// A port that was just free.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Whether it says that it is ready.
-fn is_ready(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address) else { return false };
-    let mut answer = String::new();
-    let asked = write!(stream, "GET /-/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
+/// Starts a program whose arguments and environment are its own affair.
+fn spawn(folder: &Path, program: impl AsRef<OsStr>, set_up: impl FnOnce(&mut Command)) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = Command::new(program);
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    set_up(&mut command);
+    command.spawn().unwrap()
+}
+
+/// Waits until a server answers well at `path`.
+fn once_ready(address: SocketAddr, path: &str, children: Vec<Child>, folder: tempfile::TempDir) -> Running {
+    let mut running = Running { address, children, folder };
+    while !http::ask(address, "GET", path, "", "").is_some_and(|it| http::is_good(&it)) {
+        for child in &mut running.children {
+            if child.try_wait().unwrap().is_some() {
+                let log = std::fs::read_to_string(running.folder.path().join("log")).unwrap();
+                panic!("it ended at its start: {log}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    running
+}
+
+fn start(program: &str, arguments: impl Fn(&Path, SocketAddr) -> Vec<String>) -> Option<Running> {
+    if !is_there(program.as_ref()) {
+        return None;
+    }
+    let (folder, address) = (tempfile::tempdir().unwrap(), free());
+    let child = spawn(folder.path(), program, |it| {
+        it.args(arguments(folder.path(), address));
+    });
+    Some(once_ready(address, "/-/ready", vec![child], folder))
 }
 
 pub(crate) fn prometheus() -> Option<Running> {
@@ -83,4 +99,94 @@ pub(crate) fn victoria_metrics() -> Option<Running> {
             format!("-storageDataPath={}", folder.join("data").display()),
         ]
     })
+}
+
+pub(crate) fn influxdb() -> Option<Running> {
+    if !is_there("influxd".as_ref()) {
+        return None;
+    }
+    let (folder, address) = (tempfile::tempdir().unwrap(), free());
+    let path = folder.path().display();
+    let config = format!(
+        "reporting-disabled = true\nbind-address = \"{}\"\n[meta]\ndir = \"{path}/meta\"\n[data]\ndir = \"{path}/data\"\n\
+         wal-dir = \"{path}/wal\"\n[http]\nbind-address = \"{address}\"\n[monitor]\nstore-enabled = false\n",
+        free()
+    );
+    std::fs::write(folder.path().join("influxdb.conf"), config).unwrap();
+    let child = spawn(folder.path(), "influxd", |it| {
+        it.arg("run").arg("-config").arg(folder.path().join("influxdb.conf"));
+    });
+    Some(once_ready(address, "/ping", vec![child], folder))
+}
+
+/// A Graphite that keeps points every ten seconds, and where they are written to.
+pub(crate) fn graphite() -> Option<(Running, SocketAddr)> {
+    if !is_there("carbon-cache".as_ref()) || !is_there("graphite-manage".as_ref()) {
+        return None;
+    }
+    let (folder, address, lines, queries) = (tempfile::tempdir().unwrap(), free(), free(), free());
+    let path = folder.path();
+    std::fs::create_dir(path.join("whisper")).unwrap();
+    let write = |name: &str, text: String| std::fs::write(path.join(name), text).unwrap();
+    let at = path.display();
+    write(
+        "carbon.conf",
+        format!(
+            "[cache]\nSTORAGE_DIR = {at}\nCONF_DIR = {at}\nLOCAL_DATA_DIR = {at}/whisper\nLOG_DIR = {at}\nPID_DIR = {at}\nUSER =\n\
+             LINE_RECEIVER_INTERFACE = 127.0.0.1\nLINE_RECEIVER_PORT = {}\nPICKLE_RECEIVER_INTERFACE = 127.0.0.1\n\
+             PICKLE_RECEIVER_PORT = {}\nCACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {}\n\
+             MAX_CREATES_PER_MINUTE = inf\nENABLE_LOGROTATION = False\nCARBON_METRIC_INTERVAL = 0\n",
+            lines.port(),
+            free().port(),
+            queries.port()
+        ),
+    );
+    write("storage-schemas.conf", "[all]\npattern = .*\nretentions = 10s:6h\n".to_owned());
+    write(
+        "storage-aggregation.conf",
+        "[all]\npattern = .*\nxFilesFactor = 0\naggregationMethod = sum\n".to_owned(),
+    );
+    write(
+        "lab_settings.py",
+        format!(
+            "SECRET_KEY = 'lab'\nSTORAGE_DIR = CONF_DIR = LOG_DIR = '{at}'\nWHISPER_DIR = '{at}/whisper'\n\
+             STANDARD_DIRS = [WHISPER_DIR]\nINDEX_FILE = '{at}/index'\nCARBONLINK_HOSTS = ['{queries}:a']\nTIME_ZONE = 'UTC'\n\
+             ALLOWED_HOSTS = ['*']\nLOG_ROTATION = False\n\
+             DATABASES = {{'default': {{'NAME': '{at}/graphite.db', 'ENGINE': 'django.db.backends.sqlite3'}}}}\n"
+        ),
+    );
+    let set_up = |it: &mut Command| {
+        it.env("PYTHONPATH", path).env("GRAPHITE_SETTINGS_MODULE", "lab_settings");
+        it.env("DJANGO_SETTINGS_MODULE", "graphite.settings");
+    };
+    let tables = spawn(path, "graphite-manage", |it| {
+        set_up(it);
+        it.args(["migrate", "--run-syncdb", "-v", "0"]);
+    });
+    assert!({ tables }.wait().unwrap().success(), "graphite-manage migrate");
+    let carbon = spawn(path, "carbon-cache", |it| {
+        it.arg(format!("--config={at}/carbon.conf")).args(["--nodaemon", "start"]);
+    });
+    let web = spawn(path, "graphite-manage", |it| {
+        set_up(it);
+        it.args(["runserver", "--noreload", "--insecure", &address.to_string()]);
+    });
+    Some((once_ready(address, "/version/", vec![carbon, web], folder), lines))
+}
+
+/// A moto: what it answers to CloudWatch's JSON protocol lacks the content type that the protocol prescribes, so it is
+/// given to it here.
+pub(crate) fn moto() -> Option<Running> {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto-5.2.5/bin/python");
+    if !is_there(python.as_ref()) {
+        return None;
+    }
+    const PROGRAM: &str = "import sys\nfrom moto.core import serialize\n\
+        serialize.JSONSerializer.CONTENT_TYPE = 'application/x-amz-json-1.0'\n\
+        from moto.server import main\nmain(sys.argv[1:])\n";
+    let (folder, address) = (tempfile::tempdir().unwrap(), free());
+    let child = spawn(folder.path(), python, |it| {
+        it.args(["-c", PROGRAM, "-H", "127.0.0.1", "-p", &address.port().to_string()]);
+    });
+    Some(once_ready(address, "/moto-api/", vec![child], folder))
 }

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::HumanDuration;
 
-use super::service::{ServiceRecord, plain, service_record};
+use super::service::{ServiceRecord, plain, service_record, whole_seconds};
 use crate::written::MetricText;
 
 service_record! {
@@ -31,7 +31,6 @@ impl ServiceRecord for Datadog {
     }
 
     fn wrong_bucket(bucket: HumanDuration) -> Option<&'static str> {
-        let seconds = bucket.0.subsec_nanos() == 0 && bucket.0.as_secs() != 0;
-        (!seconds).then_some("write whole seconds, `1m` for example")
+        whole_seconds(bucket)
     }
 }

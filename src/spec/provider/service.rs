@@ -108,6 +108,12 @@ pub(super) fn plain(value: &str, allowed: &str) -> String {
     value.chars().map(|it| if it.is_alphanumeric() || allowed.contains(it) { it } else { '_' }).collect()
 }
 
+/// What is wrong with a length of buckets that must be whole seconds.
+pub(super) fn whole_seconds(bucket: HumanDuration) -> Option<&'static str> {
+    let whole = bucket.0.subsec_nanos() == 0 && bucket.0.as_secs() != 0;
+    (!whole).then_some("write whole seconds, `1m` for example")
+}
+
 /// A record of such a service: what all of them have, then its own fields.
 macro_rules! service_record {
     ($(#[$doc:meta])* $Name:ident { $($(#[$field_doc:meta])* $field:ident: $Type:ty,)* }) => {
