@@ -113,10 +113,9 @@ fn measured(preset: &str, scrapes: [Scraped; 2]) -> Measured {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let span = Span { began: at(NOW - 120), from: at(NOW - 120), to: at(NOW) };
         let mut memory = [Memory::default(), Memory::default()];
-        match ready[0].question.poll(ready[0].source.as_deref(), span, None, &mut memory).await {
-            Polled::Poll(poll, None) => poll.measured,
-            other => panic!("{other:?}"),
-        }
+        let polled = ready[0].question.poll(ready[0].source.as_deref(), span, None, &mut memory).await;
+        let Polled::Poll(poll, None) = polled else { panic!("{polled:?}") };
+        poll.measured
     })
 }
 

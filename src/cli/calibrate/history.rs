@@ -129,17 +129,17 @@ fn add(sum: &mut Option<Measured>, more: Measured) -> bool {
 }
 
 fn of_pods(all: &[Measured]) -> Option<OfPods> {
-    let counts = all.iter().map(|it| match it {
-        Measured::Counts { canary, .. } => Some(PodCounts { total: canary.total, bad: canary.bad }),
-        _ => None,
+    let counts = all.iter().map(|it| {
+        let Measured::Counts { canary, .. } = it else { return None };
+        Some(PodCounts { total: canary.total, bad: canary.bad })
     });
     if let Some(counts) = counts.collect::<Option<Vec<_>>>() {
         return Some(OfPods::Counts(counts));
     }
     let Measured::Histogram(first) = all.first()? else { return None };
-    let each = all.iter().map(|it| match it {
-        Measured::Histogram(it) if it.bounds == first.bounds => Some(it.canary.clone()),
-        _ => None,
+    let each = all.iter().map(|it| {
+        let Measured::Histogram(it) = it else { return None };
+        (it.bounds == first.bounds).then(|| it.canary.clone())
     });
     Some(OfPods::Histograms { bounds: first.bounds.clone(), each: each.collect::<Option<_>>()? })
 }

@@ -144,7 +144,7 @@ impl Metric {
             self.name(),
             it.calibrated.runs.len().to_string(),
             format!("{} of {} pods, {}", it.calibrated.canary_pods, it.calibrated.pods, percent(it.weight)),
-            color::paint(style, &it.rolled_back.to_string()).to_string(),
+            color::paint(style, it.rolled_back).to_string(),
             rate,
             self.promised.map_or_else(|| "–".to_owned(), percent),
             promoted,

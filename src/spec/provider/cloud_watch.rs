@@ -40,7 +40,7 @@ impl ServiceRecord for CloudWatch {
 
     fn wrong_bucket(bucket: HumanDuration) -> Option<&'static str> {
         let seconds = bucket.0.as_secs();
-        let known = [1, 5, 10, 20, 30].contains(&seconds) || (seconds != 0 && seconds % 60 == 0);
+        let known = [1, 5, 10, 20, 30].contains(&seconds) || (seconds != 0 && seconds.is_multiple_of(60));
         let allowed = known && bucket.0.subsec_nanos() == 0;
         (!allowed).then_some("CloudWatch has 1s, 5s, 10s, 20s, 30s and whole minutes")
     }
