@@ -2,9 +2,10 @@
 
 use std::{
     ffi::OsStr,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -38,9 +39,15 @@ fn is_there(program: &OsStr) -> bool {
     there
 }
 
-/// A port that was just free.
+/// A port that is free and that nobody else is given: below those that the kernel gives to connections.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(21_000);
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], NEXT.fetch_add(1, Ordering::Relaxed)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Starts a program whose arguments and environment are its own affair.
@@ -55,16 +62,23 @@ fn spawn(folder: &Path, program: impl AsRef<OsStr>, set_up: impl FnOnce(&mut Com
 /// Waits until a server answers well at `path`.
 fn once_ready(address: SocketAddr, path: &str, children: Vec<Child>, folder: tempfile::TempDir) -> Running {
     let mut running = Running { address, children, folder };
-    while !http::ask(address, "GET", path, "", "").is_some_and(|it| http::is_good(&it)) {
-        for child in &mut running.children {
-            if child.try_wait().unwrap().is_some() {
-                let log = std::fs::read_to_string(running.folder.path().join("log")).unwrap();
-                panic!("it ended at its start: {log}");
-            }
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    running.until(|| http::ask(address, "GET", path, "", "").is_some_and(|it| http::is_good(&it)));
     running
+}
+
+impl Running {
+    /// Waits for something, or for the end of a child, which must not come.
+    fn until(&mut self, is: impl Fn() -> bool) {
+        while !is() {
+            for child in &mut self.children {
+                if child.try_wait().unwrap().is_some() {
+                    let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+                    panic!("it ended at its start: {log}");
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 fn start(program: &str, arguments: impl Fn(&Path, SocketAddr) -> Vec<String>) -> Option<Running> {
@@ -171,7 +185,10 @@ pub(crate) fn graphite() -> Option<(Running, SocketAddr)> {
         set_up(it);
         it.args(["runserver", "--noreload", "--insecure", &address.to_string()]);
     });
-    Some((once_ready(address, "/version/", vec![carbon, web], folder), lines))
+    let mut running = once_ready(address, "/version/", vec![carbon, web], folder);
+    running.until(|| TcpStream::connect(lines).is_ok());
+    running.until(|| TcpStream::connect(queries).is_ok());
+    Some((running, lines))
 }
 
 /// A moto: what it answers to CloudWatch's JSON protocol lacks the content type that the protocol prescribes, so it is
