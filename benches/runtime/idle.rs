@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::instance::{Document, Instance};
 
+/// Ticks of the kernel's clock as it tells them to processes.
+const TICKS_PER_S: f64 = 100.0;
+
 /// Counters of one process at one moment.
 #[derive(Clone, Copy)]
 struct Reading {
     rss_kib: u64,
     switches: u64,
-    cpu_ns: u64,
+    cpu_ticks: u64,
 }
 
 /// Prints it after a look at `seconds` of rest.
@@ -39,11 +42,20 @@ async fn watch(instance: &Instance, what: &str, seconds: u64) {
     println!("\n{:<20}{:>10}{:>16}{:>14}", what, "RSS", "switches/s", "CPU");
     for ((name, pid), before) in processes.iter().zip(before) {
         let after = read(*pid);
-        let switches = (after.switches - before.switches) as f64 / seconds as f64;
-        let cpu = (after.cpu_ns - before.cpu_ns) as f64 / 1e9 / seconds as f64;
+        // A thread that has ended takes its switches along.
+        let switches = after.switches.saturating_sub(before.switches) as f64 / seconds as f64;
+        let cpu = (after.cpu_ticks - before.cpu_ticks) as f64 / TICKS_PER_S / seconds as f64;
         let mb = after.rss_kib as f64 * 1024.0 / 1e6;
         println!("{name:<20}{mb:>7.1} MB{switches:>16.1}{:>12.2} %", cpu * 100.0);
     }
+}
+
+/// Clock ticks that all threads of a process have used so far, those that have ended included: `utime` and `stime` of
+/// `proc_pid_stat(5)`.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().skip(11).take(2).map(|it| it.parse::<u64>().unwrap()).sum()
 }
 
 fn read(pid: u32) -> Reading {
@@ -52,13 +64,11 @@ fn read(pid: u32) -> Reading {
         value.and_then(|it| it.split_whitespace().next()).map_or(0, |it| it.parse().unwrap())
     };
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let mut reading = Reading { rss_kib: field(&status, "VmRSS:"), switches: 0, cpu_ns: 0 };
+    let mut reading = Reading { rss_kib: field(&status, "VmRSS:"), switches: 0, cpu_ticks: ticks(pid) };
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
         let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
         reading.switches += field(&status, "voluntary_ctxt_switches:");
         reading.switches += field(&status, "nonvoluntary_ctxt_switches:");
-        let scheduled = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        reading.cpu_ns += field(&scheduled, "");
     }
     reading
 }
