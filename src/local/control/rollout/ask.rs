@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use analysis::provider::{Failure, Memory, PerArm, Polled, Span};
-use analysis::{Measured, Poll};
+use analysis::{
+    Measured, Poll,
+    provider::{Failure, Memory, PerArm, Polled, Span},
+};
 use jiff::{SignedDuration, Timestamp};
 use strategies::{ActivityId, Revision};
 use tokio::task::JoinSet;
@@ -113,6 +115,7 @@ impl Rollout {
         }
     }
 
+    /// Takes what a question brought.
     pub(super) fn answered(&mut self, answer: Answer) {
         let (now, Answer { ask, polled }) = (clock::now(), answer);
         let key = (ask.id.clone(), ask.number);
