@@ -26,6 +26,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use analysis::{
     calibrate::MetricHistory,
+    judge::Baseline,
     provider::{Memory, Polled},
     run::{Run, Spec, Window},
 };
@@ -36,7 +37,7 @@ use strategies::{
 };
 
 pub use self::{
-    arms_now::{ArmsNow, Population},
+    arms_now::{ArmsNow, FreshNow, Population},
     calibration::Calibration,
     checkpoint::Checkpoint,
     counted::{Counted, PodHealth, Replica, Routed, Series},
@@ -97,6 +98,8 @@ pub struct Ask {
     pub number: usize,
     /// Whether stable is asked about too.
     pub compared: bool,
+    /// Which of stable's replicas it is compared with.
+    pub baseline: Baseline,
     /// Since when what is counted belongs to the run.
     pub since: Timestamp,
     /// What is remembered of both sides since the last question.
@@ -251,6 +254,7 @@ impl Analyses {
                     metric: metric.name.clone(),
                     number: due.metric,
                     compared: self.arms.population() == Some(Population::Weight),
+                    baseline: metric.judge.baseline(),
                     since: due.since,
                     memory: due.memory,
                 })

@@ -16,7 +16,7 @@ use strategies::{
     Acknowledged, Action, Activity, ActivityId, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End, Fence,
     Guard, HumanDuration, Leave, Mode, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready, RouteKind,
     RoutePlan, RouteRest, RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step, Verdict, Wanted,
-    Weight, Window, World, Write,
+    Watches, Weight, Window, World, Write,
     step::{Bake, Until},
 };
 
@@ -198,7 +198,7 @@ fn plan() -> Plan {
             step("ten", 10, until),
             step("full", 100, Leave::Bake(Bake { length: HumanDuration::from_mins(5) })),
         ],
-        guards: vec![Guard { name: "golden".into(), from: "ten".into() }],
+        guards: vec![Guard { name: "golden".into(), from: "ten".into(), watches: Watches::Traffic }],
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     finding::Verdict,
     judge::{AnyJudge, Setting},
-    poll::{Counts, Histogram, Measured, OfPods, PodCounts, Poll},
+    poll::{Counts, Histogram, Measured, OfPods, Poll},
     stats::{dispersion::Dispersion, fixed::proportion::clopper_pearson},
 };
 
@@ -248,50 +248,6 @@ fn dispersion(history: &[PodsWindow]) -> Option<f64> {
 }
 
 impl OfPods {
-    /// How many pods.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Counts(pods) => pods.len(),
-            Self::Histograms { each, .. } => each.len(),
-        }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Requests and failed ones, pod by pod; `None`: these are latencies.
-    pub fn errors(&self) -> Option<&[PodCounts]> {
-        match self {
-            Self::Counts(pods) => Some(pods),
-            Self::Histograms { .. } => None,
-        }
-    }
-
-    fn totals(&self) -> Vec<u64> {
-        match self {
-            Self::Counts(pods) => pods.iter().map(|it| it.total).collect(),
-            Self::Histograms { each, .. } => {
-                each.iter().map(|it| it.last().copied().unwrap_or_default()).collect()
-            }
-        }
-    }
-
-    /// Pod by pod, what is bad: failed requests, or those slower than this bound.
-    fn slower_than(&self, bound: usize) -> Vec<PodCounts> {
-        match self {
-            Self::Counts(pods) => pods.clone(),
-            Self::Histograms { each, .. } => {
-                let of = |it: &Vec<u64>| {
-                    let total = it.last().copied().unwrap_or_default();
-                    PodCounts { total, bad: total - it.get(bound).copied().unwrap_or_default().min(total) }
-                };
-                each.iter().map(of).collect()
-            }
-        }
-    }
-
     fn without(&self, plays: impl Fn(usize) -> bool) -> Self {
         match self {
             Self::Counts(pods) => Self::Counts(others(pods, plays)),

@@ -103,6 +103,8 @@ pub trait Judge: Clone + PartialEq {
     }
 }
 
+pub use self::sequential::Baseline;
+
 /// One judge at work.
 #[derive(Clone, Debug)]
 pub struct At<J: Judge> {
@@ -110,6 +112,17 @@ pub struct At<J: Judge> {
     setting: Setting,
     tables: J::Tables,
     state: J::State,
+}
+
+impl AnyJudge {
+    /// Which replicas of stable the canary is compared with, where it is compared.
+    #[must_use]
+    pub fn baseline(&self) -> Baseline {
+        match self {
+            Self::Sequential(it) => it.baseline,
+            Self::Threshold(_) | Self::Pods(_) | Self::Kayenta(_) | Self::FixedHorizon(_) => Baseline::Stable,
+        }
+    }
 }
 
 macro_rules! judges {

@@ -116,6 +116,51 @@ impl OfPods {
             Self::Histograms { .. } => Ok(()),
         }
     }
+
+    /// How many pods.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Counts(pods) => pods.len(),
+            Self::Histograms { each, .. } => each.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Requests and failed ones, pod by pod; `None`: these are latencies.
+    pub fn errors(&self) -> Option<&[PodCounts]> {
+        match self {
+            Self::Counts(pods) => Some(pods),
+            Self::Histograms { .. } => None,
+        }
+    }
+
+    /// Requests, pod by pod.
+    pub(crate) fn totals(&self) -> Vec<u64> {
+        match self {
+            Self::Counts(pods) => pods.iter().map(|it| it.total).collect(),
+            Self::Histograms { each, .. } => {
+                each.iter().map(|it| it.last().copied().unwrap_or_default()).collect()
+            }
+        }
+    }
+
+    /// Pod by pod, what is bad: failed requests, or those slower than this bound.
+    pub(crate) fn slower_than(&self, bound: usize) -> Vec<PodCounts> {
+        match self {
+            Self::Counts(pods) => pods.clone(),
+            Self::Histograms { each, .. } => {
+                let of = |it: &Vec<u64>| {
+                    let total = it.last().copied().unwrap_or_default();
+                    PodCounts { total, bad: total - it.get(bound).copied().unwrap_or_default().min(total) }
+                };
+                each.iter().map(of).collect()
+            }
+        }
+    }
 }
 
 fn rise(bounds: &[f64]) -> bool {

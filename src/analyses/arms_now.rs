@@ -1,3 +1,4 @@
+use analysis::judge::Baseline;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strategies::{Goal, Phase, Plan, Revision, Status, Weight, World, settles_at};
@@ -20,6 +21,19 @@ pub struct ArmsNow {
     pub mirrored: bool,
     /// Since when the data plane has followed this split; `None`: it does not yet.
     pub settled: Option<Timestamp>,
+    /// Fresh replicas of stable that get requests too; `None`: there are none.
+    #[serde(default)]
+    pub fresh: Option<FreshNow>,
+}
+
+/// Fresh replicas of stable beside the canary.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FreshNow {
+    /// What counters call them.
+    pub counted_as: Revision,
+    /// Their share of the requests.
+    pub weight: Weight,
 }
 
 /// Which requests of the canary are looked at. Populations that were selected differently are never mixed in one
@@ -60,6 +74,7 @@ impl ArmsNow {
             matched: !goal.matches.is_empty(),
             mirrored: goal.mirror != Weight::ZERO,
             settled: routes.map(|it| it.into_iter().max().unwrap_or(status.since)),
+            fresh: None,
         }
     }
 
@@ -83,9 +98,27 @@ impl ArmsNow {
 
     /// Whether requests are divided in the same way.
     pub(super) fn same_split(&self, other: &Self) -> bool {
-        let Self { stable, canary, weight, matched, mirrored, settled: _ } = self;
-        (stable, canary, weight, matched, mirrored)
-            == (&other.stable, &other.canary, &other.weight, &other.matched, &other.mirrored)
+        let Self { stable, canary, weight, matched, mirrored, settled: _, fresh } = self;
+        (stable, canary, weight, matched, mirrored, fresh)
+            == (&other.stable, &other.canary, &other.weight, &other.matched, &other.mirrored, &other.fresh)
+    }
+
+    /// The canary's share of the requests that it is compared by: its own and the baseline's.
+    pub(super) fn share_of_compared(&self, baseline: Baseline) -> f64 {
+        match (baseline, &self.fresh) {
+            (Baseline::Fresh, Some(fresh)) => {
+                self.weight.fraction() / (self.weight.fraction() + fresh.weight.fraction())
+            }
+            (Baseline::Fresh, None) | (Baseline::Stable, _) => self.weight.fraction(),
+        }
+    }
+
+    /// Whether that baseline gets requests that the canary's can be compared with.
+    pub(super) fn has(&self, baseline: Baseline) -> bool {
+        match baseline {
+            Baseline::Stable => true,
+            Baseline::Fresh => self.population() != Some(Population::Weight) || self.fresh.is_some(),
+        }
     }
 }
 

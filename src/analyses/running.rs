@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use analysis::judge::Baseline;
 use analysis::{
     AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll,
     provider::{Memory, Polled},
@@ -21,6 +22,8 @@ use super::{
     replicas::Window,
 };
 
+/// Why nothing is compared with fresh replicas of stable.
+const NO_FRESH: &str = "the fresh replicas of stable (`baseline: fresh`) get no requests yet";
 /// Whoever does not look for so long has left a gap.
 const GAP: SignedDuration = SignedDuration::from_secs(10);
 
@@ -163,7 +166,8 @@ impl Running {
         let since = self.since(arms).filter(|since| *since < now && arms.population().is_some());
         let Some(since) = since.filter(|_| self.listed && self.run.ended().is_none()) else { return vec![] };
         let due = self.run.due(now).map(|it| it.metric);
-        let asked = due.filter(|it| matches!(self.reads[*it], Reads::Asked { .. }));
+        let has = |it: &usize| arms.has(self.run.spec().metrics[*it].judge.baseline());
+        let asked = due.filter(|it| matches!(self.reads[*it], Reads::Asked { .. })).filter(has);
         let one = |metric| Due {
             metric,
             since,
@@ -237,11 +241,24 @@ impl Running {
             }
             let Some(routed) = routed else { continue };
             let to_canary = interval.of(canary, routed);
-            let to_stable = stable.map(|it| interval.of(it, routed)).unwrap_or_default();
-            for (reads, gathered) in self.reads.iter().zip(&mut self.sampling.gathered) {
-                match reads {
-                    Reads::Errors | Reads::Latency => gathered.requests(&to_canary, &to_stable),
-                    Reads::Pods | Reads::Asked { .. } => {}
+            let fresh = look.arms.fresh.as_ref();
+            let to_fresh = fresh.map(|it| interval.of(&it.counted_as, routed)).unwrap_or_default();
+            let mut to_stable = stable.map(|it| interval.of(it, routed)).unwrap_or_default();
+            to_stable.add(&to_fresh);
+            for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
+                let baseline = self.run.spec().metrics[index].judge.baseline();
+                match (reads, baseline) {
+                    (Reads::Pods | Reads::Asked { .. }, _) => {}
+                    (Reads::Errors | Reads::Latency, _) if !look.arms.has(baseline) => {
+                        self.sampling.failures.insert(index, NO_FRESH.to_owned());
+                    }
+                    (Reads::Errors | Reads::Latency, Baseline::Stable) => {
+                        gathered.requests(&to_canary, &to_stable);
+                    }
+                    (Reads::Errors | Reads::Latency, Baseline::Fresh) => {
+                        self.sampling.failures.remove(&index);
+                        gathered.requests(&to_canary, if fresh.is_some() { &to_fresh } else { &to_stable });
+                    }
                 }
             }
         }
@@ -277,7 +294,10 @@ impl Running {
                 continue;
             }
             let read = match std::mem::take(gathered) {
-                it if it.any => it.read(*reads, look),
+                it if it.any => {
+                    let baseline = self.run.spec().metrics[index].judge.baseline();
+                    it.read(*reads, look, look.arms.share_of_compared(baseline))
+                }
                 _ => unanswered(*reads, look, since).map(|why| (Measured::Missing(why), None)),
             };
             if let Some((measured, weight)) = read {
@@ -327,7 +347,7 @@ impl Gathered {
 
     /// The measurement, and the share of requests that was asked for where those counted here tell whether it was
     /// kept. `None`: there is nothing that this kind of metric could judge.
-    fn read(self, reads: Reads, look: &Look<'_>) -> Option<(Measured, Option<f64>)> {
+    fn read(self, reads: Reads, look: &Look<'_>, share: f64) -> Option<(Measured, Option<f64>)> {
         let population = look.arms.population();
         let compared = population == Some(Population::Weight);
         match reads {
@@ -336,8 +356,7 @@ impl Gathered {
                 let counts = |it: &Tally| Counts::new(it.ended, it.failed.min(it.ended));
                 let baseline = compared.then(|| counts(&self.baseline));
                 let told = compared && self.canary.is_steady() && self.baseline.is_steady();
-                let weight = told.then(|| look.arms.weight.fraction());
-                Some((Measured::Counts { canary: counts(&self.canary), baseline }, weight))
+                Some((Measured::Counts { canary: counts(&self.canary), baseline }, told.then_some(share)))
             }
             Reads::Latency if compared => {
                 let arm = |it: &Tally| match it.latency.is_empty() {

@@ -688,3 +688,62 @@ fn what_is_remembered_of_others_is_stored_with_the_evidence_and_forgotten_with_t
     other.get_mut("asked").unwrap().metrics[0].reads = Reads::Asked { digest: 2 };
     assert!(restored(other).evidence().is_empty(), "evidence is of one question only");
 }
+
+#[test]
+fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_others() {
+    const FRESH: &str = "v1 (baseline)";
+    let mut definitions = definitions();
+    let judge = r#"{"sequential":{"rollBack":{"worseThan":"1x"},"warmUp":"0s","baseline":"fresh"}}"#;
+    definitions.insert("fresh".into(), errors(judge));
+    let mut analyses = Analyses::new(definitions, Duration::from_mins(30));
+    let mut arms = Rig::new().arms;
+    let run = [guard("errors"), guard("fresh")];
+    let counted = |second: u64, fresh: Option<(u64, u64)>| {
+        let series = |revision: &str, ended: u64, failed: u64| Series {
+            entry: "web".into(),
+            revision: revision.into(),
+            routed: Routed::Weight,
+            begun: ended,
+            ended,
+            failed,
+            latency: vec![ended, 0],
+        };
+        let fresh = fresh.map(|(ended, failed)| series(FRESH, ended, failed));
+        let own = [series(V2, 10 * second, 0), series(V1, 80 * second, 0)];
+        vec![Counted {
+            source: "0".into(),
+            start: "0".into(),
+            up: Duration::from_secs(100 + second),
+            bounds: Arc::from([0.1]),
+            series: own.into_iter().chain(fresh).collect(),
+            replicas: vec![],
+        }]
+    };
+    let total = |analyses: &Analyses, name: &str| {
+        let all = analyses.evidence();
+        let it = all.iter().find(|it| it.id.name.as_str() == name).unwrap();
+        let evidence = it.metrics[0].evidence.clone();
+        (evidence.map_or((0, 0), |it| (it.baseline.total, it.baseline.bad)), it.metrics[0].warnings.clone())
+    };
+    let feed = |analyses: &mut Analyses, arms: &ArmsNow, second: u64, fresh| {
+        analyses.reconcile(&run, at(second as i64));
+        analyses.feed(
+            &Feed { counted: &counted(second, fresh), pods: None, arms, urgent: false },
+            at(second as i64),
+        );
+    };
+    (0..10).for_each(|second| feed(&mut analyses, &arms, second, None));
+    let (counts, warnings) = total(&analyses, "fresh");
+    assert_eq!(counts, (0, 0), "without fresh replicas nothing is compared");
+    assert!(warnings.iter().any(|it| it.contains("baseline: fresh")), "{warnings:?}");
+    assert_eq!(total(&analyses, "errors").0, (80 * 9, 0));
+
+    arms.fresh = Some(FreshNow { counted_as: FRESH.into(), weight: Weight::from_percent(10) });
+    (10..20).for_each(|second| feed(&mut analyses, &arms, second, Some((10 * (second - 9), second - 9))));
+    let (counts, warnings) = total(&analyses, "fresh");
+    assert_eq!(counts, (90, 9), "theirs alone, since they are there");
+    assert!(!warnings.iter().any(|it| it.contains("baseline: fresh")), "{warnings:?}");
+    let (all, bad) = total(&analyses, "errors").0;
+    assert_eq!((all - 80 * 9 - 90) % 80, 0, "{all}: stable's and theirs together");
+    assert_eq!(bad, 9);
+}

@@ -181,6 +181,9 @@ pub struct WeightView {
     pub matches: Vec<Name>,
     /// The share of requests that is copied to it.
     pub mirror: Weight,
+    /// The share of fresh replicas of stable, which is part of stable's.
+    #[serde(default)]
+    pub baseline: Weight,
 }
 
 /// The replicas of one revision.
@@ -205,6 +208,8 @@ pub struct ArmView {
 pub enum ArmRole {
     /// They serve the users.
     Stable,
+    /// Fresh ones of stable that the canary is compared with.
+    Baseline,
     /// They are on trial.
     Canary,
     /// They were one or the other and are on their way out.

@@ -4,7 +4,7 @@
 use strategies::Verdict;
 
 use super::words;
-use crate::api::view::{AnalysisView, ArmRole, PhaseName, RolloutView};
+use crate::api::view::{AnalysisView, ArmRole, ArmView, PhaseName, RolloutView};
 
 /// How a change is to be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
@@ -110,12 +110,12 @@ fn weight(before: &RolloutView, now: &RolloutView) -> Option<Change> {
 }
 
 fn replicas(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
-    let restarts = |view: &RolloutView, revision| {
-        let arm = view.arms.iter().find(|it| &it.revision == revision);
+    let restarts = |view: &RolloutView, of: &ArmView| {
+        let arm = view.arms.iter().find(|it| (&it.revision, it.role) == (&of.revision, of.role));
         arm.map_or(0, |it| it.replicas.iter().map(|it| it.restarts).sum::<u64>())
     };
     let news = now.arms.iter().filter_map(|arm| {
-        let more = restarts(now, &arm.revision).saturating_sub(restarts(before, &arm.revision));
+        let more = restarts(now, arm).saturating_sub(restarts(before, arm));
         if more == 0 {
             return None;
         }
@@ -133,6 +133,7 @@ fn replicas(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
 pub(super) fn role(role: ArmRole) -> &'static str {
     match role {
         ArmRole::Stable => "stable",
+        ArmRole::Baseline => "fresh",
         ArmRole::Canary => "canary",
         ArmRole::Former => "former",
     }

@@ -33,6 +33,7 @@ pub(crate) fn view() -> RolloutView {
             goal: Some(strategies::Weight::from_percent(5)),
             matches: vec![],
             mirror: strategies::Weight::ZERO,
+            baseline: strategies::Weight::ZERO,
         },
         arms: vec![],
         waiting: vec![],

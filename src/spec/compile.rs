@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use analysis::{
     AnyJudge,
-    judge::{Needs, Pods},
+    judge::{Baseline, Needs, Pods},
 };
 use strategies::{
     Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Sizing,
-    StableCapacity, Steering, Weight,
+    StableCapacity, Steering, Watches, Weight,
     recipe::{Argument, Context, Steps, TemplateKind},
 };
 
@@ -116,6 +116,13 @@ impl CompiledAnalysis {
 }
 
 impl Compiled {
+    /// Whether any metric compares the canary with fresh replicas of stable.
+    #[must_use]
+    pub fn wants_fresh_replicas(&self) -> bool {
+        let mut metrics = self.analyses.values().flat_map(|it| &it.metrics);
+        metrics.any(|it| it.judge.baseline() == Baseline::Fresh)
+    }
+
     /// Whether anything but the guard on crashes can stop a bad version.
     #[must_use]
     pub fn can_gate(&self) -> bool {
@@ -371,14 +378,16 @@ pub(super) fn capacity(spec: &CapacitySpec) -> Capacity {
 
 fn guards(spec: &RolloutSpec, steps: &Steps) -> Option<Vec<Guard>> {
     let first = &steps.steps.first()?.name;
-    let pods = Guard { name: PODS.into(), from: first.clone() };
+    let pods = Guard { name: PODS.into(), from: first.clone(), watches: Watches::Replicas };
+    let traffic = |name| Guard { name, from: first.clone(), watches: Watches::Traffic };
     let given = |it: &super::GuardSpec| Guard {
         name: it.name.clone(),
         from: it.from.clone().unwrap_or_else(|| first.clone()),
+        watches: Watches::Traffic,
     };
     let others: Vec<Guard> = match &spec.analyses {
         Some(specs) => specs.iter().map(given).collect(),
-        None => guard_names(spec).into_iter().map(|name| Guard { name, from: first.clone() }).collect(),
+        None => guard_names(spec).into_iter().map(traffic).collect(),
     };
     let known = |it: &Guard| steps.steps.iter().any(|step| step.name == it.from);
     let all: Vec<Guard> = std::iter::once(pods).chain(others).collect();

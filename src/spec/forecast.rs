@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-use analysis::{AnyJudge, judge::Sequential, stats::planner};
+use analysis::{
+    AnyJudge,
+    judge::{Baseline, Sequential},
+    stats::planner,
+};
 use serde::{Serialize, Serializer};
 use strategies::{Goal, Leave, Name, Plan, Step, Weight};
 
@@ -155,7 +159,7 @@ pub fn forecast(compiled: &Compiled, expected: Option<Expected>) -> Forecast {
     Forecast {
         rollout: compiled.name.clone(),
         replicas: compiled.replicas,
-        peak_replicas: compiled.replicas.map(|it| peak_replicas(plan, it)),
+        peak_replicas: compiled.replicas.map(|it| peak_replicas(plan, it) + fresh_replicas(compiled, it)),
         guards: guards(compiled),
         least: total(&|it| Some(it.least)).unwrap_or_default(),
         most,
@@ -219,6 +223,16 @@ fn guards(compiled: &Compiled) -> Vec<GuardForecast> {
     compiled.plan.guards.iter().map(guard).collect()
 }
 
+/// The most fresh replicas of stable beside the canary: as many as it has while stable serves too.
+fn fresh_replicas(compiled: &Compiled, replicas: u32) -> u32 {
+    if !compiled.wants_fresh_replicas() {
+        return 0;
+    }
+    let goals = (0..compiled.plan.steps.len()).map(|it| compiled.plan.goal_at(it));
+    let beside = goals.filter(|it| it.weight != Weight::FULL);
+    beside.map(|it| it.canary_replicas(replicas)).max().unwrap_or(0)
+}
+
 fn stable_replicas(plan: &Plan, goal: &Goal, replicas: u32) -> u32 {
     use strategies::StableCapacity as Stable;
     match plan.capacity.stable {
@@ -265,11 +279,16 @@ pub struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn traffic(&self, expected: Expected, share: f64) -> planner::Traffic {
+    /// The requests that are compared when the canary gets this share of all.
+    fn traffic(&self, expected: Expected, weight: f64) -> planner::Traffic {
+        let compared = match self.judge.baseline {
+            Baseline::Stable => 1.0,
+            Baseline::Fresh => weight + weight.min(1.0 - weight),
+        };
         planner::Traffic {
-            requests_per_s: expected.requests_per_s,
+            requests_per_s: expected.requests_per_s * compared,
             bad_rate: expected.error_rate,
-            share,
+            share: weight / compared,
             poll_s: self.poll_s,
         }
     }

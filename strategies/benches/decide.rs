@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use strategies::{
     Acknowledged, Arm, ArmSeen, Capacity, Deadlines, Decision, Dest, Fence, Guard, HumanDuration, Leave,
     Mode, Next, OnVerdict, Orders, Outcome, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen,
-    Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict, Wanted, Weight, World, decide,
+    Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict, Wanted, Watches, Weight, World,
+    decide,
     step::{Bake, Until},
 };
 
@@ -50,7 +51,7 @@ fn plan() -> Plan {
             step(50, until()),
             step(100, Leave::Bake(Bake { length: HumanDuration::from_mins(5) })),
         ],
-        guards: vec![Guard { name: "pods".into(), from: "5".into() }],
+        guards: vec![Guard { name: "pods".into(), from: "5".into(), watches: Watches::Replicas }],
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,

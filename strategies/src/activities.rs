@@ -1,23 +1,23 @@
 use jiff::Timestamp;
 
 use crate::{
-    Activity, ActivityId, LeaveBehavior, Phase, Plan, Purpose, Samples, Status, StepSeen, Window,
-    status::Said,
+    Activity, ActivityId, Guard, LeaveBehavior, Phase, Plan, Purpose, Samples, Status, StepSeen, Watches,
+    Window, mutant::rule, status::Said,
 };
 
 /// What should be running now: the present step's analyses once its goal has been seen to hold, and the guards
-/// whose step has begun.
+/// whose step has begun, those of replicas from its first moment on.
 pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: Samples) -> Vec<Activity> {
     let Phase::Stepping { step } = status.phase else { return vec![] };
     let guards = plan.guards.iter().filter(|guard| {
         let from = plan.step_named(&guard.from).unwrap_or(0);
-        from < step || (from == step && status.held.is_some())
+        from < step || (from == step && (status.held.is_some() || begins_at_once(guard)))
     });
     let guards = guards.map(|guard| Activity::Analysis {
         id: guard_id(status, guard),
         purpose: Purpose::Guard,
         analyses: vec![guard.name.clone()],
-        samples,
+        samples: if begins_at_once(guard) { Samples::Count } else { samples },
         min: crate::HumanDuration::default(),
         max: None,
     });
@@ -25,8 +25,15 @@ pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: 
     guards.chain(own.into_iter().flatten().map(|it| with_samples(it, samples))).collect()
 }
 
+fn begins_at_once(guard: &Guard) -> bool {
+    match guard.watches {
+        Watches::Traffic => false,
+        Watches::Replicas => !rule!(ReplicasUnwatched, false),
+    }
+}
+
 /// The id of a guard's run. Its window spans steps, so its evidence does too.
-pub(crate) fn guard_id(status: &Status, guard: &crate::Guard) -> ActivityId {
+pub(crate) fn guard_id(status: &Status, guard: &Guard) -> ActivityId {
     ActivityId {
         attempt: status.attempt,
         revision: status.canary.clone().unwrap_or_else(|| "".into()),

@@ -31,6 +31,12 @@ impl Arm {
     pub fn main(revision: Revision) -> Self {
         Self { revision, role: Role::Main }
     }
+
+    /// Fresh replicas of `revision` to compare a canary with.
+    #[must_use]
+    pub fn baseline(revision: Revision) -> Self {
+        Self { revision, role: Role::Baseline }
+    }
 }
 
 impl fmt::Display for Arm {

@@ -71,7 +71,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ),
     (
         "S14",
-        "Evidence counts only for its attempt and revision, and only while the split is authorised and settled.",
+        "Evidence counts only for its attempt and revision, that of traffic only while the split is authorised and settled.",
     ),
     ("S15", "What is not known, switched off, or taken back by the user is not touched."),
     ("S19", "What is remembered is bounded."),

@@ -44,7 +44,7 @@ pub use crate::{
     order::{Action, Order, Orders},
     plan::{
         Capacity, Consequence, Deadlines, Guard, Mode, OnVerdict, Plan, RollbackWindow, RouteKind, RoutePlan,
-        RouteRest, Sizing, StableCapacity, Steering,
+        RouteRest, Sizing, StableCapacity, Steering, Watches,
     },
     predict::predict,
     reach::{Load, need, reach, reach_by_entry, settled, settles_at},

@@ -80,6 +80,8 @@ mutants! {
     EvidenceUnsettled,
     /// Evidence counts while a route is not as the step wants it.
     StrayEvidence,
+    /// Nobody looks at replicas before they have traffic.
+    ReplicasUnwatched,
     /// A guard that failed is overlooked.
     GuardIgnored,
     /// An abort is ignored once full promotion was ordered.

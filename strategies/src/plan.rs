@@ -49,6 +49,21 @@ pub struct Guard {
     pub name: Name,
     /// The step it begins with; its window spans all that follow.
     pub from: Name,
+    /// What it looks at, which says when in that step it begins.
+    #[serde(default)]
+    pub watches: Watches,
+}
+
+/// What a guard looks at.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Watches {
+    /// What users are answered: it begins once the step's goal was seen to hold, and counts at settled splits only.
+    #[default]
+    Traffic,
+    /// The replicas themselves: it begins with the step and always counts, so that a canary that never gets as far as
+    /// traffic is judged too.
+    Replicas,
 }
 
 /// What a verdict that is no pass leads to.

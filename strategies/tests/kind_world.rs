@@ -9,7 +9,7 @@ use strategies::{
     Acknowledged, Action, Activity, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision, Dest, End,
     Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders, Outcome, Phase, Plan,
     Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen, Sizing, StableCapacity,
-    Status, Steering, Step, Verdict, Wanted, Weight, Window, World, Write, decide,
+    Status, Steering, Step, Verdict, Wanted, Watches, Weight, Window, World, Write, decide,
     step::{Bake, Until},
 };
 
@@ -38,7 +38,7 @@ fn plan() -> Plan {
             step("half", 50, until()),
             step("full", 100, Leave::Bake(Bake { length: HumanDuration::from_mins(5) })),
         ],
-        guards: vec![Guard { name: "golden".into(), from: "ten".into() }],
+        guards: vec![Guard { name: "golden".into(), from: "ten".into(), watches: Watches::Traffic }],
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,

@@ -14,7 +14,7 @@ use serinus::analyses::{
 use strategies::{
     Acknowledged, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, Fence, Guard, HumanDuration, Leave, Mode,
     Name, Next, OnVerdict, Orders, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen, Seen,
-    Sizing, StableCapacity, Status, Steering, Step, Wanted, Weight, World, Write, decide,
+    Sizing, StableCapacity, Status, Steering, Step, Wanted, Watches, Weight, World, Write, decide,
     recipe::{Context, Strategy},
     step::{AtOnce, Until},
 };
@@ -109,7 +109,10 @@ fn plan(steps: Vec<Step>, guards: &[Name]) -> Plan {
     };
     Plan {
         mode: Mode::Active,
-        guards: guards.iter().map(|name| Guard { name: name.clone(), from: from.clone() }).collect(),
+        guards: guards
+            .iter()
+            .map(|name| Guard { name: name.clone(), from: from.clone(), watches: Watches::Traffic })
+            .collect(),
         steps,
         on_verdict: OnVerdict::default(),
         capacity: Capacity {

@@ -4,6 +4,7 @@ mod asked;
 mod crash;
 mod disk;
 mod failpoint;
+mod fresh;
 mod orders;
 mod release;
 mod several;
@@ -12,10 +13,19 @@ use libtest_mimic::{Failed, Trial};
 
 /// Every case. Each has a machine of its own.
 pub(crate) fn all() -> Vec<Trial> {
-    [asked::all(), crash::all(), disk::all(), failpoint::all(), orders::all(), release::all(), several::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        asked::all(),
+        crash::all(),
+        disk::all(),
+        failpoint::all(),
+        fresh::all(),
+        orders::all(),
+        release::all(),
+        several::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn case<F: Future<Output = ()> + 'static>(name: &str, test: fn() -> F) -> Trial {

@@ -537,6 +537,15 @@ fn upstreams() {
         "{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }",
     ));
     says(
+        "upstream_fresh_baseline",
+        format!(
+            "{}---\napiVersion: serinus.dev/v1alpha1\nkind: AnalysisTemplate\nmetadata: {{ name: own }}\nspec:\n  metrics:\n    - \
+             name: errors\n      provider: {{ proxy: {{ signal: errors }} }}\n      judge: {{ sequential: {{ baseline: fresh }} }}\n",
+            upstream("{ upstream: { current: v1, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }")
+                .replace("  strategy:", "  analyses: [ { name: own, templateRef: { name: own } } ]\n  strategy:")
+        ),
+    );
+    says(
         "upstream_unknown",
         upstream(
             "{ upstream: { current: v2, releases: [ { revision: v1, addresses: [ \"10.0.0.1:80\" ] } ] } }",

@@ -35,7 +35,9 @@ pub(super) fn arms(view: &RolloutView, width: usize, theme: Theme) -> Vec<Line<'
     let mut lines = vec![];
     for (role, revision) in sides(view) {
         let arm = view.arms.iter().find(|it| &it.revision == revision && it.role == role);
-        let traffic = view.traffic.iter().find(|it| &it.revision == revision);
+        // Requests of fresh replicas are counted as stable's.
+        let counted = role != ArmRole::Baseline;
+        let traffic = view.traffic.iter().find(|it| counted && &it.revision == revision);
         if role == ArmRole::Former && arm.is_none_or(|it| it.replicas.is_empty()) {
             continue;
         }
@@ -53,14 +55,18 @@ fn sides(view: &RolloutView) -> Vec<(ArmRole, &Revision)> {
     let arms = view.arms.iter().map(|it| (it.role, &it.revision));
     let known = arms.chain(view.traffic.iter().map(|it| (it.role, &it.revision)));
     for (role, revision) in known {
-        if !all.iter().any(|it| it.1 == revision) {
+        let known = |it: &&(ArmRole, &Revision)| {
+            it.1 == revision && (it.0 == ArmRole::Baseline) == (role == ArmRole::Baseline)
+        };
+        if !all.iter().any(|it| known(&it)) {
             all.push((role, revision));
         }
     }
     let place = |role| match role {
         ArmRole::Canary => 0,
         ArmRole::Stable => 1,
-        ArmRole::Former => 2,
+        ArmRole::Baseline => 2,
+        ArmRole::Former => 3,
     };
     all.sort_by_key(|it| place(it.0));
     all
@@ -69,7 +75,7 @@ fn sides(view: &RolloutView) -> Vec<(ArmRole, &Revision)> {
 fn style(role: ArmRole, theme: Theme) -> Style {
     match role {
         ArmRole::Canary => theme.canary(),
-        ArmRole::Stable => theme.stable(),
+        ArmRole::Stable | ArmRole::Baseline => theme.stable(),
         ArmRole::Former => theme.dim(),
     }
 }
@@ -77,7 +83,8 @@ fn style(role: ArmRole, theme: Theme) -> Style {
 fn share(view: &RolloutView, role: ArmRole) -> (Weight, Option<Weight>) {
     let of = |weight: Weight| match role {
         ArmRole::Canary => weight,
-        ArmRole::Stable => weight.complement(),
+        ArmRole::Stable => weight.complement().saturating_sub(view.weight.baseline),
+        ArmRole::Baseline => view.weight.baseline,
         ArmRole::Former => Weight::ZERO,
     };
     (of(view.weight.asked), view.weight.settled.map(of))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use strategies::{Arm, Dest, Field, Pattern, RequestMatch, Share, Split};
+use strategies::{Arm, Dest, Field, Pattern, RequestMatch, Revision, Share, Split, Weight};
 
 use crate::{
     local::proxy::{
@@ -28,12 +28,54 @@ pub struct RouteWish {
     pub split: Option<Split>,
     /// Every arm that exists.
     pub arms: BTreeMap<Arm, Endpoints>,
+    /// Fresh replicas of stable beside the canary.
+    pub fresh: Option<Fresh>,
     /// Takes what another arm could not even be connected for.
     pub fallback: Option<Arm>,
     /// Signs sticky cookies.
     pub sticky_key: String,
     /// Clients are drawn anew when this changes.
     pub attempt: u64,
+}
+
+/// Fresh replicas of stable beside a canary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fresh {
+    /// They.
+    pub arm: Arm,
+    /// The canary, whose share of the requests they are to have too.
+    pub canary: Arm,
+    /// How many of them are ready.
+    pub ready: u32,
+    /// How many there are to be.
+    pub wanted: u32,
+}
+
+impl Fresh {
+    /// Their share of the requests, out of stable's: as much as the canary gets, as far as stable has it and they are
+    /// ready.
+    #[must_use]
+    pub fn share(&self, split: &Split) -> Weight {
+        match &split.share {
+            Share::Fixed(weights) => {
+                let of = |arm: &Arm| weights.get(&Dest::Arm(arm.clone())).map_or(0, |it| it.ppm());
+                let most = of(&self.canary).min(of(&self.stable()));
+                let ready = u64::from(most) * u64::from(self.ready) / u64::from(self.wanted.max(1));
+                Weight::from_ppm(u32::try_from(ready).unwrap_or(most))
+            }
+            Share::ByReady(_) => Weight::ZERO,
+        }
+    }
+
+    fn stable(&self) -> Arm {
+        Arm::main(self.arm.revision.clone())
+    }
+}
+
+/// The revision of an arm by its [`arm_name`].
+#[must_use]
+pub fn revision_of(arm_name: &str) -> Revision {
+    Revision::from(arm_name.split_once(' ').map_or(arm_name, |(revision, _)| revision))
 }
 
 /// What the proxy calls an arm, and counts it by.
@@ -114,7 +156,16 @@ fn weights(
 ) -> BTreeMap<String, u32> {
     let asked: Vec<(String, u32)> = match &split.share {
         Share::Fixed(weights) => {
-            weights.iter().filter_map(|(dest, weight)| Some((name(dest)?, weight.ppm()))).collect()
+            let mut asked: Vec<(String, u32)> =
+                weights.iter().filter_map(|(dest, weight)| Some((name(dest)?, weight.ppm()))).collect();
+            if let Some(fresh) = &wish.fresh {
+                let (share, stable) = (fresh.share(split).ppm(), arm_name(&fresh.stable()));
+                for (_, left) in asked.iter_mut().filter(|(name, _)| *name == stable) {
+                    *left = left.saturating_sub(share);
+                }
+                asked.push((arm_name(&fresh.arm), share));
+            }
+            asked
         }
         Share::ByReady(arms) => {
             let size = |arm: &Arm| wish.arms.get(arm).map_or(0, |it| it.addresses.len());
@@ -183,8 +234,6 @@ fn limits(it: &router::Limits) -> Limits {
 
 #[cfg(test)]
 mod tests {
-    use strategies::Weight;
-
     use super::*;
 
     fn wish(arms: &[&str], split: Split) -> RouteWish {
@@ -196,6 +245,7 @@ mod tests {
             proxy: Proxy { listen: vec![listen], ..Proxy::default() },
             split: Some(split),
             arms: arms.iter().map(arm).collect(),
+            fresh: None,
             fallback: arms.first().map(|it| Arm::main((*it).into())),
             sticky_key: "0123456789abcdef".into(),
             attempt: 1,
@@ -212,6 +262,29 @@ mod tests {
         let config = &listeners(&wish(&["v1", "v2"], Split::fixed(weights.into())))[0];
         assert_eq!(config.split, [("v1".to_owned(), 666_667), ("v2".to_owned(), 333_333)].into());
         assert_eq!(config.fallback.as_deref(), Some("v1"));
+    }
+
+    #[test]
+    fn fresh_replicas_get_as_much_as_the_canary_out_of_what_stable_has() {
+        let check = |canary: u32, ready: u32, expected: [u32; 3]| {
+            let weights =
+                [(to("v1"), Weight::from_percent(100 - canary)), (to("v2"), Weight::from_percent(canary))];
+            let mut wish = wish(&["v1", "v2"], Split::fixed(weights.into()));
+            let (arm, canary) = (Arm::baseline("v1".into()), Arm::main("v2".into()));
+            wish.arms.insert(arm.clone(), Endpoints::default());
+            wish.fresh = Some(Fresh { arm, canary, ready, wanted: 2 });
+            let split = &listeners(&wish)[0].split;
+            let percent = |name: &str| split.get(name).copied().unwrap_or(0) / 10_000;
+            assert_eq!([percent("v1"), percent("v1 (baseline)"), percent("v2")], expected);
+        };
+        check(10, 2, [80, 10, 10]);
+        check(10, 1, [85, 5, 10]);
+        check(10, 0, [90, 0, 10]);
+        check(50, 2, [0, 50, 50]);
+        check(80, 2, [0, 20, 80]);
+        check(100, 2, [0, 0, 100]);
+        assert_eq!(revision_of("v1 (baseline)"), Revision::from("v1"));
+        assert_eq!(revision_of("v1"), Revision::from("v1"));
     }
 
     #[test]

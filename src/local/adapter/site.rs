@@ -14,6 +14,7 @@
 //! no request is in flight on it, at most [`DRAIN`], and only then is asked to end.
 
 mod enact;
+mod fresh;
 mod look;
 
 use std::{
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use analysis::judge::Baseline;
 use jiff::Timestamp;
 use strategies::{Arm, Change, Epoch, Fence, Revision, RouteId, Split, Status, World, Write};
 
@@ -63,6 +65,8 @@ pub struct Asked {
     pub route: RouteId,
     /// What moves the traffic.
     pub proxy: Proxy,
+    /// What the canary is compared with.
+    pub baseline: Baseline,
     /// The releases of an upstream that run now, by revision; empty for processes.
     pub upstreams: BTreeMap<Revision, Vec<crate::written::Address>>,
 }
@@ -195,7 +199,13 @@ impl Site {
         Ok(!left)
     }
 
+    /// Everything that is there or is to be there, also what the machine does not know.
     fn arms(&self) -> BTreeSet<Arm> {
+        self.machines_arms().into_iter().chain(self.fresh().map(|it| it.arm)).collect()
+    }
+
+    /// What the machine asked for.
+    fn machines_arms(&self) -> BTreeSet<Arm> {
         let intents = self.objects.values().filter_map(|it| match &it.body {
             Intent::Arm(it) => Some(it.arm.clone()),
             Intent::Route(_) => None,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use analysis::judge::Baseline;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use strategies::{Name, Plan, Revision};
@@ -85,8 +86,18 @@ impl Understood {
             leaving: kept.leaving,
             route: PROXY_ROUTE.into(),
             proxy: self.proxy.clone(),
+            baseline: self.baseline(),
             upstreams,
         }
+    }
+}
+
+impl Understood {
+    /// Fresh replicas are started where any metric wants them.
+    fn baseline(&self) -> Baseline {
+        let mut metrics = self.definitions.values().flat_map(|it| &it.metrics);
+        let wanted = metrics.any(|it| it.judge.baseline() == Baseline::Fresh);
+        if wanted { Baseline::Fresh } else { Baseline::Stable }
     }
 }
 

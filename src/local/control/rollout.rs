@@ -7,7 +7,7 @@ mod show;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use strategies::{Name, Phase, Plan, Revision, Status};
+use strategies::{Arm, Name, Phase, Plan, Revision, Role, Status};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     time::sleep,
@@ -411,9 +411,10 @@ impl Rollout {
         let own: Vec<Counted> = snapshots.iter().map(|it| self.own_only(counted(it, &revisions))).collect();
         self.traffic.take(&own, |_| true, asked);
         let Some(last) = &self.last else { return };
-        let arms = ArmsNow::seen(&self.plan, &self.status, &last.world);
+        let mut arms = ArmsNow::seen(&self.plan, &self.status, &last.world);
+        arms.fresh = self.ports.outside.fresh_now();
         let pods: Vec<PodHealth> =
-            replicas.iter().flat_map(|(arm, all)| all.iter().map(|it| pod(&arm.revision, it))).collect();
+            replicas.iter().flat_map(|(arm, all)| all.iter().map(|it| pod(arm, it))).collect();
         let known = replicas.values().flatten().all(|it| it.known);
         let pods = known.then_some(pods.as_slice());
         self.ports.activities.0.feed(&Feed { counted: &own, pods, arms: &arms, urgent }, asked);
@@ -454,12 +455,16 @@ impl Rollout {
     }
 }
 
-fn pod(revision: &Revision, it: &Replica) -> PodHealth {
+fn pod(arm: &Arm, it: &Replica) -> PodHealth {
     let process = it.process.as_ref();
     let state = process.map(|it| it.state);
     PodHealth {
-        revision: revision.clone(),
-        pod: it.ordinal.to_string().into(),
+        revision: arm.revision.clone(),
+        pod: match &arm.role {
+            Role::Main => it.ordinal.to_string().into(),
+            Role::Baseline => format!("baseline/{}", it.ordinal).into(),
+            Role::Trial(name) => format!("{name}/{}", it.ordinal).into(),
+        },
         ready: it.ready,
         leaving: state == Some(ProcessState::Stopping),
         restarts: process.map_or(0, |it| it.restarts),

@@ -13,6 +13,7 @@ use strategies::{Revision, Status};
 use crate::{
     analyses::{Counted, Routed},
     api::view::{ArmRole, Second, Tally, TrafficView},
+    local::adapter::lower::revision_of,
 };
 
 /// Seconds that are shown.
@@ -108,6 +109,8 @@ impl Traffic {
         let read = self.read.entry(run.clone()).or_default();
         let latencies = self.latencies.entry(run).or_default();
         for series in counted.series.iter().filter(|it| is_own(it.entry.as_str())) {
+            // Fresh replicas of stable are stable's.
+            let revision = revision_of(series.revision.as_str());
             let key = format!("{}|{}|{}", series.entry, series.revision, word(series.routed));
             let before = read.insert(key.clone(), Tally { total: series.ended, failed: series.failed });
             let before = before.unwrap_or_default();
@@ -115,18 +118,18 @@ impl Traffic {
                 total: series.ended.saturating_sub(before.total),
                 failed: series.failed.saturating_sub(before.failed),
             };
-            let sum = self.sums.entry(series.revision.clone()).or_default();
+            let sum = self.sums.entry(revision.clone()).or_default();
             add(sum.entry(word(series.routed).to_owned()).or_default(), grown);
             if series.routed == Routed::Mirror {
                 continue;
             }
-            add(lately.by.entry(series.revision.clone()).or_default(), grown);
+            add(lately.by.entry(revision.clone()).or_default(), grown);
             let first = !latencies.contains_key(&key);
             let known = latencies.insert(key, series.latency.clone()).unwrap_or_default();
             if first {
                 continue;
             }
-            let sum = lately.latency.entry(series.revision.clone()).or_default();
+            let sum = lately.latency.entry(revision).or_default();
             sum.resize(series.latency.len().max(sum.len()), 0);
             for (at, count) in series.latency.iter().enumerate() {
                 sum[at] += count.saturating_sub(known.get(at).copied().unwrap_or(0));

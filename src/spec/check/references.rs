@@ -1,3 +1,4 @@
+use analysis::judge::Baseline;
 use strategies::{
     Name,
     recipe::{Argument, Key, TemplateKind},
@@ -14,6 +15,8 @@ use crate::{
 pub(super) enum Elsewhere {
     /// In standalone mode everything is in one file.
     No,
+    /// There too, and the replicas are run by someone else.
+    NoWithUpstreams,
     /// A cluster may hold it.
     Cluster,
 }
@@ -40,6 +43,10 @@ pub(super) fn template(
             arguments(template, name, args, way, check);
             match elsewhere {
                 Elsewhere::No => asked_on_one_machine(template, name, way, check),
+                Elsewhere::NoWithUpstreams => {
+                    asked_on_one_machine(template, name, way, check);
+                    starts_nothing(template, name, way, check);
+                }
                 Elsewhere::Cluster => run_in_a_cluster(template, name, way, check),
             }
         }
@@ -48,7 +55,7 @@ pub(super) fn template(
             let help = format!("there is one, `{}`", golden::NAME);
             check.error(Code::NotFound, &way, format!("there is no built-in template `{name}`"), help);
         }
-        None if elsewhere == Elsewhere::No && check.complete => not_found(kind, name, way, check),
+        None if elsewhere != Elsewhere::Cluster && check.complete => not_found(kind, name, way, check),
         None => {}
     }
     found
@@ -69,6 +76,20 @@ fn asked_on_one_machine(template: &AnalysisTemplateSpec, name: &Name, way: &[Key
                 "use `pods`, the addresses of the replicas with `|` between them, or `hash`, the revision";
             check.error(Code::NotExpressible, &[way, &[Key::Field("name")]].concat(), message, help);
         }
+    }
+}
+
+/// Fresh replicas of stable can be had only where replicas are started.
+fn starts_nothing(template: &AnalysisTemplateSpec, name: &Name, way: &[Key], check: &mut Check<'_>) {
+    for metric in template.metrics.iter().filter(|it| it.judge.baseline() == Baseline::Fresh) {
+        let message = format!(
+            "metric `{}` of template `{name}` wants `baseline: fresh`, and the replicas of an `upstream` are run by \
+             someone else",
+            metric.name
+        );
+        let help =
+            "leave `baseline` out to compare with stable as it runs, or let `process` run the replicas";
+        check.error(Code::NotExpressible, &[way, &[Key::Field("name")]].concat(), message, help);
     }
 }
 

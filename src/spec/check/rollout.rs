@@ -18,7 +18,11 @@ const SPEC: Key = Key::Field("spec");
 
 pub(super) fn check(rollout: &Rollout, check: &mut Check<'_>) {
     let spec = &rollout.spec;
-    let elsewhere = if spec.workload_ref.is_some() { Elsewhere::Cluster } else { Elsewhere::No };
+    let elsewhere = match (&spec.workload_ref, &spec.workload) {
+        (Some(_), _) => Elsewhere::Cluster,
+        (None, Some(Workload::Upstream(_))) => Elsewhere::NoWithUpstreams,
+        (None, Some(Workload::Process(_)) | None) => Elsewhere::No,
+    };
     workload(spec, check);
     traffic(spec, check);
     guards(spec, elsewhere, check);

@@ -9,8 +9,8 @@ use super::{
     write::{all_settled, check_write},
 };
 use crate::{
-    Action, Activity, Decision, Hold, Mode, Next, Orders, OwnerIs, Phase, Plan, Samples, Seen, Sizing,
-    Status, Steering, Waiting, WaitingFor, World,
+    Action, Activity, Decision, Hold, Mode, Name, Next, Orders, OwnerIs, Phase, Plan, Purpose, Samples, Seen,
+    Sizing, Status, Steering, Waiting, WaitingFor, Watches, World,
 };
 
 /// What one decision breaks, whatever it is.
@@ -30,6 +30,7 @@ pub fn check_decision(
         Next::Write(write) => check_write(plan, status, world, write, now),
     });
     judge.runs(&mut found);
+    judge.replicas_watched(&mut found);
     judge.authority(&mut found);
     if decision.next == Next::Rest {
         judge.rests(&mut found);
@@ -116,20 +117,51 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// The status that what runs belongs to.
+    fn saved(&self) -> &Status {
+        match &self.decision.next {
+            Next::Save(after) => after,
+            Next::Rest | Next::Write(_) => self.status,
+        }
+    }
+
     /// S14: what runs belongs to this attempt, and samples count only at an authorised and settled split.
     fn runs(&self, found: &mut Findings) {
-        let saved = match &self.decision.next {
-            Next::Save(after) => after.as_ref(),
-            Next::Rest | Next::Write(_) => self.status,
-        };
+        let saved = self.saved();
         for activity in &self.decision.run {
             let id = activity.id();
             let own = id.attempt == saved.attempt && Some(&id.revision) == saved.canary.as_ref();
             found.require(own, "S14", || format!("{id:?} runs in attempt {}", saved.attempt));
-            let Activity::Analysis { samples: Samples::Count, .. } = activity else { continue };
+            let Activity::Analysis { samples: Samples::Count, purpose, .. } = activity else { continue };
+            if *purpose == Purpose::Guard && self.watches_replicas(&id.name) {
+                continue;
+            }
             if let Err(why) = goal_holds(self.plan, saved, self.world, self.now) {
                 found.require(false, "S14", || format!("samples of {id:?} count, and {why}"));
             }
+        }
+    }
+
+    fn watches_replicas(&self, name: &Name) -> bool {
+        self.plan.guards.iter().any(|it| it.name == *name && it.watches == Watches::Replicas)
+    }
+
+    /// S14: a guard on replicas looks from its step's first moment, whether or not they ever get traffic.
+    fn replicas_watched(&self, found: &mut Findings) {
+        let saved = self.saved();
+        let Phase::Stepping { step } = saved.phase else { return };
+        if self.plan.mode == Mode::Off || self.world.wanted.get().is_none() {
+            return;
+        }
+        let begun = self.plan.steps.iter().take(step + 1).map(|it| &it.name);
+        for guard in self.plan.guards.iter().filter(|it| it.watches == Watches::Replicas) {
+            let counts = |it: &Activity| {
+                it.id().name == guard.name && matches!(it, Activity::Analysis { samples: Samples::Count, .. })
+            };
+            let due = begun.clone().any(|it| *it == guard.from);
+            found.require(!due || self.decision.run.iter().any(counts), "S14", || {
+                format!("nobody watches replicas in step {step}: {:?}", guard.name)
+            });
         }
     }
 

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<Trial> {
         case("the_first_application_brings_it_up_and_the_second_runs_a_canary", first_and_second),
         case("a_bad_version_is_rolled_back_and_stable_serves_on", bad_is_rolled_back),
         case("a_version_that_never_gets_ready_gets_no_request", never_ready),
+        case("a_version_that_dies_at_its_start_is_rolled_back_by_what_its_processes_do", dies_at_start),
         case("restart_undo_and_set_command_are_new_revisions", edits),
         case("a_deleted_rollout_leaves_nothing", deletion),
         case("a_document_with_mistakes_changes_nothing", mistakes),
@@ -82,19 +83,30 @@ async fn bad_is_rolled_back() {
 }
 
 async fn never_ready() {
-    let rig = Rig::start().await;
     let short = "  deadlines: { progress: 2s }\n";
-    let applied = rig.apply(&document(&good("v1"), BY_TIME, short), DocumentChange::Created).await;
+    let cause = without_a_request(&["--ready-after", "1h"], short).await;
+    assert!(matches!(cause, Cause::ProgressDeadline), "{cause:?}");
+}
+
+async fn dies_at_start() {
+    let cause = without_a_request(&["--crash-at-start"], "").await;
+    let Cause::Analysis { id, because, .. } = cause else { panic!("{cause:?}") };
+    assert_eq!(id.name.as_str(), "pods", "{because:?}");
+}
+
+/// Releases a second version that never gets ready, and answers why it was rolled back.
+async fn without_a_request(more: &'static [&'static str], rest: &str) -> Cause {
+    let rig = Rig::start().await;
+    let applied = rig.apply(&document(&good("v1"), BY_TIME, rest), DocumentChange::Created).await;
     let address = applied.rollouts[0].addresses[0].address;
     rig.until("the first version to serve", |it| it.phase == PhaseName::Idle).await;
     let load = rig.load(address, 100.0);
-    let dead = Service { version: "v2", more: &["--crash-at-start"] };
-    rig.apply(&document(&dead, BY_TIME, short), DocumentChange::NewRevision).await;
+    rig.apply(&document(&Service { version: "v2", more }, BY_TIME, rest), DocumentChange::NewRevision).await;
     let view = rig.until("the roll-back", |it| it.phase == PhaseName::RolledBack).await;
-    assert!(matches!(view.cause, Some(Cause::ProgressDeadline | Cause::Analysis { .. })), "{:?}", view.cause);
     let report = load.end().await;
     assert_eq!(report.failed(), 0, "{:?} {:?}", report.outcomes, report.bad);
     assert!(!report.versions.contains_key("v2"));
+    view.cause.unwrap()
 }
 
 async fn edits() {

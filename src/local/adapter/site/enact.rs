@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use strategies::{Arm, Status};
+use strategies::{Arm, Role, Status};
 
 use super::{DRAIN, Site};
 use crate::{
@@ -85,6 +85,7 @@ impl Site {
             split,
             arms: self.endpoints(),
             fallback: self.stable(),
+            fresh: self.fresh_served(),
             sticky_key: self.sticky_key.clone(),
             attempt: self.status.as_ref().map_or(0, |it| it.attempt.into()),
         };
@@ -107,7 +108,7 @@ impl Site {
             let replicas = self.replicas_of(arm);
             let ready = replicas.iter().filter(|it| it.ready);
             let mut addresses: Vec<SocketAddr> = ready.filter_map(|it| it.address).collect();
-            if addresses.is_empty() {
+            if addresses.is_empty() && arm.role != Role::Baseline {
                 addresses = replicas.iter().filter(|it| it.runs).filter_map(|it| it.address).collect();
             }
             Endpoints { addresses }

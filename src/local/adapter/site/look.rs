@@ -4,7 +4,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use strategies::{Acknowledged, Arm, ArmSeen, Fence, Ready, RouteSeen, Seen, Wanted, World};
+use strategies::{Acknowledged, Arm, ArmSeen, Fence, Ready, Role, RouteSeen, Seen, Wanted, World};
 
 use super::{Site, is_process};
 use crate::{
@@ -106,7 +106,12 @@ impl Site {
                     .collect()
             }
             None => {
-                let ordinals = self.arm_intent(arm).map(|(it, _)| it.ordinals.clone()).unwrap_or_default();
+                let ordinals = match arm.role {
+                    Role::Baseline => self.fresh().map(|it| it.ordinals()).unwrap_or_default(),
+                    Role::Main | Role::Trial(_) => {
+                        self.arm_intent(arm).map(|(it, _)| it.ordinals.clone()).unwrap_or_default()
+                    }
+                };
                 ordinals.into_iter().map(|ordinal| self.process(arm, ordinal)).collect()
             }
         }
@@ -161,7 +166,7 @@ impl Site {
             scaler: None,
             leaving: self.asked.leaving,
         };
-        let arms = self.arms().into_iter().map(|arm| {
+        let arms = self.machines_arms().into_iter().map(|arm| {
             let seen = Seen::Is(self.arm_seen(&arm));
             (arm, seen)
         });

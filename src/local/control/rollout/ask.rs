@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use analysis::{
     Measured, Poll,
+    judge::Baseline,
     provider::{Failure, Memory, PerArm, Polled, Span},
 };
 use jiff::{SignedDuration, Timestamp};
-use strategies::{ActivityId, Revision};
+use strategies::{ActivityId, Arm, Revision};
 use tokio::task::JoinSet;
 
 use super::{super::document::Sources, Rollout};
@@ -109,8 +110,8 @@ impl Rollout {
         if due.is_empty() {
             return;
         }
-        let facts = self.facts();
         for ask in due {
+            let facts = self.facts(ask.baseline);
             self.questions.begin(ask, &facts, now);
         }
     }
@@ -128,14 +129,22 @@ impl Rollout {
     }
 
     /// What is known of both sides here: their replicas by address, as a scraper on this machine calls them.
-    fn facts(&self) -> Facts {
+    fn facts(&self, baseline: Baseline) -> Facts {
         let replicas = self.ports.outside.replicas();
-        let of = |revision: Option<&Revision>| {
+        let of = |revision: Option<&Revision>, which: Baseline| {
             let Some(revision) = revision else { return BTreeMap::new() };
-            let own = replicas.iter().filter(|(arm, _)| arm.revision == *revision);
+            let belongs = |arm: &Arm| match which {
+                Baseline::Stable => arm.revision == *revision,
+                Baseline::Fresh => *arm == Arm::baseline(revision.clone()),
+            };
+            let own = replicas.iter().filter(|(arm, _)| belongs(arm));
             let addresses = own.flat_map(|(_, all)| all).filter_map(|it| Some(it.address?.to_string()));
             let addresses: Vec<String> = addresses.collect();
-            let mut facts = BTreeMap::from([(Fact::Hash, revision.to_string())]);
+            let mut facts = BTreeMap::new();
+            // The hash is that of all of stable's replicas: it does not tell the fresh ones.
+            if which == Baseline::Stable {
+                facts.insert(Fact::Hash, revision.to_string());
+            }
             if !addresses.is_empty() {
                 facts.insert(Fact::Pods, addresses.join("|"));
             }
@@ -143,8 +152,8 @@ impl Rollout {
         };
         let weight = self.status.phase.step().map(|it| self.plan.goal_at(it).weight);
         Facts {
-            canary: of(self.status.canary.as_ref()),
-            stable: of(self.status.stable.as_ref()),
+            canary: of(self.status.canary.as_ref(), Baseline::Stable),
+            stable: of(self.status.stable.as_ref(), baseline),
             weight: weight.map(|it| (100.0 * it.fraction()).to_string()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use analysis::AnyJudge;
 use strategies::{
-    Action, Arm, Dest, Next, Order, Orders, Phase, RouteSeen, Status, Weight, World, decide, settled,
+    Action, Arm, Dest, Next, Order, Orders, Phase, Role, RouteSeen, Status, Weight, World, decide, settled,
 };
 
 use super::{Replica, Rollout};
@@ -136,13 +136,16 @@ impl Rollout {
             goal,
             matches: route.asked.matches.iter().filter(|it| it.to == dest).map(|it| it.id.clone()).collect(),
             mirror: route.asked.mirrors.get(&dest).copied().unwrap_or_default(),
+            baseline: self.ports.outside.fresh_now().map_or(Weight::ZERO, |it| it.weight),
         }
     }
 
     fn arms(&self) -> Vec<ArmView> {
         let status = &self.status;
         let role = |arm: &Arm| {
-            if Some(&arm.revision) == status.stable.as_ref() || status.stable.is_none() {
+            if arm.role == Role::Baseline {
+                ArmRole::Baseline
+            } else if Some(&arm.revision) == status.stable.as_ref() || status.stable.is_none() {
                 ArmRole::Stable
             } else if Some(&arm.revision) == status.canary.as_ref() {
                 ArmRole::Canary

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use strategies::{
     Capacity, Consequence, Deadlines, Guard, HumanDuration, Leave, Mode, OnVerdict, Pattern, Plan,
     RequestMatch, RouteKind, RoutePlan, RouteRest, Scale, Sizing, StableCapacity, Steering, Step, StepMatch,
-    Weight,
+    Watches, Weight,
     step::{Analyze, Approve, AtOnce, Bake, Pause, Until},
 };
 
@@ -82,7 +82,9 @@ pub fn preview() -> Steering {
 
 pub fn plan(steps: Vec<Step>, steering: Steering) -> Plan {
     let guards = match steps.first() {
-        Some(first) => vec![Guard { name: "pods".into(), from: first.name.clone() }],
+        Some(first) => {
+            vec![Guard { name: "pods".into(), from: first.name.clone(), watches: Watches::Traffic }]
+        }
         None => vec![],
     };
     Plan {
@@ -101,6 +103,14 @@ pub fn plan(steps: Vec<Step>, steering: Steering) -> Plan {
         sizing: Sizing::PerArm,
         steering,
     }
+}
+
+/// With the guard on what the replicas do, as every document has it.
+pub fn watched(mut plan: Plan) -> Plan {
+    for guard in &mut plan.guards {
+        guard.watches = Watches::Replicas;
+    }
+    plan
 }
 
 /// Half, then everything with a bake: the shortest canary there is.

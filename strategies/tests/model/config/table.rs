@@ -6,7 +6,7 @@ use super::{
     Config,
     plans::{
         approve, at_once, bake, blue_green, canary, gates, length, matched, pause, plan, preview, proxy,
-        shadow, step, two_levels, until,
+        shadow, step, two_levels, until, watched,
     },
 };
 use crate::checker::state::Budget;
@@ -91,7 +91,7 @@ fn strategies_of_canaries() -> Vec<Config> {
     vec![
         base("canary", plan(canary(), proxy(1))),
         Config { replicas: 4, scaled: 2, ..base("canary-of-four", plan(canary(), proxy(1))) },
-        Config { budget: pods(2, 0), ..base("blue-green", plan(blue_green(), preview())) },
+        Config { budget: pods(2, 0), ..base("blue-green", watched(plan(blue_green(), preview()))) },
         Config {
             actions: &[Action::Abort, Action::Approve],
             budget: pods(2, 1),
@@ -167,8 +167,12 @@ fn people() -> Vec<Config> {
 
 fn faults() -> Vec<Config> {
     vec![
-        Config { budget: pods(1, 2), ..base("pod-loss", plan(canary(), proxy(1))) },
-        Config { budget: pods(1, 0), broken: 2, ..base("canary-never-ready", plan(canary(), proxy(1))) },
+        Config { budget: pods(1, 2), ..base("pod-loss", watched(plan(canary(), proxy(1)))) },
+        Config {
+            budget: pods(1, 0),
+            broken: 2,
+            ..base("canary-never-ready", watched(plan(canary(), proxy(1))))
+        },
         Config { budget: pods(1, 2), broken: 1, ..base("stable-never-ready", plan(canary(), proxy(1))) },
         Config {
             budget: Budget { pushes: 1, drifts: 1, orders: 1, ..Budget::default() },
@@ -259,7 +263,7 @@ fn capacities() -> Vec<Config> {
         },
         Config { budget: pods(1, 1), ..base("ratio", ratio(Sizing::PerArm, 0)) },
         Config { budget: pods(2, 1), ..base("partition", ratio(Sizing::Partition, 50)) },
-        Config { self_made: true, budget: pods(1, 0), ..base("elastic", sized(Sizing::Elastic)) },
+        Config { self_made: true, budget: pods(1, 0), ..base("elastic", watched(sized(Sizing::Elastic))) },
         Config { self_made: true, budget: pods(1, 1), ..base("fixed", sized(Sizing::Fixed)) },
     ]
 }
