@@ -398,11 +398,14 @@ impl<const WRITES: bool> Bits<WRITES> {
         self.lag(&mut st.lag);
         let Budget { pushes, orders, losses, drifts, lags, scales, modes, leaves, crashes, takes } =
             &mut st.budget;
-        for it in [pushes, orders, losses, drifts] {
+        for it in [pushes, orders] {
             self.byte(it, 3);
         }
-        for it in [lags, scales, modes, leaves, crashes, takes] {
-            self.byte(it, 2);
+        let mut rest = [losses, drifts, lags, scales, modes, leaves, crashes, takes];
+        let mut any = rest.iter().any(|it| **it != 0);
+        self.flag(&mut any);
+        if any {
+            rest.iter_mut().for_each(|it| self.byte(it, 3));
         }
         st.ghost.passed.iter_mut().for_each(|it| self.byte(it, 6));
         self.flag(&mut st.ghost.lost);
