@@ -60,13 +60,13 @@ pub struct Mixture {
     unspent: f64,
     /// Per alternative: logarithm of the sum over starts of share × likelihood ratio since that start. Empty
     /// before the first poll.
-    ln_started: Vec<f64>,
+    ln_started: Box<[f64]>,
 }
 
 impl Mixture {
     /// Nothing observed.
     pub fn new(starts: Starts) -> Self {
-        Self { starts, stratum: None, unspent: 1.0, ln_started: Vec::new() }
+        Self { starts, stratum: None, unspent: 1.0, ln_started: Box::default() }
     }
 
     /// Begins `stratum` (from 0) if it has not begun: places the bets that start with it, and those of strata
@@ -78,7 +78,7 @@ impl Mixture {
         let share = self.starts.share_between(self.stratum, stratum);
         self.stratum = Some(stratum);
         if self.ln_started.is_empty() {
-            self.ln_started.resize(alternatives, share.ln());
+            self.ln_started = vec![share.ln(); alternatives].into();
         } else if 0.0 < share {
             let share_ln = share.ln();
             for it in &mut self.ln_started {
@@ -108,13 +108,13 @@ impl Mixture {
 /// The bets on each alternative from the beginning on, without restarts: for promotion.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Plain {
-    ln_ratio: Vec<f64>,
+    ln_ratio: Box<[f64]>,
 }
 
 impl Plain {
     /// Nothing observed of `alternatives` alternatives.
     pub fn new(alternatives: usize) -> Self {
-        Self { ln_ratio: vec![0.0; alternatives] }
+        Self { ln_ratio: vec![0.0; alternatives].into() }
     }
 
     /// Adds `increment` to alternative `i`.

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use strategies::{Arm, Phase};
+use analysis::judge::Baseline;
+use strategies::{Arm, Dest, Phase, Weight};
 
 use super::Site;
 use crate::{
     analyses::FreshNow,
     local::adapter::lower::{Fresh, arm_name},
 };
-use analysis::judge::Baseline;
 
 /// What is to be there.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,9 +48,9 @@ impl Site {
         let canary = Arm::main(status.canary.clone().filter(|it| *it != stable)?);
         let (intent, _) = self.arm_intent(&canary)?;
         let replicas = u32::try_from(intent.ordinals.len()).unwrap_or(u32::MAX);
-        let all_to_canary = self.route_intent().is_some_and(|(it, _)| {
-            it.split.weight_of(&strategies::Dest::Arm(canary.clone())) == strategies::Weight::FULL
-        });
+        let all_to_canary = self
+            .route_intent()
+            .is_some_and(|(it, _)| it.split.weight_of(&Dest::Arm(canary.clone())) == Weight::FULL);
         if all_to_canary || !self.runs_processes(&Arm::main(stable.clone())) {
             return None;
         }
@@ -74,7 +74,7 @@ impl Site {
     pub fn fresh_now(&self) -> Option<FreshNow> {
         let (fresh, (route, _)) = (self.fresh_served()?, self.route_intent()?);
         let weight = fresh.share(&route.split);
-        (weight != strategies::Weight::ZERO)
+        (weight != Weight::ZERO)
             .then(|| FreshNow { counted_as: arm_name(&fresh.arm).as_str().into(), weight })
     }
 }
