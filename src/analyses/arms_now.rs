@@ -103,22 +103,23 @@ impl ArmsNow {
             == (&other.stable, &other.canary, &other.weight, &other.matched, &other.mirrored, &other.fresh)
     }
 
-    /// The canary's share of the requests that it is compared by: its own and the baseline's.
-    pub(super) fn share_of_compared(&self, baseline: Baseline) -> f64 {
-        match (baseline, &self.fresh) {
-            (Baseline::Fresh, Some(fresh)) => {
-                self.weight.fraction() / (self.weight.fraction() + fresh.weight.fraction())
+    /// The canary's share of the requests that are compared, its own and the baseline's; `None`: there is nothing to
+    /// compare with.
+    pub(super) fn share_of_compared(&self, baseline: Baseline) -> Option<f64> {
+        let own = self.weight.fraction();
+        match (self.population(), baseline, &self.fresh) {
+            (Some(Population::Weight), Baseline::Stable, _) => Some(own),
+            (Some(Population::Weight), Baseline::Fresh, Some(fresh)) => {
+                Some(own / (own + fresh.weight.fraction()))
             }
-            (Baseline::Fresh, None) | (Baseline::Stable, _) => self.weight.fraction(),
+            (Some(Population::Weight), Baseline::Fresh, None)
+            | (Some(Population::WeightAlone | Population::Match | Population::Mirror) | None, _, _) => None,
         }
     }
 
-    /// Whether that baseline gets requests that the canary's can be compared with.
+    /// Whether that baseline gets requests, where the canary's are compared.
     pub(super) fn has(&self, baseline: Baseline) -> bool {
-        match baseline {
-            Baseline::Stable => true,
-            Baseline::Fresh => self.population() != Some(Population::Weight) || self.fresh.is_some(),
-        }
+        self.population() != Some(Population::Weight) || self.share_of_compared(baseline).is_some()
     }
 }
 

@@ -249,15 +249,15 @@ impl Running {
                 let baseline = self.run.spec().metrics[index].judge.baseline();
                 match (reads, baseline) {
                     (Reads::Pods | Reads::Asked { .. }, _) => {}
-                    (Reads::Errors | Reads::Latency, _) if !look.arms.has(baseline) => {
-                        self.sampling.failures.insert(index, NO_FRESH.to_owned());
-                    }
                     (Reads::Errors | Reads::Latency, Baseline::Stable) => {
                         gathered.requests(&to_canary, &to_stable);
                     }
                     (Reads::Errors | Reads::Latency, Baseline::Fresh) => {
-                        self.sampling.failures.remove(&index);
-                        gathered.requests(&to_canary, if fresh.is_some() { &to_fresh } else { &to_stable });
+                        match look.arms.has(baseline) {
+                            true => drop(self.sampling.failures.remove(&index)),
+                            false => drop(self.sampling.failures.insert(index, NO_FRESH.to_owned())),
+                        }
+                        gathered.requests(&to_canary, &to_fresh);
                     }
                 }
             }
@@ -347,16 +347,18 @@ impl Gathered {
 
     /// The measurement, and the share of requests that was asked for where those counted here tell whether it was
     /// kept. `None`: there is nothing that this kind of metric could judge.
-    fn read(self, reads: Reads, look: &Look<'_>, share: f64) -> Option<(Measured, Option<f64>)> {
+    ///
+    /// `share`: the canary's of the requests that are compared; `None`: there are none to compare with.
+    fn read(self, reads: Reads, look: &Look<'_>, share: Option<f64>) -> Option<(Measured, Option<f64>)> {
         let population = look.arms.population();
-        let compared = population == Some(Population::Weight);
+        let compared = share.is_some();
         match reads {
             Reads::Errors => {
                 population?;
                 let counts = |it: &Tally| Counts::new(it.ended, it.failed.min(it.ended));
                 let baseline = compared.then(|| counts(&self.baseline));
                 let told = compared && self.canary.is_steady() && self.baseline.is_steady();
-                Some((Measured::Counts { canary: counts(&self.canary), baseline }, told.then_some(share)))
+                Some((Measured::Counts { canary: counts(&self.canary), baseline }, share.filter(|_| told)))
             }
             Reads::Latency if compared => {
                 let arm = |it: &Tally| match it.latency.is_empty() {

@@ -695,9 +695,11 @@ fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_othe
     let mut definitions = definitions();
     let judge = r#"{"sequential":{"rollBack":{"worseThan":"1x"},"warmUp":"0s","baseline":"fresh"}}"#;
     definitions.insert("fresh".into(), errors(judge));
+    let kept = r#"{"sequential":{"objective":"99%","warmUp":"0s","baseline":"fresh"}}"#;
+    definitions.insert("kept-beside-fresh".into(), errors(kept));
     let mut analyses = Analyses::new(definitions, Duration::from_mins(30));
     let mut arms = Rig::new().arms;
-    let run = [guard("errors"), guard("fresh")];
+    let run = [guard("errors"), guard("fresh"), guard("kept-beside-fresh")];
     let counted = |second: u64, fresh: Option<(u64, u64)>| {
         let series = |revision: &str, ended: u64, failed: u64| Series {
             entry: "web".into(),
@@ -735,6 +737,8 @@ fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_othe
     (0..10).for_each(|second| feed(&mut analyses, &arms, second, None));
     let (counts, warnings) = total(&analyses, "fresh");
     assert_eq!(counts, (0, 0), "without fresh replicas nothing is compared");
+    let kept = analyses.evidence().into_iter().find(|it| it.id.name.as_str() == "kept-beside-fresh").unwrap();
+    assert_eq!(kept.metrics[0].evidence.as_ref().unwrap().canary.total, 90, "an objective needs none");
     assert!(warnings.iter().any(|it| it.contains("baseline: fresh")), "{warnings:?}");
     assert_eq!(total(&analyses, "errors").0, (80 * 9, 0));
 
