@@ -7,8 +7,8 @@ use analysis::{
     judge::{Baseline, Needs, Pods},
 };
 use strategies::{
-    Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Sizing,
-    StableCapacity, Steering, Watches, Weight,
+    Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Scale, Sizing,
+    StableCapacity, Steering, Step, Watches, Weight,
     recipe::{Argument, Context, Steps, TemplateKind},
 };
 
@@ -295,6 +295,17 @@ pub fn compile_template(
     Ok((name.clone(), analysis))
 }
 
+/// Where stable keeps all of its replicas, one of the canary's gets as many requests as one of them, unless a step says
+/// otherwise: with half of the requests on half as many replicas it would be slower for that alone.
+fn sized(steps: &[Step], capacity: &Capacity, sizing: Sizing) -> Vec<Step> {
+    let mut steps = steps.to_vec();
+    if let (StableCapacity::Keep, Sizing::PerArm, Some(first)) = (capacity.stable, sizing, steps.first_mut())
+    {
+        first.scale = first.scale.or(Some(Scale::Even));
+    }
+    steps
+}
+
 /// The analyses that guard a rollout by default.
 pub(super) fn guard_names(spec: &RolloutSpec) -> Vec<Name> {
     match &spec.analyses {
@@ -323,19 +334,21 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
     });
     let fill =
         Filling { rollout: &rollout.metadata.name, namespace: rollout.metadata.namespace.as_ref(), library };
+    let capacity = capacity(&spec.capacity);
+    let sizing = match &runtime {
+        Runtime::Standalone { workload, .. } => workload.kind().sizing(),
+        Runtime::Cluster { workload, .. } => workload.sizing(),
+    };
     let plan = Plan {
         mode: spec.mode,
         guards: guards(spec, &steps)?,
         on_verdict: spec.on_verdict,
-        capacity: capacity(&spec.capacity),
         deadlines: spec.deadlines,
         rollback_window: spec.rollback_window,
-        sizing: match &runtime {
-            Runtime::Standalone { workload, .. } => workload.kind().sizing(),
-            Runtime::Cluster { workload, .. } => workload.sizing(),
-        },
         steering: steering(spec, &runtime),
-        steps: steps.steps.clone(),
+        steps: sized(&steps.steps, &capacity, sizing),
+        capacity,
+        sizing,
     };
     Some(Compiled {
         name: rollout.metadata.name.clone(),

@@ -53,6 +53,9 @@ pub enum Scale {
     /// As large as its share of the traffic needs.
     #[default]
     Traffic,
+    /// So large that one of its replicas gets as many requests as one of stable's, which keeps all of its own: like is
+    /// compared with like.
+    Even,
     /// This share of the wanted replicas, or more where the traffic needs more.
     Share(Weight),
     /// So many replicas, or more where the traffic needs more.
@@ -103,9 +106,19 @@ impl Goal {
         let traffic = if self.reaches_canary() { traffic.max(1) } else { 0 };
         match self.scale {
             Scale::Traffic => traffic,
+            Scale::Even => traffic.max(self.even_replicas(total)),
             Scale::Share(share) => traffic.max(share.replicas_of(total)),
             Scale::Replicas(replicas) => traffic.max(replicas),
         }
+    }
+}
+
+impl Goal {
+    /// Replicas of the canary, at most `total`, that get no fewer requests each than one of stable's `total`.
+    fn even_replicas(&self, total: u32) -> u32 {
+        let (canary, stable) = (self.weight.saturating_add(self.mirror), self.weight.complement());
+        let even = u64::from(total) * u64::from(canary.ppm()) / u64::from(stable.ppm().max(1));
+        u32::try_from(even).map_or(total, |it| it.min(total))
     }
 }
 
@@ -270,4 +283,30 @@ leaves! {
     analyze::Analyze,
     /// After all traffic has been on the canary for a time, with stable's replicas still there.
     bake::Bake,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_of_even_scale_gets_no_fewer_requests_per_replica_than_stable_and_never_more_than_it_carries()
+    {
+        let check = |percent: u32, total: u32, replicas: u32| {
+            let weight = Weight::from_percent(percent);
+            let even = Goal { weight, scale: Scale::Even, ..Goal::home() };
+            assert_eq!(even.canary_replicas(total), replicas, "{percent} % of {total}");
+        };
+        check(0, 10, 0);
+        check(1, 10, 1);
+        check(10, 10, 1);
+        check(20, 10, 2);
+        check(25, 10, 3);
+        check(40, 10, 6);
+        check(50, 10, 10);
+        check(75, 10, 10);
+        check(100, 10, 10);
+        check(50, 2, 2);
+        check(25, 2, 1);
+    }
 }

@@ -152,7 +152,7 @@ fn compared(row: &Row<'_>, evidence: &EvidenceView, theme: Theme) -> Option<Line
         format!("{} of {}", words::percentage(it.bad, it.total), words::count(it.total))
     };
     if evidence.canary.total == 0 {
-        return None;
+        return Some(Line::from(Span::styled(format!("  {}", row.metric.because), theme.dim())));
     }
     // Of latency, a bound that everybody or nobody keeps says nothing.
     if evidence.bound.is_some() && evidence.ratio.is_none() {

@@ -9,7 +9,7 @@ use crate::{finding::Evidence, finding::Verdict, poll::Counts};
 pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence>) -> String {
     let Some(evidence) = evidence else { return String::new() };
     let seen = match &state.signal {
-        Signal::Unread => return "nothing was measured yet".to_owned(),
+        Signal::Unread => return unread(state),
         Signal::Errors(_) => {
             format!("bad requests: canary {}, baseline {}", arm(evidence.canary), arm(evidence.baseline))
         }
@@ -38,6 +38,15 @@ pub(super) fn because(state: &State, tables: &Tables, evidence: Option<&Evidence
         ),
     };
     format!("{seen}{ratio}; {weighed}")
+}
+
+/// Latencies of a canary that warms up are not looked at, so nothing may be wrong with the measurement.
+fn unread(state: &State) -> String {
+    let nothing = "nothing was measured yet";
+    match state.warms_up().then(|| state.warm_until()) {
+        Some(end) => format!("{nothing}; the warm-up ends at {} UTC", end.strftime("%H:%M:%S")),
+        None => nothing.to_owned(),
+    }
 }
 
 /// A bound of a histogram, whose unit is the second.

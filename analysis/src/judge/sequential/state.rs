@@ -214,6 +214,11 @@ impl State {
         }
     }
 
+    /// Whether there is a warm-up, and an end to it.
+    pub(super) fn warms_up(&self) -> bool {
+        self.began < self.warm_until && self.warm_until < Timestamp::MAX
+    }
+
     pub(super) fn warm_until(&self) -> Timestamp {
         self.warm_until
     }

@@ -118,6 +118,12 @@ pub fn canary() -> Vec<Step> {
     vec![step("half", 50, until()), step("full", 100, bake(1))]
 }
 
+/// With a canary whose replicas get no more than stable's each, as documents have it by default.
+pub fn even(mut steps: Vec<Step>) -> Vec<Step> {
+    steps[0].scale = Some(Scale::Even);
+    steps
+}
+
 pub fn gates() -> Vec<Step> {
     vec![
         step("asked", 50, approve(Some(1), Consequence::RollBack)),

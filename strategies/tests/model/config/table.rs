@@ -5,8 +5,8 @@ use strategies::{
 use super::{
     Config,
     plans::{
-        approve, at_once, bake, blue_green, canary, gates, length, matched, pause, plan, preview, proxy,
-        shadow, step, two_levels, until, watched,
+        approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause, plan, preview,
+        proxy, shadow, step, two_levels, until, watched,
     },
 };
 use crate::checker::state::Budget;
@@ -90,7 +90,7 @@ fn small() -> Vec<Config> {
 fn strategies_of_canaries() -> Vec<Config> {
     vec![
         base("canary", plan(canary(), proxy(1))),
-        Config { replicas: 4, scaled: 2, ..base("canary-of-four", plan(canary(), proxy(1))) },
+        Config { replicas: 4, scaled: 2, ..base("canary-of-four", plan(even(canary()), proxy(1))) },
         Config { budget: pods(2, 0), ..base("blue-green", watched(plan(blue_green(), preview()))) },
         Config {
             actions: &[Action::Abort, Action::Approve],
