@@ -251,6 +251,31 @@ mod tests {
     }
 
     #[test]
+    fn fresh_replicas_have_a_share_of_their_own_and_stables_requests() {
+        let mut view = testing::view();
+        let arm = |revision: &str, role| crate::api::view::ArmView {
+            revision: revision.into(),
+            role,
+            desired: 1,
+            ready: Some(1),
+            replicas: vec![],
+        };
+        view.arms = vec![
+            arm("aaaaaaaaaa", ArmRole::Stable),
+            arm("aaaaaaaaaa", ArmRole::Baseline),
+            arm("bbbbbbbbbb", ArmRole::Canary),
+        ];
+        view.traffic = vec![testing::traffic("aaaaaaaaaa", ArmRole::Stable, 1_000, 1)];
+        view.weight.baseline = strategies::Weight::from_percent(5);
+        let by = [("aaaaaaaaaa".into(), crate::api::view::Tally { total: 10, failed: 0 })].into();
+        view.recent = vec![crate::api::view::Second { at: Timestamp::UNIX_EPOCH, by }];
+        let lines = text(&sections(&view, Timestamp::UNIX_EPOCH, 100, Theme { color: false }));
+        let fresh: Vec<&String> = lines.iter().filter(|it| it.trim_start().starts_with("fresh")).collect();
+        assert!(matches!(fresh[..], [one] if one.contains(" 5%") && one.contains("1/1 ready")), "{lines:#?}");
+        assert!(lines.iter().any(|it| it.contains("stable") && it.contains(" 90%")), "{lines:#?}");
+    }
+
+    #[test]
     fn without_colour_no_colour_is_used() {
         let mut view = testing::view();
         view.phase = PhaseName::Aborting;

@@ -193,7 +193,7 @@ pub(super) fn recent(view: &RolloutView, width: usize, theme: Theme) -> Vec<Line
         return vec![];
     }
     let mut lines = vec![];
-    for (side, revision) in sides(view) {
+    for (side, revision) in sides(view).into_iter().filter(|it| it.0 != ArmRole::Baseline) {
         let of = |count: fn(&crate::api::view::Tally) -> u64| {
             move |it: &Second| it.by.get(revision).map_or(0, count)
         };
