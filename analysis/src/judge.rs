@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::sequential::Baseline;
 use crate::{
     finding::{Evidence, Finding, Verdict},
     poll::Poll,
@@ -102,8 +103,6 @@ pub trait Judge: Clone + PartialEq {
         None
     }
 }
-
-pub use self::sequential::Baseline;
 
 /// One judge at work.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use analysis::judge::Baseline;
 use analysis::{
     AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll,
+    judge::Baseline,
     provider::{Memory, Polled},
     run::{self, Run},
 };

@@ -116,11 +116,12 @@ impl CompiledAnalysis {
 }
 
 impl Compiled {
-    /// Whether any metric compares the canary with fresh replicas of stable.
+    /// What the canary is compared with: fresh replicas of stable where any metric wants them.
     #[must_use]
-    pub fn wants_fresh_replicas(&self) -> bool {
+    pub fn baseline(&self) -> Baseline {
         let mut metrics = self.analyses.values().flat_map(|it| &it.metrics);
-        metrics.any(|it| it.judge.baseline() == Baseline::Fresh)
+        let fresh = metrics.any(|it| it.judge.baseline() == Baseline::Fresh);
+        if fresh { Baseline::Fresh } else { Baseline::Stable }
     }
 
     /// Whether anything but the guard on crashes can stop a bad version.

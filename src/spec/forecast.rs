@@ -225,7 +225,7 @@ fn guards(compiled: &Compiled) -> Vec<GuardForecast> {
 
 /// The most fresh replicas of stable beside the canary: as many as it has while stable serves too.
 fn fresh_replicas(compiled: &Compiled, replicas: u32) -> u32 {
-    if !compiled.wants_fresh_replicas() {
+    if compiled.baseline() == Baseline::Stable {
         return 0;
     }
     let goals = (0..compiled.plan.steps.len()).map(|it| compiled.plan.goal_at(it));

@@ -53,8 +53,8 @@ pub enum Scale {
     /// As large as its share of the traffic needs.
     #[default]
     Traffic,
-    /// So large that one of its replicas gets as many requests as one of stable's, which keeps all of its own: like is
-    /// compared with like.
+    /// As large as needed for one of its replicas to get as many requests as one of stable's, which keeps all of its own,
+    /// rounded down; or more where the traffic needs more.
     Even,
     /// This share of the wanted replicas, or more where the traffic needs more.
     Share(Weight),
@@ -111,10 +111,8 @@ impl Goal {
             Scale::Replicas(replicas) => traffic.max(replicas),
         }
     }
-}
 
-impl Goal {
-    /// Replicas of the canary, at most `total`, that get no fewer requests each than one of stable's `total`.
+    /// Replicas of the canary, at most `total`, that get as many requests each as one of stable's `total`, rounded down.
     fn even_replicas(&self, total: u32) -> u32 {
         let (canary, stable) = (self.weight.saturating_add(self.mirror), self.weight.complement());
         let even = u64::from(total) * u64::from(canary.ppm()) / u64::from(stable.ppm().max(1));
@@ -290,8 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_canary_of_even_scale_gets_no_fewer_requests_per_replica_than_stable_and_never_more_than_it_carries()
-    {
+    fn even_scale_is_even_load_rounded_down_and_never_below_what_the_traffic_needs() {
         let check = |percent: u32, total: u32, replicas: u32| {
             let weight = Weight::from_percent(percent);
             let even = Goal { weight, scale: Scale::Even, ..Goal::home() };

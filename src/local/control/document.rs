@@ -58,6 +58,8 @@ pub(super) struct Understood {
     pub proxy: Proxy,
     /// Replicas that carry all the traffic.
     pub replicas: u32,
+    /// What the canary is compared with.
+    pub baseline: Baseline,
     /// By analysis and metric: what others are asked for.
     pub asked: Sources,
 }
@@ -86,18 +88,9 @@ impl Understood {
             leaving: kept.leaving,
             route: PROXY_ROUTE.into(),
             proxy: self.proxy.clone(),
-            baseline: self.baseline(),
+            baseline: self.baseline,
             upstreams,
         }
-    }
-}
-
-impl Understood {
-    /// Fresh replicas are started where any metric wants them.
-    fn baseline(&self) -> Baseline {
-        let mut metrics = self.definitions.values().flat_map(|it| &it.metrics);
-        let wanted = metrics.any(|it| it.judge.baseline() == Baseline::Fresh);
-        if wanted { Baseline::Fresh } else { Baseline::Stable }
     }
 }
 
@@ -131,6 +124,7 @@ pub(super) fn understand(
 ) -> Result<Understood, Refusal> {
     let compiled =
         spec::compile::compile(documents, Some(name)).map_err(|it| Refusal::Invalid(it.to_string()))?;
+    let baseline = compiled.baseline();
     let Compiled { name, namespace: _, replicas, plan, analyses, runtime } = compiled;
     let Runtime::Standalone { workload, mut proxy } = runtime else {
         let message =
@@ -151,6 +145,7 @@ pub(super) fn understand(
     Ok(Understood {
         definitions: analyses.iter().map(|(name, it)| (name.clone(), definition(it))).collect(),
         asked,
+        baseline,
         replicas: replicas.unwrap_or(1),
         name,
         plan,

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use analysis::judge::Baseline;
-use strategies::{Arm, Dest, Phase, Weight};
+use strategies::{Arm, Dest, Weight};
 
 use super::Site;
 use crate::{
@@ -34,16 +34,10 @@ impl Wished {
 impl Site {
     /// The fresh replicas that are to be there; `None`: none.
     pub(super) fn fresh(&self) -> Option<Wished> {
-        let status = self.status.as_ref().filter(|it| match it.phase {
-            Phase::Stepping { .. } => self.asked.baseline == Baseline::Fresh,
-            Phase::Adopting
-            | Phase::Idle
-            | Phase::Promoting
-            | Phase::Aborting { .. }
-            | Phase::RolledBack { .. }
-            | Phase::Leaving
-            | Phase::Left => false,
-        })?;
+        let status = self.status.as_ref().filter(|it| it.phase.step().is_some())?;
+        if self.asked.baseline == Baseline::Stable {
+            return None;
+        }
         let stable = status.stable.clone()?;
         let canary = Arm::main(status.canary.clone().filter(|it| *it != stable)?);
         let (intent, _) = self.arm_intent(&canary)?;
