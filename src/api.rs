@@ -7,5 +7,6 @@ pub mod client;
 mod failure;
 pub mod server;
 pub mod view;
+mod wall;
 
 pub use failure::Refusal;

@@ -11,4 +11,5 @@ pub mod revision;
 pub mod sample;
 pub mod store;
 pub mod supervisor;
+pub mod timeline;
 pub mod worker;

@@ -26,7 +26,9 @@ use super::{
         Applied, Apply, CalibrationView, Edit, Health, History, JournalQuery, JournalRecord, LogQuery,
         LogView, NewOrder, OrderAnswer, RolloutEvent, RolloutList, RolloutView, Version,
     },
+    wall::Told,
 };
+use crate::clock;
 
 /// Version of this interface.
 pub const API_VERSION: u32 = 1;
@@ -201,9 +203,9 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Response>> {
     })
 }
 
-fn answer<T: Serialize>(result: Result<T, Refusal>) -> Response {
+fn answer<T: Serialize + Told>(result: Result<T, Refusal>) -> Response {
     match result {
-        Ok(value) => Json(value).into_response(),
+        Ok(value) => Json(value.on_the_wall(&clock::timeline())).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -226,9 +228,11 @@ async fn delete_rollout<E: Engine>(
 
 async fn events<E: Engine>(State(engine): State<E>, Path(name): Path<String>) -> Response {
     match engine.events(name.into()).await {
-        Ok(events) => Sse::new(events.map(|it| Ok::<_, Infallible>(event(&it))))
-            .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
-            .into_response(),
+        Ok(events) => {
+            Sse::new(events.map(|it| Ok::<_, Infallible>(event(&it.on_the_wall(&clock::timeline())))))
+                .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+                .into_response()
+        }
         Err(refusal) => refusal.into_response(),
     }
 }

@@ -332,6 +332,9 @@ pub struct Health {
     pub control_restarts: u64,
     /// Resident memory of the control process, bytes; `None` where the kernel does not tell.
     pub control_rss: Option<u64>,
+    /// The last time that the clock on the wall was set, or the machine was off; `None`: that never happened.
+    #[serde(default)]
+    pub clock: Option<crate::clock::Step>,
 }
 
 /// A proxy worker.

@@ -1,5 +1,7 @@
 //! `serinus get`: a table of rollouts.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Exit, Failure, block_on, color,
     instance::Instance,
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::{
     api::view::{PhaseName, RolloutList, RolloutView},
-    clock,
+    clock::{self, Because, Step},
 };
 
 /// Arguments of the command.
@@ -42,6 +44,9 @@ impl Args {
             for it in unwell(&list) {
                 print(color::paint(color::WARN, it))?;
             }
+            if let Some(noted) = list.health.clock.as_ref().and_then(|it| clock_step(it, clock::wall())) {
+                print(color::paint(color::DIM, noted))?;
+            }
             Ok(Exit::Done)
         })
     }
@@ -54,7 +59,7 @@ fn row(view: &RolloutView) -> Vec<String> {
         PhaseName::Idle | PhaseName::Promoting => color::GOOD,
         PhaseName::Adopting | PhaseName::Stepping | PhaseName::Leaving | PhaseName::Left => color::STRONG,
     };
-    let since = words::relative(view.since, clock::now());
+    let since = words::relative(view.since, clock::wall());
     let ready: Vec<_> = view
         .arms
         .iter()
@@ -72,6 +77,30 @@ fn row(view: &RolloutView) -> Vec<String> {
         or_dash(Some(ready.join(" "))),
         or_dash(Some(addresses.join(" "))),
     ]
+}
+
+/// How long it is said that the clock was set.
+const NOTED: SignedDuration = SignedDuration::from_hours(24);
+
+/// That the clock on the wall was set, while that may still puzzle somebody.
+fn clock_step(step: &Step, now: Timestamp) -> Option<String> {
+    if now.duration_since(step.at) > NOTED {
+        return None;
+    }
+    let (by, at) = (words::span(step.by.unsigned_abs()), words::day_and_time(step.at));
+    Some(match (step.because, step.by.is_negative()) {
+        (Because::Set, false) => {
+            format!("the clock was set forward by {by} ({at}): pauses and deadlines go on as if it were not")
+        }
+        (Because::Set, true) => {
+            format!("the clock was set back by {by} ({at}): pauses and deadlines go on as if it were not")
+        }
+        (Because::Started, _) => {
+            format!(
+                "the machine was off for {by} or its clock was set ({at}): that counts in no pause or deadline"
+            )
+        }
+    })
 }
 
 /// What is wrong with the engine itself.

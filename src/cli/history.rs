@@ -41,7 +41,7 @@ impl Args {
 }
 
 fn text(history: &History) -> String {
-    let now = clock::now();
+    let now = clock::wall();
     let head = |names: &[&str]| names.iter().map(|it| color::paint(color::DIM, it)).collect::<Vec<_>>();
     let mut revisions = vec![head(&["REVISION", "STATE", "APPLIED", "PROMOTED", "UNDO", "RUNS"])];
     revisions.extend(history.revisions.iter().map(|it| {

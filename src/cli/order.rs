@@ -83,7 +83,7 @@ impl Common {
             });
         }
         let seen = view.step.as_ref().map(|it| it.name.clone()).filter(|_| about == About::TheStepSeen);
-        let not_after = self.within.and_then(|it| clock::now().checked_add(it.0).ok());
+        let not_after = self.within.and_then(|it| clock::wall().checked_add(it.0).ok());
         Ok(NewOrder {
             id: None,
             action,

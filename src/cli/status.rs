@@ -73,7 +73,7 @@ impl Args {
 #[must_use]
 pub(super) fn text(view: &RolloutView) -> String {
     let mut text = String::new();
-    for section in picture::sections(view, clock::now(), super::output::columns(), Theme { color: true }) {
+    for section in picture::sections(view, clock::wall(), super::output::columns(), Theme { color: true }) {
         if !section.title.is_empty() {
             text.push_str(&color::paint(color::DIM, format!("\n{}", section.title)));
             text.push('\n');

@@ -68,7 +68,7 @@ impl Screen {
     /// # Errors
     /// The output is gone.
     pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
-        let now = clock::now();
+        let now = clock::wall();
         match self {
             Self::Live(live) => {
                 live.scene.note(now, Change { tone: Tone::Plain, text: text.to_owned() });
@@ -82,7 +82,7 @@ impl Screen {
     /// Shows a rollout that has just been looked at.
     fn show(&mut self, before: Option<&RolloutView>, view: &RolloutView) -> Result<(), Failure> {
         let changes = changes(before, view);
-        let now = clock::now();
+        let now = clock::wall();
         match self {
             Self::Live(live) => {
                 for it in changes {
@@ -122,7 +122,7 @@ impl Screen {
 
     fn redraw(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Live(live) => live.draw(clock::now()),
+            Self::Live(live) => live.draw(clock::wall()),
             Self::Lines | Self::Json(_) | Self::Silent => Ok(()),
         }
     }
@@ -262,7 +262,7 @@ impl Watch {
             timeout: None,
             banner: None,
             before: None,
-            began: clock::now(),
+            began: clock::wall(),
             attempt_began: None,
             traffic: vec![],
         }

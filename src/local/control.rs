@@ -24,6 +24,7 @@ use super::{
     adapter::{fleet::Fleet, site::Machine},
     store::OpenError,
     supervisor::{Client, ClientError, Events, protocol::Event},
+    timeline,
 };
 use crate::{
     api::{self, client::SOCKET},
@@ -33,6 +34,9 @@ use crate::{
 
 /// How long calls under way may take when the process is asked to end.
 const ENDING: Duration = Duration::from_secs(2);
+/// How often it is looked whether the clock on the wall was set; so much of the time that passed is lost if the machine
+/// itself fails.
+const CLOCKS: Duration = Duration::from_secs(15);
 
 /// What the control process is started with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -81,6 +85,10 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| ControlError::Io("hear signals", e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| ControlError::Io("hear signals", e))?;
     let keeper = Keeper::open(&boot.state)?;
+    let latest = keeper.read(crate::local::store::Store::latest).await;
+    let latest =
+        latest.map_err(|error| Unavailable::new("cannot read when something happened last", &error))?;
+    timeline::take_up(&boot.state, latest);
     let (supervisor, mut events) = Client::subscribe(&boot.state).await?;
     let fleet = Fleet::new(supervisor.clone());
     fleet.workers_seen(&supervisor.observe().await?.workers);
@@ -99,6 +107,7 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = follow(&machine, &roster, &mut events) => Err(ControlError::SupervisorGone),
+        never = keep_time(&boot.state, &roster) => match never {},
         served = &mut serving => match served {
             Ok(Err(error)) => Err(ControlError::Io("serve its socket", error)),
             Ok(Ok(())) | Err(_) => Err(ControlError::Io("serve its socket", io::ErrorKind::BrokenPipe.into())),
@@ -108,6 +117,18 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
     // Whoever follows a rollout would hold it for ever.
     let _ = tokio::time::timeout(ENDING, serving).await;
     why
+}
+
+/// Looks at the clocks now and then. What people said about time is read again once the wall was set.
+async fn keep_time(state: &std::path::Path, roster: &Roster) -> std::convert::Infallible {
+    let mut looks = tokio::time::interval(CLOCKS);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        if timeline::look(state) {
+            roster.clock_set();
+        }
+    }
 }
 
 /// Hears of processes and workers until the supervisor is gone.

@@ -135,8 +135,8 @@ pub fn run(settings: Settings) -> Result<(), SupervisorError> {
 pub fn resume() -> Result<(), SupervisorError> {
     crate::failpoint::role("supervisor");
     in_runtime(async {
-        let (state, files) = handover::receive().map_err(SupervisorError::NoHandover)?;
-        house::House::resume(state, files)?.run().await
+        let (passed, files) = handover::receive().map_err(SupervisorError::NoHandover)?;
+        house::House::resume(passed, files)?.run().await
     })
 }
 

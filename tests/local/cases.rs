@@ -1,6 +1,7 @@
 //! What a machine promises.
 
 mod asked;
+mod clock;
 mod crash;
 mod disk;
 mod failpoint;
@@ -15,6 +16,7 @@ use libtest_mimic::{Failed, Trial};
 pub(crate) fn all() -> Vec<Trial> {
     [
         asked::all(),
+        clock::all(),
         crash::all(),
         disk::all(),
         failpoint::all(),

@@ -60,6 +60,8 @@ pub(super) enum Message {
     Calibration(oneshot::Sender<CalibrationView>),
     /// Something happened to its processes.
     Processes,
+    /// The clock on the wall was set.
+    ClockSet,
 }
 
 /// What became of an order.
@@ -329,6 +331,7 @@ impl Rollout {
                 // Whoever asked may be gone.
                 let _ = answer.send(CalibrationView { metrics });
             }
+            Message::ClockSet => self.ports.keep.forget(),
             Message::Processes => {}
         }
     }

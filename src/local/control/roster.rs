@@ -282,6 +282,14 @@ impl Roster {
         }
     }
 
+    /// The clock on the wall was set: until when an order stands is another time now.
+    pub(super) fn clock_set(&self) {
+        for entry in self.entries().values() {
+            // A full inbox: what is in it is read again at the next step or order.
+            let _ = entry.inbox.try_send(Message::ClockSet);
+        }
+    }
+
     pub(super) fn machine(&self) -> &Machine {
         &self.shared.machine
     }

@@ -279,6 +279,7 @@ impl Engine for Service {
             control_restarts: seen.as_ref().map_or(0, |it| it.supervisor.control_restarts),
             supervisor: seen.err().map(|error| error.to_string()),
             control_rss: metrics::resident(),
+            clock: crate::clock::timeline().last_step(),
         }
     }
 

@@ -147,6 +147,17 @@ impl Store {
         })
     }
 
+    /// When the last thing happened that is stored; the beginning of all times in a store that is empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn latest(&self) -> Result<Timestamp, StoreError> {
+        let sql = "SELECT at FROM status UNION SELECT at FROM checkpoint UNION SELECT at FROM orders UNION
+                   SELECT at FROM journal WHERE sequence = (SELECT max(sequence) FROM journal)";
+        let all = rows(self.connection(), sql, params![], |row| Ok(Ok(time(row, 0)?)))?;
+        Ok(all.into_iter().max().unwrap_or(Timestamp::MIN))
+    }
+
     /// The status of a rollout, if one has been saved.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use super::{LOCK, SOCKET, Settings, SupervisorError, state_dir};
 use crate::clock;
 use crate::local::process::child::Exit;
 use crate::local::process::port::{self, Ports};
+use crate::local::timeline;
 
 mod children;
 mod commands;
@@ -91,6 +92,7 @@ impl House {
     /// A new supervisor in the prepared directory `settings.state`.
     pub(super) async fn open(settings: Settings) -> Result<Self, SupervisorError> {
         let lock = state_dir::lock(&settings.state.join(LOCK))?;
+        timeline::take_up(&settings.state, Timestamp::MIN);
         let path = settings.state.join(SOCKET);
         let socket = channel::bind(&path).await.map_err(|e| SupervisorError::Io("open its socket", e))?;
         let mut listeners = Listeners::default();

@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Trial> {
 /// While `fault` is there, an order is refused for this reason, nothing is acted on, and everything serves on.
 async fn stops(fault: &str, reason: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let (shim, failing) = (shim(directory.path()), directory.path().join("failing"));
+    let (shim, failing) = (shim(directory.path(), "faults"), directory.path().join("failing"));
     let rig = Rig::start_with(&[
         ("LD_PRELOAD", shim.to_str().unwrap()),
         ("FAULT_PATH", "/store.db"),
@@ -59,10 +59,10 @@ async fn stops(fault: &str, reason: &str) {
     assert_eq!(report.failed(), 0, "{:?} {:?}", report.outcomes, report.bad);
 }
 
-/// The library that makes the disk fail.
-fn shim(directory: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/faults.c");
-    let target = directory.join("faults.so");
+/// The library of `tests/shim` that makes something fail.
+pub(super) fn shim(directory: &Path, name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim").join(name).with_extension("c");
+    let target = directory.join(name).with_extension("so");
     let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&target).arg(source).status();
     assert!(built.unwrap().success(), "the C compiler that linked this test has to build the shim too");
     target

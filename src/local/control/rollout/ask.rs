@@ -74,10 +74,12 @@ impl Questions {
         }
         self.asked.insert(key, Turn::UnderWay);
         let prepared = self.sources.get(&(ask.analysis.clone(), ask.metric.clone())).cloned();
-        let facts = facts.clone();
+        let (facts, timeline) = (facts.clone(), clock::timeline());
         self.under_way.spawn(async move {
             let mut ask = ask;
-            let span = Span { began: ask.since, from: ask.since, to: now };
+            // Who is asked goes by the wall, and means a while that ends now.
+            let wall = |at| timeline.present_wall(at);
+            let span = Span { began: wall(ask.since), from: wall(ask.since), to: wall(now) };
             let cannot = |why: String| {
                 let failure = Failure::NotAsked(why);
                 Polled::Poll(
@@ -93,7 +95,12 @@ impl Questions {
                     Ok(PerArm { canary, baseline }) => {
                         let question = PerArm { canary, baseline: baseline.filter(|_| ask.compared) };
                         let memory: &mut [Memory; 2] = &mut ask.memory;
-                        question.poll(it.source.as_deref(), span, None, memory).await
+                        match question.poll(it.source.as_deref(), span, None, memory).await {
+                            Polled::Poll(poll, failure) => {
+                                Polled::Poll(Poll { at: timeline.of_wall(poll.at), ..poll }, failure)
+                            }
+                            Polled::NothingNew => Polled::NothingNew,
+                        }
                     }
                 },
             };

@@ -140,7 +140,10 @@ impl Keep for StatusKeep {
         };
         let read = self.machine.keeper.read(read).await;
         let (status, orders) = read.map_err(|error| Unavailable::new("cannot read the status", &error))?;
-        let orders = Orders(orders.into_iter().map(|it| it.order).collect());
+        let timeline = clock::timeline();
+        let until = |wall| timeline.of_wall(wall);
+        let orders = orders.into_iter().map(|it| it.order);
+        let orders = Orders(orders.map(|it| Order { not_after: it.not_after.map(until), ..it }).collect());
         let saved = match status {
             Some(it) => Saved { status: it.status, orders, fence: it.fence },
             None => Saved { status: self.first_status().await?, orders, fence: 0 },

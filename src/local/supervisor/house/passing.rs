@@ -22,6 +22,7 @@ use crate::local::process::lifecycle::{Lifecycle, Stage};
 use crate::local::process::{ProcessSpec, Restart};
 use crate::local::supervisor::protocol::{LastExit, ProcessId};
 use crate::local::supervisor::{Settings, SupervisorError};
+use crate::local::timeline;
 
 /// Everything a supervisor knows, as the next image reads it. Files are named by their place in the list beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -193,6 +194,7 @@ impl House {
         passed: Passed,
         files: Vec<OwnedFd>,
     ) -> Result<Self, SupervisorError> {
+        timeline::take_up(&passed.settings.state, Timestamp::MIN);
         let mut files: Vec<Option<OwnedFd>> = files.into_iter().map(Some).collect();
         let mut file = |place: usize| {
             let missing = || SupervisorError::NoHandover(format!("file {place} is missing"));
