@@ -230,6 +230,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn it_passes_as_uptime_does_and_never_goes_back(
             steps in prop::collection::vec((0_u64..100_000, -2_000_000_000_i64..4_000_000_000, any::<bool>()), 1..200),
