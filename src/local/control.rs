@@ -34,6 +34,8 @@ use crate::{
 
 /// How long calls under way may take when the process is asked to end.
 const ENDING: Duration = Duration::from_secs(2);
+/// Threads for what blocks, copies and looks for hosts; they end when they have nothing to do.
+const MOST_BLOCKING: usize = 32;
 /// How often it is looked whether the clock on the wall was set; so much of the time that passed is lost if the machine
 /// itself fails.
 const CLOCKS: Duration = Duration::from_secs(15);
@@ -73,7 +75,7 @@ pub fn run_control(boot: &ControlBoot) -> Result<(), ControlError> {
     failpoint::role("control");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        .max_blocking_threads(MOST_BLOCKING)
         .build()
         .map_err(|error| ControlError::Io("start", error))?;
     let ended = runtime.block_on(control(boot));

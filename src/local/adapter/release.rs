@@ -1,8 +1,6 @@
 //! What one revision runs, as it was when it was applied first: nothing of it changes afterwards, so a restart after
 //! days runs the same.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -56,11 +54,4 @@ impl Runs {
 #[must_use]
 pub fn listed<'a>(upstream: &'a Upstream, revision: &str) -> Option<&'a [Address]> {
     upstream.releases.iter().find(|it| it.revision.as_str() == revision).map(|it| it.addresses.as_slice())
-}
-
-/// Resolves a host; an address is itself.
-pub(super) async fn resolve(address: &Address) -> Option<SocketAddr> {
-    let found = tokio::net::lookup_host((address.host(), address.port()));
-    let mut found = tokio::time::timeout(std::time::Duration::from_secs(2), found).await.ok()?.ok()?;
-    found.next()
 }

@@ -15,11 +15,11 @@
 
 mod enact;
 mod fresh;
+mod hosts;
 mod look;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ use jiff::Timestamp;
 use strategies::{Arm, Change, Epoch, Fence, Revision, RouteId, Split, Status, World, Write};
 
 pub use look::Replica;
+
+use hosts::Hosts;
 
 use super::{
     fleet::Fleet,
@@ -98,8 +100,8 @@ pub struct Site {
     status: Option<Status>,
     /// Replicas that are to go, and since when.
     going: BTreeMap<ProcessId, Timestamp>,
-    /// Hosts that were looked up, and when.
-    resolved: BTreeMap<crate::written::Address, (Option<SocketAddr>, Timestamp)>,
+    /// Where upstreams are.
+    hosts: Hosts,
     /// Nothing is served any more.
     gone: bool,
     /// What could not be done, by what.
@@ -134,12 +136,15 @@ impl Site {
             seen: None,
             status,
             going: BTreeMap::new(),
-            resolved: BTreeMap::new(),
+            hosts: Hosts::default(),
             gone: false,
             troubles: BTreeMap::new(),
             look_again: None,
         };
         site.read_releases().await?;
+        site.look().await?;
+        // Whatever served before goes on: its hosts are known before the proxy is told anything.
+        site.hosts.all().await;
         site.look().await?;
         site.serve().await?;
         Ok(site)
@@ -162,9 +167,12 @@ impl Site {
         Ok(())
     }
 
-    /// Waits until a replica has become ready or has ceased to be. Cancel safe.
+    /// Waits until a replica has become ready or has ceased to be, or a host has been found or not. Cancel safe.
     pub async fn changed(&mut self) {
-        self.prober.changed().await;
+        tokio::select! {
+            () = self.prober.changed() => {}
+            () = self.hosts.changed() => {}
+        }
     }
 
     /// When to look again because something of ours is under way that tells nobody when it is done.

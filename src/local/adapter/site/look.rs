@@ -1,19 +1,15 @@
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
-    time::Duration,
 };
 
-use jiff::Timestamp;
 use strategies::{Acknowledged, Arm, ArmSeen, Fence, Ready, Role, RouteSeen, Seen, Wanted, World};
 
 use super::{Site, is_process};
 use crate::{
     clock,
     local::{
-        adapter::{
-            launch::process_id,
-            release::{self, Runs},
-        },
+        adapter::{launch::process_id, release::Runs},
         readiness::Run,
         supervisor::protocol::{Observation, ProcessSeen, ProcessState},
     },
@@ -21,10 +17,8 @@ use crate::{
     workload::Readiness,
 };
 
-/// How long the address of a host is taken for true.
-const KNOWN_FOR: Duration = Duration::from_secs(30);
-/// How long a host that was not found is not looked up again.
-const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+/// What the troubles of hosts begin with.
+const HOST: &str = "host ";
 
 /// One replica as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,29 +45,23 @@ impl Site {
         let seen = self.machine.supervisor.observe().await;
         let seen = seen.map_err(|error| Unavailable::new("the supervisor cannot be asked", &error))?;
         self.seen = Some(seen);
-        self.resolve().await;
+        self.hosts.want(self.asked.upstreams.values().flatten().cloned(), clock::now());
+        self.name_unknown_hosts();
         let runs = self.arms().into_iter().flat_map(|arm| self.runs(&arm)).collect();
         self.prober.ask(runs);
         Ok(())
     }
 
-    async fn resolve(&mut self) {
-        let hosts: Vec<_> = self.asked.upstreams.values().flatten().cloned().collect();
-        let now = clock::now();
-        for host in hosts {
-            let fresh = |(found, at): &(Option<SocketAddr>, Timestamp)| {
-                now < *at + if found.is_some() { KNOWN_FOR } else { UNKNOWN_FOR }
-            };
-            if self.resolved.get(&host).is_some_and(fresh) {
-                continue;
-            }
-            let found = release::resolve(&host).await;
-            let text =
-                found.is_none().then(|| format!("the host of {host} is not known: is its name right?"));
-            self.trouble(&format!("host {host}"), text);
-            // What was found before is better than nothing.
-            let found = found.or_else(|| self.resolved.get(&host).and_then(|(found, _)| *found));
-            self.resolved.insert(host, (found, now));
+    /// A host that is not found is a trouble as long as the document names it.
+    fn name_unknown_hosts(&mut self) {
+        let unknown: BTreeMap<String, String> = self
+            .hosts
+            .unknown()
+            .map(|it| (format!("{HOST}{it}"), format!("the host of {it} is not known: is its name right?")))
+            .collect();
+        self.troubles.retain(|what, _| !what.starts_with(HOST) || unknown.contains_key(what));
+        for (what, text) in unknown {
+            self.trouble(&what, Some(text));
         }
     }
 
@@ -99,11 +87,7 @@ impl Site {
         match self.asked.upstreams.get(&arm.revision) {
             Some(addresses) => {
                 let addresses = addresses.iter().enumerate();
-                addresses
-                    .map(|(ordinal, it)| {
-                        self.upstream(arm, ordinal, self.resolved.get(it).and_then(|(found, _)| *found))
-                    })
-                    .collect()
+                addresses.map(|(ordinal, it)| self.upstream(arm, ordinal, self.hosts.address(it))).collect()
             }
             None => {
                 let ordinals = match arm.role {
@@ -185,7 +169,7 @@ impl Site {
             arms: arms.collect(),
             routes: [(self.asked.route.clone(), route)].into(),
             owner: Seen::Absent,
-            ran: std::collections::BTreeMap::new(),
+            ran: BTreeMap::new(),
         }
     }
 
