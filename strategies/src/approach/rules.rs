@@ -1,0 +1,189 @@
+//! What forbids a write. Every rule of safety is on this page; what they mean is written above it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::Way;
+use crate::mutant::rule;
+use crate::{
+    Arm, Change, Dest, Phase, Ready, Seen, Sizing, Steering, WaitingFor, Weight, World, Write,
+    predict::predict,
+    reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
+    target::Aim,
+};
+
+impl Way<'_> {
+    /// The first rule that forbids a write, as what must be waited for.
+    pub(super) fn forbidden(&self, write: &Write) -> Option<(WaitingFor, Option<Timestamp>)> {
+        let after = predict(self.plan, self.status, self.world, write);
+        // An arm that does not exist can be sent traffic just as well as one that does.
+        let named: BTreeSet<Arm> = after
+            .routes
+            .values()
+            .filter_map(Seen::get)
+            .flat_map(|it| it.asked.dests())
+            .filter_map(|it| match it {
+                Dest::Arm(arm) => Some(arm),
+                Dest::Route(_) => None,
+            })
+            .collect();
+        let mut arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
+        arms.extend(named.iter().filter(|_| !rule!(AbsentArmsIgnored, false)));
+        arms.into_iter()
+            .find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
+    }
+
+    /// Rules 1 and 3.
+    fn destination(
+        &self,
+        write: &Write,
+        after: &World,
+        arm: &Arm,
+    ) -> Option<(WaitingFor, Option<Timestamp>)> {
+        // Neither may more be asked for, nor may more be possible: what a data plane still follows of somebody
+        // else's split is no reason to ask for the same.
+        let raised =
+            |before: &[Load], after: &[Load]| before.iter().zip(after).any(|(was, is)| is.raises(*was));
+        let of_route = matches!(write.change, Change::Split(..) | Change::Restore(_));
+        let possible = |world: &World| match of_route && !rule!(EmptyIsNobody, false) {
+            true => reach_at_any_size(self.plan, world, self.now, arm),
+            false => reach_by_entry(self.plan, world, self.now, arm),
+        };
+        let asked = |world: &World| asked_by_entry(self.plan, world, arm);
+        let more = !rule!(DriftIsNoRaise, false) && raised(&asked(self.world), &asked(after));
+        let (was, is) = (possible(self.world), possible(after));
+        if !more && !raised(&was, &is) {
+            return None;
+        }
+        let worst = |entries: Vec<Load>| entries.into_iter().fold(Load::default(), Load::max);
+        let (before, load) = (worst(was), worst(is));
+        let is_stable = Some(arm) == self.target.stable.as_ref();
+        let claimed = after.arm(arm).get().is_some_and(|it| {
+            let turning = matches!(self.status.phase, Phase::Aborting { .. });
+            rule!(NoClaim, it.epoch == Some(self.status.epoch)) || (turning && rule!(NoAbortClaim, false))
+        });
+        let at_rest =
+            is_stable && matches!(self.status.phase, Phase::Idle | Phase::RolledBack { .. } | Phase::Leaving);
+        let astray = self.plan.steering != Steering::Ratio && load.by_ready && !before.by_ready && !is_stable;
+        let astray = astray && !rule!(NoPin, false);
+        if astray || !(claimed || at_rest) {
+            return Some(self.unsettled().unwrap_or_else(|| self.replicas(arm, load)));
+        }
+        let needed = match is_stable && self.may_overload_stable() {
+            true => 1,
+            false => need(self.plan, self.target.total, load),
+        };
+        let enough = match self.ready_of(arm) {
+            Some(Ready::Elastic) => true,
+            Some(Ready::Replicas(ready)) => ready >= needed,
+            None => needed == 0,
+        };
+        let enough = rule!(RouteBeforeReady, enough);
+        (!enough).then(|| self.replicas(arm, load))
+    }
+
+    /// Rules 2 and 5.
+    fn source(&self, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
+        let desired = |world: &World| world.arm(arm).get().map_or(0, |it| it.desired);
+        let (before, lowered) = (desired(self.world), desired(after));
+        // An arm without replicas may still be named by a route.
+        let retired = self.world.arm(arm).get().is_some() && after.arm(arm).get().is_none();
+        if lowered >= before && !retired {
+            return None;
+        }
+        if let Some(unsettled) = self.unsettled().filter(|_| !rule!(SourceBeforeRoute, false)) {
+            return Some(unsettled);
+        }
+        let load = reach(self.plan, self.world, self.now, arm);
+        let served = self.plan.steering != Steering::Ratio && load.by_ready && lowered == 0;
+        let carried = !served && lowered >= need(self.plan, self.target.total, load);
+        if !(rule!(ShrinkBelowNeed, carried)) {
+            return Some(self.replicas(arm, load));
+        }
+        let ready =
+            |world: &World| world.arms.keys().filter_map(|it| count(world, it)).fold(0, u32::saturating_add);
+        let (present, left) = (ready(self.world), ready(after));
+        let short = left < present && left < self.floor() && !self.may_overload_stable();
+        if self.plan.steering == Steering::Ratio && short {
+            return Some((
+                WaitingFor::Replicas { arm: arm.clone(), needed: self.floor(), ready: Some(present) },
+                None,
+            ));
+        }
+        None
+    }
+
+    /// A route that does not carry the present stamp or has not settled.
+    fn unsettled(&self) -> Option<(WaitingFor, Option<Timestamp>)> {
+        self.plan.routes().find_map(|(id, route)| {
+            let Seen::Is(seen) = self.world.route(id) else { return None };
+            let at_rest =
+                matches!(self.target.routes.get(id), Some(Aim::Rest(split)) if *split == seen.asked);
+            let stamped = rule!(NoRouteStamp, at_rest || seen.epoch == Some(self.status.epoch));
+            let until = settles_at(route, seen).filter(|_| stamped);
+            let settled = rule!(NoConfirm, until.is_some_and(|at| at <= self.now));
+            (!settled).then(|| (WaitingFor::Settling { route: id.clone() }, until))
+        })
+    }
+
+    /// Replicas of all arms together that are allowed.
+    pub(super) fn limit(&self) -> u32 {
+        let total = self.target.total;
+        total.saturating_add(self.plan.capacity.surge.replicas_of(total))
+    }
+
+    pub(super) fn room(&self) -> u32 {
+        let desired = self.world.arms.values().filter_map(Seen::get).map(|it| it.desired);
+        if rule!(NoLimit, false) {
+            return u32::MAX;
+        }
+        self.limit().saturating_sub(desired.fold(0, u32::saturating_add))
+    }
+
+    /// Ready replicas that must remain, over all arms together.
+    pub(super) fn floor(&self) -> u32 {
+        let missing = match self.plan.sizing {
+            Sizing::Partition => self.batch(),
+            Sizing::PerArm | Sizing::Elastic | Sizing::Fixed => {
+                self.target.total - self.kept_share().replicas_of(self.target.total)
+            }
+        };
+        self.target.total.saturating_sub(missing)
+    }
+
+    pub(super) fn kept_share(&self) -> Weight {
+        self.plan.capacity.max_unavailable.complement()
+    }
+
+    /// Whether an abort may send stable more than it is sized for.
+    pub(super) fn may_overload_stable(&self) -> bool {
+        let Phase::Aborting { .. } = self.status.phase else { return false };
+        if rule!(AbortWaits, false) {
+            return false;
+        }
+        let overdue =
+            self.status.since.checked_add(self.plan.deadlines.abort.0).is_ok_and(|end| end <= self.now);
+        let stable = self.target.stable.as_ref().and_then(|it| self.ready_of(it));
+        let stable_is_up = rule!(RatioTakesLast, !matches!(stable, None | Some(Ready::Replicas(0))));
+        let canary_is_down =
+            self.target.canary.as_ref().is_none_or(|it| self.ready_of(it) == Some(Ready::Replicas(0)));
+        (overdue && stable_is_up) || canary_is_down || self.gone(self.target.canary.as_ref())
+    }
+
+    fn gone(&self, arm: Option<&Arm>) -> bool {
+        arm.is_none_or(|it| matches!(self.world.arm(it), Seen::Absent))
+    }
+
+    fn replicas(&self, arm: &Arm, load: Load) -> (WaitingFor, Option<Timestamp>) {
+        let needed = need(self.plan, self.target.total, load);
+        (WaitingFor::Replicas { arm: arm.clone(), needed, ready: self.count_ready(arm) }, None)
+    }
+}
+
+fn count(world: &World, arm: &Arm) -> Option<u32> {
+    match world.arm(arm).get()?.ready? {
+        Ready::Replicas(ready) => Some(ready),
+        Ready::Elastic => None,
+    }
+}
