@@ -17,7 +17,7 @@ use strategies::{Action, Name, Weight};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    instance::{Document, Instance, PROGRAM, SHOP},
+    instance::{Document, Instance, SHOP, program},
     quantile,
 };
 
@@ -91,7 +91,7 @@ async fn one(instance: &Instance, by: By, begun: Instant, last_canary: &AtomicU6
     match by {
         By::Socket => order(instance, Action::Abort).await,
         By::Command => {
-            let mut command = tokio::process::Command::from(Command::new(PROGRAM));
+            let mut command = tokio::process::Command::from(Command::new(program()));
             command.args(["abort", SHOP, "--state"]).arg(&instance.state).stdout(Stdio::null());
             assert!(command.status().await.unwrap().success());
         }

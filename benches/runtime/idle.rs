@@ -28,7 +28,8 @@ pub(crate) fn measure(seconds: u64) {
     });
 }
 
-async fn watch(instance: &Instance, what: &str, seconds: u64) {
+/// Prints what each process of the instance costs while it is looked at for `seconds`.
+pub(crate) async fn watch(instance: &Instance, what: &str, seconds: u64) {
     // What had to be done at the start is done.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let health = instance.client.health().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,8 +13,10 @@ use serinus::api::{
 };
 use strategies::Name;
 
-/// The program under test, built in the same profile as this bench.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_serinus");
+/// The program under test: the one built in the same profile as this bench, or what `SERINUS` names.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("SERINUS").map_or_else(|| env!("CARGO_BIN_EXE_serinus").into(), Into::into)
+}
 /// Its rollout.
 pub(crate) const SHOP: &str = "shop";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,7 +34,7 @@ impl Instance {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("state");
         std::fs::create_dir(&state).unwrap();
-        let process = Command::new(PROGRAM)
+        let process = Command::new(program())
             .args(["run", "--no-live", "--workers", &workers.to_string(), "--state"])
             .arg(&state)
             .stdin(Stdio::null())
@@ -135,7 +137,8 @@ impl Document<'static> {
 
 impl Document<'_> {
     fn text(&self) -> String {
-        let program = Path::new(PROGRAM).display();
+        let program = program();
+        let program = program.display();
         let Self { version, seed, errors, strategy, more } = self;
         format!(
             "apiVersion: serinus.dev/v1alpha1

@@ -1,8 +1,9 @@
 //! What the running product does, measured from outside on the real program: how fast an abort ends the canary's
 //! traffic, what an instance at rest costs, and whom a bad version hurts.
 //!
-//! `cargo bench --bench runtime -- abort [TIMES]`, `-- idle [SECONDS]`, `-- rollback [RUNS]`, `-- dead [RUNS]`,
-//! `-- healthy [RUNS]`. Each prints its own table; without arguments all but the last run, at a small size.
+//! `cargo bench --bench runtime -- abort [TIMES]`, `-- idle [SECONDS]`, `-- many [ROLLOUTS] [SECONDS]`,
+//! `-- rollback [RUNS]`, `-- dead [RUNS]`, `-- healthy [RUNS]`. Each prints its own table; without arguments most of them
+//! run, at a small size. `SERINUS` names another program to measure than the one built here.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,14 +15,17 @@
 mod abort;
 mod idle;
 mod instance;
+mod many;
 mod release;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
-    let number = |usual: u64| arguments.get(1).map_or(usual, |it| it.parse().expect("a number"));
+    let nth = |n: usize, usual: u64| arguments.get(n).map_or(usual, |it| it.parse().expect("a number"));
+    let number = |usual: u64| nth(1, usual);
     match arguments.first().map(String::as_str) {
         Some("abort") => abort::measure(number(100)),
         Some("idle") => idle::measure(number(30)),
+        Some("many") => many::measure(nth(1, 200), nth(2, 20)),
         Some("rollback") => release::rollback(number(10)),
         Some("dead") => release::dead_on_arrival(number(10)),
         Some("healthy") => release::healthy(number(3)),
@@ -32,7 +36,9 @@ fn main() {
             release::dead_on_arrival(2);
         }
         Some(other) => {
-            eprintln!("there is no figure named {other}; there are abort, idle, rollback, dead and healthy");
+            eprintln!(
+                "there is no figure named {other}; there are abort, idle, many, rollback, dead and healthy"
+            );
             std::process::exit(2);
         }
     }

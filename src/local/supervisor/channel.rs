@@ -1,7 +1,7 @@
 //! Lines and open files over a unix socket.
 //!
-//! One message is one line of JSON, at most [`MAX_LINE`] long. Open files travel beside the bytes (`SCM_RIGHTS`); they
-//! arrive in the order sent, and a message that brings files says how many.
+//! One message is one line of JSON, at most [`MAX_LINE`] long. Open files travel beside the bytes (`SCM_RIGHTS`), so many
+//! with one byte as the kernel allows; they arrive in the order sent, and a message that brings files says how many.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -20,11 +20,14 @@ use tokio::net::UnixStream;
 /// Longest message, in bytes. A proxy configuration is the largest thing ever sent.
 pub const MAX_LINE: usize = 4 << 20;
 
-/// Most open files that travel with one message (the kernel's own limit is 253).
+/// Most open files that travel with one byte (the kernel's own limit is 253, `SCM_MAX_FD`).
 pub const MAX_FILES: usize = 64;
 
+/// Most open files that a message may bring.
+pub const MOST_FILES: usize = 2_048;
+
 /// Most open files kept for messages not read yet; a peer that sends more is cut off.
-const MAX_PENDING_FILES: usize = 4 * MAX_FILES;
+const MAX_PENDING_FILES: usize = 2 * MOST_FILES;
 
 /// Why a connection can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +126,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Sends one line, and `files` with its first byte. Not cancel safe: a line cut short ends the connection's use.
+    /// Sends one line, and `files` with its first bytes. Not cancel safe: a line cut short ends the connection's use.
     ///
     /// # Errors
     /// When the other side is gone.
@@ -131,15 +134,19 @@ impl Writer {
         let mut message = Vec::with_capacity(line.len() + 1);
         message.extend_from_slice(line);
         message.push(b'\n');
-        let mut sent = 0;
-        while sent < message.len() {
-            let now = if sent == 0 { files } else { &[] };
-            sent += self
-                .stream
-                .async_io(Interest::WRITABLE, || send(self.stream.as_fd(), &message[sent..], now))
-                .await?;
+        let mut rest = message.as_slice();
+        let mut files = files.chunks(MAX_FILES).peekable();
+        while !rest.is_empty() {
+            let some = files.next().unwrap_or_default();
+            let bytes = if files.peek().is_some() { &rest[..1] } else { rest };
+            let sent =
+                self.stream.async_io(Interest::WRITABLE, || send(self.stream.as_fd(), bytes, some)).await?;
+            rest = &rest[sent..];
         }
-        Ok(())
+        match files.next() {
+            None => Ok(()),
+            Some(_) => Err(ChannelError::TooManyFiles),
+        }
     }
 }
 
@@ -229,4 +236,41 @@ pub fn admit(stream: &UnixStream) -> io::Result<u32> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     Ok(peer.pid.as_raw_nonzero().get().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn more_files_than_the_kernel_takes_at_once_arrive_in_order_with_their_message() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let ((_, mut writer), (mut reader, _)) = (split(one), split(other));
+        let names: Vec<String> = (0..(3 * MAX_FILES + 5)).map(|it| format!("file {it}")).collect();
+        let directory = tempfile::tempdir().unwrap();
+        let files: Vec<std::fs::File> = names
+            .iter()
+            .map(|it| {
+                std::fs::write(directory.path().join(it), it).unwrap();
+                std::fs::File::open(directory.path().join(it)).unwrap()
+            })
+            .collect();
+        let line = names.join(",");
+        let borrowed: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+        let sending = async {
+            writer.send(line.as_bytes(), &borrowed).await.unwrap();
+            writer.send(b"the next one", &borrowed[..1]).await.unwrap();
+        };
+        let ((), got) = tokio::join!(sending, async { reader.line().await.unwrap().unwrap() });
+        assert_eq!(got, line.as_bytes());
+        let came: Vec<String> = reader
+            .files(names.len())
+            .unwrap()
+            .into_iter()
+            .map(|it| std::io::read_to_string(std::fs::File::from(it)).unwrap())
+            .collect();
+        assert_eq!(came, names);
+        assert_eq!(reader.line().await.unwrap().unwrap(), b"the next one");
+        assert_eq!(reader.files(1).unwrap().len(), 1);
+    }
 }

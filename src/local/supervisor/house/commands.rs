@@ -15,6 +15,8 @@ use crate::local::supervisor::server::{ConnectionId, Outgoing};
 
 /// Most workers: more than the cores of any machine this is for.
 pub(super) const MAX_WORKERS: u32 = 64;
+/// Most listening sockets: every worker holds each of them.
+const MAX_LISTENERS: usize = 1_024;
 
 impl House {
     pub(super) async fn follow(&mut self, connection: ConnectionId, call: Result<Box<Call>, String>) {
@@ -154,8 +156,8 @@ impl House {
         if self.ending != Ending::No {
             return Err(Refusal::ShuttingDown);
         }
-        if wanted.len() > crate::local::supervisor::channel::MAX_FILES {
-            let most = crate::local::supervisor::channel::MAX_FILES;
+        if wanted.len() > MAX_LISTENERS {
+            let most = MAX_LISTENERS;
             return Err(Refusal::Invalid(format!("{} listeners; at most {most} are possible", wanted.len())));
         }
         if self.listeners.ensure(wanted)? {
