@@ -107,6 +107,15 @@ macro_rules! commands {
         enum Command { $($(#[$attr])* $Command($Args),)* }
 
         impl Command {
+            /// How what it logs and prints is written.
+            fn voice(&self) -> log::Voice {
+                match self {
+                    Self::Internal(args) => args.voice(),
+                    Self::Run(_) | Self::Demo(_) => log::Voice::Holder,
+                    _ => log::Voice::Command,
+                }
+            }
+
             fn run(self) -> Result<Exit, Failure> {
                 match self { $(Self::$Command(args) => args.run(),)* }
             }
@@ -185,14 +194,13 @@ pub fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         unreachable!("main runs once, and nothing ran before it");
     }
-    let ended = log::install(cli.log.as_deref()).and_then(|()| cli.command.run());
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            failure.tell();
-            failure.exit().into()
-        }
-    }
+    let ended = log::install(cli.log.as_deref(), cli.command.voice()).and_then(|()| cli.command.run());
+    let exit = ended.unwrap_or_else(|failure| {
+        failure.tell();
+        failure.exit()
+    });
+    log::end();
+    exit.into()
 }
 
 /// Runs `work` to its end on this thread.

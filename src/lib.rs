@@ -13,5 +13,6 @@ pub mod measure;
 pub mod port;
 pub mod router;
 pub mod spec;
+pub mod telemetry;
 pub mod workload;
 pub mod written;

@@ -171,6 +171,26 @@ fn the_machine_and_the_judges_are_pure() {
     none(complaints);
 }
 
+/// The macros that print panic where nobody reads, and wait where a reader stands still; both would end or stall
+/// whoever serves or decides. What is said goes through `tracing`, which goes through `src/telemetry`, or through
+/// `src/cli/output`.
+#[test]
+fn nobody_prints_past_the_ways_that_cannot_fail() {
+    let macros = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
+    let streams = ["stdout()", "stderr()"];
+    // It becomes another program or is one of a user's; asks whose file it is; draws; is a command that only prints.
+    let known = ["local/process/shim.rs", "local/sample.rs", "local/supervisor/logs.rs"];
+    let mut complaints = vec![];
+    for (path, text) in sources(&["src"]) {
+        let code = code(&text);
+        let no_streams = !path.starts_with("src/cli") && !known.iter().any(|known| path.ends_with(known));
+        let forbidden = macros.iter().chain(streams.iter().filter(|_| no_streams));
+        let words = forbidden.filter(|it| code.contains(**it));
+        complaints.extend(words.map(|word| format!("{}: {word}", path.display())));
+    }
+    none(complaints);
+}
+
 #[test]
 fn the_machine_and_the_judges_do_not_know_each_other() {
     let dependencies = |manifest: &str| {

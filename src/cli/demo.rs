@@ -14,10 +14,10 @@ use strategies::HumanDuration;
 use super::{
     Exit, Failure, block_on,
     ending::Awaited,
-    output::{Flow, print},
+    output::{self, Flow, json_line, print},
     send::{Letter, awaited, only},
     supervised::{Says, Supervised},
-    watch::{Over, Screen, Watch, Watched, json_line},
+    watch::{Over, Screen, Unseen, Watch, Watched},
 };
 
 mod closing;
@@ -167,9 +167,10 @@ impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let documents = Documents::new(&self)?;
         let place = Place::new(self.state.as_deref());
+        output::detach();
         block_on(async {
             let live = self.output == Flow::Text && !self.no_live && super::live::possible();
-            let says = if live { Says::IntoFile } else { Says::Aloud };
+            let says = if live { Says::InLogOnly } else { Says::Aloud };
             let starting = Supervised::start(&place.path, 2, says);
             let mut house = super::progress::during("starting", starting).await?;
             let ended = self.show(&mut house, &documents).await;
@@ -188,6 +189,7 @@ impl Args {
         self.announce(house, address)?;
         let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
         watch.awaited = Some(awaited(one));
+        watch.unseen = Unseen::GoesOn;
         watch.timeout = Some(Duration::from_secs(60));
         let mut screen = Screen::choose(self.output, self.no_live, "stop the demo")?;
         screen.say("starting version 1 of the sample service as two processes")?;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{color, exit::Exit};
+use super::{color, exit::Exit, output::complain};
 use crate::{api::client::ClientError, local::supervisor::SupervisorError};
 
 /// Why a command could not do what was asked.
@@ -185,14 +185,14 @@ impl Failure {
         if matches!(self, Self::Said(_)) {
             return;
         }
-        anstream::eprintln!("{} {self}", color::paint(color::BAD, "error:"));
+        complain(format_args!("{} {self}", color::paint(color::BAD, "error:")));
         let mut cause = self.source();
         while let Some(it) = cause {
-            anstream::eprintln!("  {} {it}", color::paint(color::DIM, "because:"));
+            complain(format_args!("  {} {it}", color::paint(color::DIM, "because:")));
             cause = it.source();
         }
         if let Some(help) = self.help() {
-            anstream::eprintln!("  {} {help}", color::paint(color::GOOD, "help:"));
+            complain(format_args!("  {} {help}", color::paint(color::GOOD, "help:")));
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::{
     Exit, Failure,
     ending::Ending,
-    output::{Flow, print},
+    output::{Flow, json_line, print},
     summary::Summary,
-    watch::{Watch, Watched, json_line},
+    watch::{Watch, Watched},
 };
 
 /// Says how a wait ended.

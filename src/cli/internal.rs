@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Failure, block_on, watch};
+use super::{Exit, Failure, block_on, log::Voice, output, watch};
 use crate::local::{
     control::{ControlBoot, run_control},
     load::{LoadPlan, Outcome, generate},
@@ -40,7 +40,11 @@ enum Part {
         workers: u32,
     },
     /// Continues a supervisor after an upgrade
-    Supervisor,
+    Supervisor {
+        /// State directory
+        #[arg(long)]
+        state: Option<PathBuf>,
+    },
     /// A proxy worker
     Worker {
         /// State directory
@@ -88,11 +92,23 @@ pub(super) fn is_shim() -> bool {
 }
 
 impl Args {
+    pub(super) fn voice(&self) -> Voice {
+        match &self.part {
+            Part::Supervise { state, .. } | Part::Supervisor { state: Some(state) } => {
+                Voice::Supervisor(state.clone())
+            }
+            Part::Worker { worker, .. } => Voice::Part(format!("worker {worker}")),
+            Part::Control { .. } => Voice::Part("control".to_owned()),
+            Part::Supervisor { state: None } => Voice::Holder,
+            Part::Exec | Part::Sample(_) | Part::Load { .. } => Voice::Command,
+        }
+    }
+
     pub(super) fn run(self) -> Result<Exit, Failure> {
         match self.part {
             Part::Exec => std::process::exit(exec_shim()),
             Part::Supervise { state, parent, workers } => supervise(state, parent, workers),
-            Part::Supervisor => Ok(supervisor::resume().map(|()| Exit::Done)?),
+            Part::Supervisor { .. } => Ok(supervisor::resume().map(|()| Exit::Done)?),
             Part::Worker { state, worker } => match run_worker(&state, worker) {
                 Ok(()) => Ok(Exit::Done),
                 Err(error) => Err(Failure::Part(Box::new(error))),
@@ -126,7 +142,7 @@ fn supervise(state: PathBuf, parent: u32, workers: u32) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     }
     let settings = Settings::new(state).map_err(cannot("tell the path of this program"))?;
-    supervisor::run(Settings { workers, output: supervisor::Output::Captured, ..settings })?;
+    supervisor::run(Settings { workers, ..settings })?;
     Ok(Exit::Done)
 }
 
@@ -135,7 +151,7 @@ fn load(plan: LoadPlan) -> Result<Exit, Failure> {
         let stop = CancellationToken::new();
         let ended = stop.clone();
         tokio::spawn(async move {
-            if watch::asked_to_end().await.is_ok() {
+            if watch::asked_to_end(watch::Unseen::Ends).await.is_ok() {
                 ended.cancel();
             }
         });
@@ -143,7 +159,7 @@ fn load(plan: LoadPlan) -> Result<Exit, Failure> {
     })?;
     let quantile =
         |share| Duration::from_micros(report.latency_us.value_at_quantile(share)).as_secs_f64() * 1e3;
-    watch::json_line(&serde_json::json!({
+    output::json_line(&serde_json::json!({
         "kind": "load",
         "requests": report.requests,
         "failed": report.failed(),

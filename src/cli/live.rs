@@ -42,6 +42,8 @@ const LOG: usize = 200;
 pub(super) enum Pressed {
     /// Leave.
     Quit,
+    /// Nobody can press anything any more: the terminal is gone.
+    Gone,
     /// The terminal has another size, or is to be drawn again.
     Redraw,
 }
@@ -215,8 +217,7 @@ impl Live {
     pub(super) async fn pressed(&mut self) -> Pressed {
         match self.keys.recv().await {
             Some(pressed) => pressed,
-            // The terminal is gone.
-            None => Pressed::Quit,
+            None => Pressed::Gone,
         }
     }
 

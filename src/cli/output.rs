@@ -1,9 +1,16 @@
 //! Forms of output.
 
+use std::{
+    io::{self, Write},
+    sync::OnceLock,
+    time::Duration,
+};
+
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, color};
+use crate::telemetry::{self, Losses, Outlet};
 
 /// What a command prints.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -45,14 +52,76 @@ fn not_written(error: impl std::error::Error + Send + Sync + 'static) -> Failure
     Failure::System { act: "write the answer in this form", source: std::io::Error::other(error) }
 }
 
+/// How long a slow reader is waited for at the end: the last line is the summary.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// What is printed from now on, where a service hangs on this process: nobody has to read it.
+static DETACHED: OnceLock<Outlet> = OnceLock::new();
+
+/// From now on a closed or stuck standard output loses lines instead of ending or stalling this process, which holds
+/// a service. Standard error is such a one already.
+pub(super) fn detach() {
+    DETACHED.get_or_init(|| Outlet::new("stdout", Losses::Counted, io::stdout()));
+}
+
+/// Waits until what was printed has been written, or nobody is likely to read it any more.
+pub(super) fn flush() {
+    if let Some(outlet) = DETACHED.get() {
+        outlet.flush(LAST_LINES);
+    }
+}
+
 /// Prints one line to standard output, with colours where they belong.
 ///
 /// # Errors
-/// Standard output is closed.
+/// Standard output is closed; never after [`detach`].
 pub(super) fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
-    use std::io::Write;
-    writeln!(anstream::stdout().lock(), "{line}")
-        .map_err(|source| Failure::System { act: "write to standard output", source })
+    match DETACHED.get() {
+        Some(outlet) => {
+            let text = match color::on_stdout() {
+                true => format!("{line}\n"),
+                false => format!("{}\n", anstream::adapter::strip_str(&line.to_string())),
+            };
+            outlet.say(text.into_bytes());
+            Ok(())
+        }
+        None => writeln!(anstream::stdout().lock(), "{line}").map_err(closed),
+    }
+}
+
+/// Writes one JSON line.
+///
+/// # Errors
+/// Standard output is closed; never after [`detach`].
+pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string(value).map_err(|error| closed(io::Error::other(error)))?;
+    text.push('\n');
+    match DETACHED.get() {
+        Some(outlet) => {
+            outlet.say(text.into_bytes());
+            Ok(())
+        }
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(closed)
+        }
+    }
+}
+
+/// Says something on standard error, with colours where they belong. Whether anybody reads it is nobody's concern.
+pub(super) fn complain(text: impl std::fmt::Display) {
+    let text = match color::on_stderr() {
+        true => format!("{text}\n"),
+        false => format!("{}\n", anstream::adapter::strip_str(&text.to_string())),
+    };
+    if !telemetry::say(text.as_bytes()) {
+        // There is no other way to say it.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+fn closed(source: io::Error) -> Failure {
+    Failure::System { act: "write to standard output", source }
 }
 
 /// Rows with aligned columns. The first row is the head. Cells may carry colours.
@@ -93,8 +162,6 @@ pub(super) fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::color;
-
     #[test]
     fn columns_align_whatever_their_colour() {
         let rows =

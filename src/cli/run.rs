@@ -1,18 +1,21 @@
 //! `serinus run`: a supervisor in the foreground, and a view of what it does.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use strategies::HumanDuration;
 
 use super::{
     Exit, Failure, block_on, color, finish,
     instance::{Instance, STATE},
-    output::{Flow, print},
+    output::{self, Flow, json_line, print},
     send::{Letter, awaited, only, tell},
     supervised::{Says, Supervised},
-    watch::{Screen, Watch, Watched, asked_to_end, json_line},
+    watch::{Screen, Unseen, Watch, Watched, asked_to_end},
 };
-use crate::api::view::Applied;
+use crate::{api::view::Applied, local::supervisor::logs};
+
+/// How often is looked whether there is one rollout to be shown.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -72,9 +75,10 @@ impl Args {
                 help: "name one: `serinus run FILE`".to_owned(),
             });
         }
+        output::detach();
         block_on(async {
             let live = self.output == Flow::Text && !self.no_live && super::live::possible();
-            let says = if live { Says::IntoFile } else { Says::Aloud };
+            let says = if live { Says::InLogOnly } else { Says::Aloud };
             let starting = Supervised::start(&state, self.workers, says);
             let mut house = super::progress::during("starting", starting).await?;
             let ended = self.inside(&mut house, letter.as_ref()).await;
@@ -96,16 +100,27 @@ impl Args {
         }
         self.announce(house)?;
         loop {
-            let list =
-                house.client.rollouts().await.map_err(|error| Failure::of_call(error, &house.state))?;
-            let [one] = list.rollouts.as_slice() else {
-                // Several, or none: there is no one picture to draw.
-                return tokio::select! {
-                    asked = asked_to_end() => asked.map(|()| Exit::Done),
-                    failure = house.ended() => Err(failure),
-                };
+            let one = match house.client.rollouts().await {
+                Ok(list) => match list.rollouts.as_slice() {
+                    [one] => Some(one.clone()),
+                    // There is no one picture to draw.
+                    _ => None,
+                },
+                // Requests are served without the engine, and it comes back.
+                Err(error) => {
+                    tracing::info!(%error, "the engine does not answer");
+                    None
+                }
+            };
+            let Some(one) = one else {
+                tokio::select! {
+                    asked = asked_to_end(Unseen::GoesOn) => return asked.map(|()| Exit::Done),
+                    failure = house.ended() => return Err(failure),
+                    () = tokio::time::sleep(LOOK_AGAIN) => continue,
+                }
             };
             let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
+            watch.unseen = Unseen::GoesOn;
             let mut screen = Screen::choose(self.output, self.no_live, "stop everything")?;
             let watched = tokio::select! {
                 watched = watch.run(&mut screen) => watched?,
@@ -121,8 +136,15 @@ impl Args {
     fn announce(&self, house: &Supervised) -> Result<(), Failure> {
         let state = house.state.display();
         match self.output {
-            Flow::Json => json_line(&serde_json::json!({ "kind": "running", "state": house.state })),
-            Flow::Text => print(color::paint(color::DIM, format!("running in {state}; Ctrl-C stops it"))),
+            Flow::Json => json_line(&serde_json::json!({
+                "kind": "running",
+                "state": house.state,
+                "logs": logs::directory(&house.state),
+            })),
+            Flow::Text => print(color::paint(
+                color::DIM,
+                format!("running in {state}, its logs are in {state}/logs; Ctrl-C stops it"),
+            )),
         }
     }
 
@@ -130,6 +152,7 @@ impl Args {
         let one = only(applied)?;
         let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
         watch.awaited = Some(awaited(one));
+        watch.unseen = Unseen::GoesOn;
         watch.timeout = self.timeout.map(|it| it.0);
         let mut screen = Screen::choose(self.output, self.no_live, "stop everything")?;
         let watched = tokio::select! {

@@ -6,8 +6,7 @@ use super::{
     Exit, Failure, color,
     ending::Awaited,
     lint,
-    output::{Flow, print},
-    watch::json_line,
+    output::{Flow, complain, json_line, print},
     words,
 };
 use crate::{
@@ -38,7 +37,7 @@ impl Letter {
             // The reader knows where the first bad byte is.
             let read = spec::read(&name, error.as_bytes());
             let report = spec::Report { source: &read.source, diagnostics: &read.diagnostics };
-            anstream::eprintln!("{}", report.render(true));
+            complain(report.render(true));
             Failure::Said(Exit::Usage)
         })?;
         let folder = match path.parent() {
@@ -62,7 +61,7 @@ impl Letter {
         let read = spec::read(&self.apply.path, self.apply.text.as_bytes());
         let report = spec::Report { source: &read.source, diagnostics: &read.diagnostics };
         if !read.diagnostics.is_empty() {
-            anstream::eprintln!("{}\n", report.render(true));
+            complain(format_args!("{}\n", report.render(true)));
         }
         let bad = read.diagnostics.iter().any(|it| it.severity == spec::Severity::Error);
         if bad { Err(refused(&self.path)) } else { Ok(()) }
@@ -91,18 +90,18 @@ impl Letter {
 }
 
 fn refused(path: &Path) -> Failure {
-    anstream::eprintln!(
+    complain(format_args!(
         "{} {} was not accepted, and nothing has changed",
         color::paint(color::BAD, "error:"),
         path.display()
-    );
+    ));
     Failure::Said(Exit::Usage)
 }
 
 /// Shows findings on standard error.
 pub(super) fn show_findings(findings: &[Finding]) {
     for it in findings {
-        anstream::eprintln!("{}\n", it.rendered.trim_end());
+        complain(format_args!("{}\n", it.rendered.trim_end()));
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     picture::{self, Theme},
     watch::{Screen, Watch, Watched},
 };
-use crate::{api::view::RolloutView, clock};
+use crate::{api::view::RolloutView, clock, local::supervisor::logs};
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,8 @@ impl Args {
             }
             if !structured(self.output, &found.view)? {
                 print(text(&found.view))?;
+                let logs = logs::directory(&found.state);
+                print(color::paint(color::DIM, format!("\nlogs  {}", logs.display())))?;
             }
             Ok(Exit::Done)
         })

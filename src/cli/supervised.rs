@@ -4,7 +4,7 @@
 //! the view, the supervisor drains before it goes.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -18,7 +18,7 @@ use super::Failure;
 use crate::{
     api::client::{Client, ClientError},
     clock,
-    local::supervisor::{LOCK, state_dir},
+    local::supervisor::{LOCK, logs, state_dir},
 };
 
 /// How long the engine may take to answer for the first time.
@@ -27,19 +27,20 @@ const START: Duration = Duration::from_secs(30);
 /// A supervisor with everything it runs.
 pub(super) struct Supervised {
     child: Child,
+    says: Says,
     /// Its state directory.
     pub(super) state: PathBuf,
     /// A caller of its engine.
     pub(super) client: Client,
 }
 
-/// Where a supervisor says what goes wrong.
+/// Where a supervisor says what goes wrong, besides its log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Says {
     /// On our standard error.
     Aloud,
-    /// Into a file: the terminal is drawn on.
-    IntoFile,
+    /// Nowhere: the terminal is drawn on.
+    InLogOnly,
 }
 
 impl Supervised {
@@ -53,9 +54,9 @@ impl Supervised {
         drop(state_dir::lock(&state.join(LOCK)).map_err(|error| Failure::Supervisor(error.into()))?);
         let program = std::env::current_exe()
             .map_err(|source| Failure::System { act: "tell the path of this program", source })?;
-        let (errors, log) = match says {
-            Says::Aloud => (Stdio::inherit(), log_of(&state)),
-            Says::IntoFile => file(&state)?,
+        let errors = match says {
+            Says::Aloud => Stdio::inherit(),
+            Says::InLogOnly => log_file(&state)?.into(),
         };
         let child = Command::new(program)
             .args(["internal", "supervise", "--parent", &std::process::id().to_string()])
@@ -69,12 +70,12 @@ impl Supervised {
             .spawn()
             .map_err(|source| Failure::System { act: "start the supervisor", source })?;
         let client = Client::new(&state);
-        let mut started = Self { child, state, client };
-        started.answers(&log).await?;
+        let mut started = Self { child, says, state, client };
+        started.answers().await?;
         Ok(started)
     }
 
-    async fn answers(&mut self, log: &Path) -> Result<(), Failure> {
+    async fn answers(&mut self) -> Result<(), Failure> {
         let until = clock::instant() + START;
         loop {
             match self.client.health().await {
@@ -92,7 +93,7 @@ impl Supervised {
                 ) => {}
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(ended(status, log));
+                return Err(self.has_ended(status));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -101,8 +102,16 @@ impl Supervised {
     /// Waits until it ends by itself. Cancel safe.
     pub(super) async fn ended(&mut self) -> Failure {
         match self.child.wait().await {
-            Ok(status) => ended(status, &log_of(&self.state)),
+            Ok(status) => self.has_ended(status),
             Err(source) => Failure::System { act: "wait for the supervisor", source },
+        }
+    }
+
+    fn has_ended(&self, status: ExitStatus) -> Failure {
+        match (status.code(), self.says) {
+            // It has told why on our standard error.
+            (Some(1), Says::Aloud) => Failure::Said(super::Exit::Failed),
+            _ => Failure::SupervisorEnded { how: status.to_string(), log: logs::supervisor(&self.state) },
         }
     }
 
@@ -117,7 +126,7 @@ impl Supervised {
         loop {
             tokio::select! {
                 ended = self.child.wait() => return ended.map(drop).map_err(cannot),
-                asked = super::watch::asked_to_end() => {
+                asked = super::watch::asked_to_end(super::watch::Unseen::GoesOn) => {
                     asked?;
                     self.tell_to_end();
                 }
@@ -134,25 +143,12 @@ impl Supervised {
     }
 }
 
-fn ended(status: ExitStatus, log: &Path) -> Failure {
-    match status.code() {
-        // It has told why on our standard error.
-        Some(1) if !log.is_file() => Failure::Said(super::Exit::Failed),
-        _ => Failure::SupervisorEnded { how: status.to_string(), log: log.to_owned() },
-    }
-}
-
-fn log_of(state: &Path) -> PathBuf {
-    state.join("logs").join("supervisor.log")
-}
-
-fn file(state: &Path) -> Result<(Stdio, PathBuf), Failure> {
-    let path = log_of(state);
+/// The supervisor's log, for what it says where no log can be kept: an abort, a message of the kernel.
+fn log_file(state: &Path) -> Result<File, Failure> {
+    let path = logs::supervisor(state);
     let opened = || {
-        let directory = path.parent().unwrap_or(state);
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(logs::directory(state))?;
         OpenOptions::new().create(true).append(true).mode(0o600).open(&path)
     };
-    let opened = opened().map_err(|source| Failure::File { act: "write", path: path.clone(), source })?;
-    Ok((opened.into(), path))
+    opened().map_err(|source| Failure::File { act: "write", path: path.clone(), source })
 }

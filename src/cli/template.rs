@@ -4,7 +4,7 @@ use std::path::Path;
 
 use strategies::{Name, recipe::Argument};
 
-use super::{Exit, Failure, color, lint};
+use super::{Exit, Failure, color, lint, output::complain};
 use crate::spec::{
     self, Report, Severity,
     compile::{CompiledAnalysis, compile_template},
@@ -55,7 +55,7 @@ impl Template {
         let read = spec::read(&file.display().to_string(), &bytes);
         if read.diagnostics.iter().any(|it| it.severity == Severity::Error) {
             let report = Report { source: &read.source, diagnostics: &read.diagnostics };
-            eprintln!("{}", report.render(color::on_stdout()));
+            complain(report.render(color::on_stderr()));
             return Err(Failure::Said(Exit::Usage));
         }
         let argument = |(name, value): &(String, String)| Argument {

@@ -1,7 +1,6 @@
 //! Follows one rollout and shows it: live, in lines, or as JSON lines.
 
 use std::{
-    io::Write,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -21,7 +20,8 @@ use super::{
     color,
     ending::{Awaited, Ending},
     live::{Live, Pressed, Scene},
-    output, words,
+    output::{self, json_line},
+    words,
 };
 use crate::{
     api::{
@@ -29,6 +29,7 @@ use crate::{
         view::{RolloutEvent, RolloutView, TrafficView},
     },
     clock,
+    local::supervisor::logs,
 };
 
 /// How long the engine may be silent before it counts as gone: it restarts by itself within a second.
@@ -60,6 +61,15 @@ enum JsonLine<'a> {
     },
     /// What changed.
     Change { at: Timestamp, rollout: &'a Name, text: &'a str },
+}
+
+/// What happens when nobody can see any more what is shown: the terminal was closed, the reader has gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Unseen {
+    /// Watching ends; what is watched goes on by itself.
+    Ends,
+    /// It goes on in silence: a service hangs on this process.
+    GoesOn,
 }
 
 impl Screen {
@@ -161,17 +171,6 @@ fn line(at: Timestamp, change: &Change) -> String {
     format!("{}  {}", color::paint(color::DIM, words::clock_time(at)), color::paint(style, &change.text))
 }
 
-/// Writes one JSON line.
-///
-/// # Errors
-/// Standard output is closed.
-pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
-    let failed = |source| Failure::System { act: "write to standard output", source };
-    let text = serde_json::to_string(value).map_err(|error| failed(std::io::Error::other(error)))?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(failed)
-}
-
 /// How watching ended.
 #[derive(Debug)]
 pub(super) enum Watched {
@@ -202,11 +201,14 @@ pub(super) struct Over {
 pub(super) struct Watch {
     client: Client,
     name: Name,
+    /// The engine's log.
     log: PathBuf,
     /// What is waited for; `None`: nothing, it is watched until somebody leaves.
     pub(super) awaited: Option<Awaited>,
     /// How long at most.
     pub(super) timeout: Option<Duration>,
+    /// What becomes of it when nobody can see it.
+    pub(super) unseen: Unseen,
     /// What stands above the live view, asked for at each drawing.
     pub(super) banner: Option<Box<dyn Fn() -> String>>,
     before: Option<RolloutView>,
@@ -216,37 +218,51 @@ pub(super) struct Watch {
     traffic: Vec<TrafficView>,
 }
 
+/// Since when nothing was heard of the engine, and whether that was said.
+struct Silence {
+    since: Instant,
+    told: bool,
+}
+
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    unseen: Unseen,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failure> {
+    fn new(unseen: Unseen) -> Result<Self, Failure> {
         let on = |kind| signal(kind).map_err(|source| Failure::System { act: "listen to signals", source });
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
             terminate: on(SignalKind::terminate())?,
             hangup: on(SignalKind::hangup())?,
+            unseen,
         })
     }
 
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+    /// SIGINT, SIGTERM, and SIGHUP where a closed terminal means the end.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => match self.unseen {
+                    Unseen::Ends => return,
+                    Unseen::GoesOn => tracing::info!("the terminal was closed; the service goes on"),
+                },
+            }
         }
     }
 }
 
-/// Ends when this process is asked to end: SIGINT, SIGTERM or SIGHUP.
+/// Ends when this process is asked to end: by SIGINT or SIGTERM; by SIGHUP too where a closed terminal means that.
 ///
 /// # Errors
 /// Signals cannot be listened to.
-pub(super) async fn asked_to_end() -> Result<(), Failure> {
-    Signals::new()?.any().await;
+pub(super) async fn asked_to_end(unseen: Unseen) -> Result<(), Failure> {
+    Signals::new(unseen)?.end().await;
     Ok(())
 }
 
@@ -257,9 +273,10 @@ impl Watch {
         Self {
             client,
             name,
-            log: state.join("logs"),
+            log: logs::control(state),
             awaited: None,
             timeout: None,
+            unseen: Unseen::Ends,
             banner: None,
             before: None,
             began: clock::wall(),
@@ -273,50 +290,71 @@ impl Watch {
     /// # Errors
     /// The engine is gone and does not come back, or the output is gone.
     pub(super) async fn run(&mut self, screen: &mut Screen) -> Result<Watched, Failure> {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new(self.unseen)?;
         let until = self.timeout.map(|it| clock::instant() + it);
         let mut ticks = tokio::time::interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut silent_since = clock::instant();
+        let mut silence = Silence { since: clock::instant(), told: false };
         let mut events = follow(self.client.clone(), self.name.clone());
         loop {
             tokio::select! {
                 Some(event) = events.recv() => match event {
                     Ok(RolloutEvent::Status(view)) => {
-                        silent_since = clock::instant();
+                        silence = Silence { since: clock::instant(), told: false };
                         if let Some(over) = self.look(*view, screen)? {
                             return Ok(Watched::Over(Box::new(over)));
                         }
                     }
                     Ok(RolloutEvent::Decision(_)) => {}
                     Ok(RolloutEvent::Gone) => return Ok(Watched::Gone),
-                    Err(error) => self.excuse(error, silent_since)?,
+                    Err(error) => self.excuse(error, &mut silence, screen)?,
                 },
                 _ = ticks.tick() => {
                     if let (Some(scene), Some(banner)) = (screen.scene(), &self.banner) {
                         scene.banner = banner();
                     }
-                    screen.redraw()?;
+                    self.seen(screen, Screen::redraw)?;
                     if until.is_some_and(|it| clock::instant() >= it) {
                         return self.timed_out();
                     }
                 }
                 pressed = screen.pressed() => match pressed {
                     Pressed::Quit => return Ok(Watched::Left),
-                    Pressed::Redraw => screen.redraw()?,
+                    Pressed::Redraw => self.seen(screen, Screen::redraw)?,
+                    Pressed::Gone if self.unseen == Unseen::Ends => return Ok(Watched::Left),
+                    Pressed::Gone => *screen = Screen::Silent,
                 },
-                () = signals.any() => return Ok(Watched::Left),
+                () = signals.end() => return Ok(Watched::Left),
             }
         }
     }
 
     fn look(&mut self, view: RolloutView, screen: &mut Screen) -> Result<Option<Over>, Failure> {
-        screen.show(self.before.as_ref(), &view)?;
+        self.seen(screen, |screen| screen.show(self.before.as_ref(), &view))?;
         self.count(&view);
         let ending = self.awaited.as_ref().and_then(|it| it.ended(&view));
         let over = ending.map(|ending| self.over(ending, view.clone()));
         self.before = Some(view);
         Ok(over)
+    }
+
+    /// Shows something. Where a service hangs on this process, a screen that is gone is given up and nothing else.
+    fn seen(
+        &self,
+        screen: &mut Screen,
+        show: impl FnOnce(&mut Screen) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match (show(screen), self.unseen) {
+            (Err(error), Unseen::GoesOn) => {
+                *screen = Screen::Silent;
+                tracing::info!(
+                    error = &error as &dyn std::error::Error,
+                    "nobody sees this; the service goes on"
+                );
+                Ok(())
+            }
+            (shown, Unseen::Ends | Unseen::GoesOn) => shown,
+        }
     }
 
     /// Keeps the counts of the awaited attempt: they begin anew with the next one.
@@ -352,17 +390,24 @@ impl Watch {
         Ok(Watched::TimedOut(Box::new(self.over((Ending::Unfinished, reason), view))))
     }
 
-    /// The engine may be restarting.
-    fn excuse(&self, error: ClientError, silent_since: Instant) -> Result<(), Failure> {
-        let gone = clock::instant().duration_since(silent_since) >= PATIENCE;
+    /// The engine may be restarting. Where a service hangs on this process it may take as long as it likes: requests
+    /// are served without it.
+    fn excuse(&self, error: ClientError, silence: &mut Silence, screen: &mut Screen) -> Result<(), Failure> {
+        let gone = clock::instant().duration_since(silence.since) >= PATIENCE;
         let never_seen = self.before.is_none() && matches!(error, ClientError::NotRunning { .. });
-        if !error.retryable() || never_seen {
-            return Err(error.into());
+        match self.unseen {
+            Unseen::Ends if !error.retryable() || never_seen => Err(error.into()),
+            Unseen::Ends if gone => Err(Failure::EngineDown { log: self.log.clone() }),
+            Unseen::GoesOn if gone && !silence.told => {
+                silence.told = true;
+                let log = self.log.display();
+                let text = format!(
+                    "the engine does not answer ({error}); requests are served as before; its log is {log}"
+                );
+                self.seen(screen, |screen| screen.say(&text))
+            }
+            Unseen::Ends | Unseen::GoesOn => Ok(()),
         }
-        if gone {
-            return Err(Failure::EngineDown { log: self.log.clone() });
-        }
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
-    io,
+    io::{self, Write as _},
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::Duration,
@@ -129,7 +129,8 @@ pub fn run_sample(args: SampleArgs) -> Result<(), SampleError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| SampleError::Listen { address, source })?;
         let bound = listener.local_addr().unwrap_or(address);
-        anstream::println!("listening on {bound}");
+        // Whether anybody reads it is not this service's concern.
+        let _ = writeln!(io::stdout(), "listening on {bound}");
         serve(args, listener).await
     });
     runtime.shutdown_background();

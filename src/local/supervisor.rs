@@ -29,14 +29,13 @@ pub mod client;
 mod handover;
 mod house;
 mod listeners;
+pub mod logs;
 pub mod protocol;
 mod server;
 pub mod state_dir;
 
 pub use client::{Client, ClientError, Events, Listening, WorkerBoot, WorkerLink, WorkerOrder};
 pub use state_dir::StateDirError;
-
-pub use crate::local::process::child::Output;
 
 /// Name of the supervisor's socket in the state directory.
 pub const SOCKET: &str = "supervisor.sock";
@@ -57,14 +56,12 @@ pub struct Settings {
     pub worker: Vec<String>,
     /// Arguments of the control process; `$(state)` is replaced. Empty: there is none.
     pub control: Vec<String>,
-    /// Arguments of the hidden subcommand that calls [`resume`].
+    /// Arguments of the hidden subcommand that calls [`resume`]; `$(state)` is replaced.
     pub resume: Vec<String>,
     /// How many workers, `0 ..= 64`.
     pub workers: u32,
     /// What to listen on from the start; the control process may change it.
     pub listeners: BTreeMap<String, SocketAddr>,
-    /// Where the output of workers and of the control process goes; captured, it is in `<state>/logs`.
-    pub output: Output,
     /// Milliseconds a draining worker may take. Default 30 000.
     pub drain_ms: u64,
     /// Milliseconds within which workers of a new version have to serve. Default 30 000.
@@ -85,10 +82,9 @@ impl Settings {
             shim: internal(&["exec"]),
             worker: internal(&["worker", "--state", "$(state)", "--worker", "$(worker)"]),
             control: internal(&["control", "--state", "$(state)"]),
-            resume: internal(&["supervisor"]),
+            resume: internal(&["supervisor", "--state", "$(state)"]),
             workers: 2,
             listeners: BTreeMap::new(),
-            output: Output::Inherited,
             drain_ms: 30_000,
             ready_ms: 30_000,
         })

@@ -79,6 +79,7 @@ async fn work(state: &Path, number: u64) -> Result<(), StartError> {
     let (tell, changes) = mpsc::channel(4);
     // What connects before the proxy accepts waits in the sockets' queues.
     link.ready().await.map_err(|source| StartError::Join { worker: number, source })?;
+    tracing::info!(sockets = boot.listeners.len(), "the worker serves");
     tokio::task::spawn_local(follow(link, tell));
     Ok(proxy::serve(proxy, sockets(boot.listeners), control, changes).await?)
 }

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod failpoint;
 mod fresh;
+mod heard;
 mod orders;
 mod release;
 mod several;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Trial> {
         disk::all(),
         failpoint::all(),
         fresh::all(),
+        heard::all(),
         orders::all(),
         release::all(),
         several::all(),

@@ -5,6 +5,7 @@
 mod cases;
 mod journal;
 mod kills;
+mod product;
 mod rig;
 mod roles;
 mod sockets;

@@ -5,7 +5,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use clap::Parser;
 use serinus::local::{
     control::{ControlBoot, run_control},
-    process::{child::Output, shim},
+    process::shim,
     sample::{CRASH_STATUS, SampleArgs, SampleError, run_sample},
     supervisor::{self, Settings},
     worker::run_worker,
@@ -25,7 +25,6 @@ pub(crate) fn play(arguments: &[String]) -> Option<ExitCode> {
             end(run_control(&ControlBoot { state: state.into() }))
         }
         ["supervise", state] => end(supervisor::run(Settings {
-            output: Output::Inherited,
             drain_ms: 5_000,
             ready_ms: 5_000,
             ..Settings::new(PathBuf::from(state)).unwrap()

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serinus::local::process::child::Output;
 use serinus::local::process::shim;
 use serinus::local::supervisor::{self, Client, Listening, Settings, WorkerLink, WorkerOrder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,7 +57,6 @@ fn supervise(state: &str, listen: SocketAddr, workers: u32) -> ExitCode {
         resume: words(&["internal", "supervisor"]),
         workers,
         listeners: [("web".to_owned(), listen)].into(),
-        output: Output::Inherited,
         drain_ms: 5_000,
         ready_ms: 5_000,
         ..Settings::new(PathBuf::from(state)).unwrap()

@@ -6,9 +6,9 @@ use super::{Args, Fault, Side, users::Counted};
 use crate::cli::{
     Exit, Failure, color,
     ending::{Awaited, Ending},
-    output::{Flow, print},
+    output::{Flow, json_line, print},
     summary::{Summary, verdict},
-    watch::{Over, json_line},
+    watch::Over,
     words,
 };
 

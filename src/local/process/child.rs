@@ -45,18 +45,8 @@ pub struct Spawned {
     pub pid: u32,
     /// Closes without a byte when the program has taken over; else brings the reason why it could not.
     pub report: UnixStream,
-    /// Its standard output and error, if they are captured.
-    pub output: Option<PipeReader>,
-}
-
-/// Where a child's standard output and error go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Output {
-    /// Into a pipe that the supervisor reads.
-    Captured,
-    /// Where the supervisor's go.
-    Inherited,
+    /// Its standard output and error. Somebody has to read them: a full pipe stalls the child, a closed one may end it.
+    pub output: PipeReader,
 }
 
 /// Starts `launch` in a process group of its own, through `shim` (program and arguments that end in
@@ -65,22 +55,16 @@ pub enum Output {
 ///
 /// # Errors
 /// When the shim itself cannot be started; what the program says comes over [`Spawned::report`].
-pub fn spawn(shim: (&Path, &[String]), launch: &Launch, output: Output) -> io::Result<Spawned> {
+pub fn spawn(shim: (&Path, &[String]), launch: &Launch) -> io::Result<Spawned> {
     let (report, theirs) = UnixStream::pair()?;
     report.set_nonblocking(true)?;
     launch.send(&report)?;
     let mut command = Command::new(shim.0);
     command.args(shim.1).stdin(Stdio::from(OwnedFd::from(theirs))).process_group(0);
-    let captured = match output {
-        Output::Inherited => None,
-        Output::Captured => {
-            let (reader, writer) = io::pipe()?;
-            command.stdout(writer.try_clone()?).stderr(writer);
-            Some(reader)
-        }
-    };
+    let (output, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
     let child = command.spawn()?;
-    Ok(Spawned { pid: child.id(), report, output: captured })
+    Ok(Spawned { pid: child.id(), report, output })
 }
 
 /// A handle on a child that cannot come to mean another process: the kernel keeps the id until [`Watch::reap`].

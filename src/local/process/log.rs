@@ -43,10 +43,17 @@ impl Log {
     /// Takes what the process printed. A disk that cannot take it loses output, never the process.
     pub fn take(&mut self, bytes: &[u8]) {
         self.remember(bytes);
-        if self.write(bytes).is_err() {
-            self.file = None;
+        if self.append(bytes).is_err() {
             self.lost_bytes = self.lost_bytes.saturating_add(bytes.len() as u64);
         }
+    }
+
+    /// Writes to the file and holds nothing in memory.
+    ///
+    /// # Errors
+    /// The disk did not take all of it. The file is opened again for what comes next.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes).inspect_err(|_| self.file = None)
     }
 
     /// A line of the supervisor's own about this process.

@@ -18,9 +18,11 @@ use super::channel;
 use super::listeners::Listeners;
 use super::protocol::{Event, Message, ProcessId, Reply};
 use super::server::{self, ConnectionId, FromPeers, Outgoing};
-use super::{LOCK, SOCKET, Settings, SupervisorError, state_dir};
+use super::{LOCK, SOCKET, Settings, SupervisorError, logs, state_dir};
 use crate::clock;
+use crate::local::process::LogLimits;
 use crate::local::process::child::Exit;
+use crate::local::process::log::Log;
 use crate::local::process::port::{self, Ports};
 use crate::local::timeline;
 
@@ -32,7 +34,7 @@ mod passing;
 mod upgrade;
 mod workers;
 
-use kept::{ChildId, Kept, Process, Worker};
+use kept::{ChildId, Kept, Process, SharedLog, Worker};
 
 /// What the tasks beside the loop report.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub(super) struct House {
     epochs: BTreeMap<String, u64>,
     ports: Ports<ProcessId>,
     workers: BTreeMap<u64, Worker>,
+    workers_log: SharedLog,
     next_worker: u64,
     control: Option<Kept>,
     proxy_config: Option<String>,
@@ -113,7 +116,8 @@ impl House {
         let (to_loop, from_peers) = mpsc::channel(256);
         let (news_to, news) = mpsc::channel(256);
         tokio::spawn(server::accept(socket, to_loop));
-        let control = (!settings.control.is_empty()).then(Self::new_control);
+        let control = (!settings.control.is_empty()).then(|| Self::new_control(&settings.state));
+        let workers_log = SharedLog::new(Log::new(logs::workers(&settings.state), LogLimits::default()));
         Ok(Self {
             settings,
             lock,
@@ -125,6 +129,7 @@ impl House {
             epochs: BTreeMap::new(),
             ports,
             workers: BTreeMap::new(),
+            workers_log,
             next_worker: 1,
             control,
             proxy_config: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tokio::io::AsyncReadExt;
@@ -15,18 +15,21 @@ use super::kept::{ChildId, Kept, SharedLog};
 use super::{House, News};
 use crate::clock;
 use crate::failpoint;
-use crate::local::process::child::{self, Exit, Output, Spawned, Watch};
+use crate::local::process::child::{self, Exit, Spawned, Watch};
 use crate::local::process::lifecycle::{Act, Lifecycle, Stage};
+use crate::local::process::log::Log;
 use crate::local::process::shim::{Launch, own_pid};
-use crate::local::process::{EnvVar, StopSignal, expand};
+use crate::local::process::{EnvVar, LogLimits, StopSignal, expand};
+use crate::local::supervisor::logs;
 use crate::local::supervisor::protocol::{Event, ProcessId};
 
 /// Longest reason a shim gives.
 const MAX_REASON: usize = 4 << 10;
 
 impl House {
-    pub(super) fn new_control() -> Kept {
-        Kept::new(Lifecycle::new(super::own_restart(), clock::instant()), None, clock::now())
+    pub(super) fn new_control(state: &Path) -> Kept {
+        let log = SharedLog::new(Log::new(logs::control(state), LogLimits::default()));
+        Kept::new(Lifecycle::new(super::own_restart(), clock::instant()), log, clock::now())
     }
 
     /// Does for every child what has become due.
@@ -66,13 +69,9 @@ impl House {
 
     fn start(&mut self, child: &ChildId) {
         let Some(launch) = self.launch(child) else { return };
-        let output = match child {
-            ChildId::Process(_) => Output::Captured,
-            ChildId::Worker(_) | ChildId::Control => self.settings.output,
-        };
         let program = self.program(child);
         failpoint::reached("supervisor: before a child is started");
-        let started = child::spawn((&program, &self.settings.shim), &launch, output).and_then(|spawned| {
+        let started = child::spawn((&program, &self.settings.shim), &launch).and_then(|spawned| {
             let handle = Watch::new(spawned.pid).inspect_err(|_| child::abandon(spawned.pid))?;
             Ok((spawned, handle))
         });
@@ -97,9 +96,7 @@ impl House {
         kept.life.started(clock::instant());
         kept.since = clock::now();
         kept.pid = Some(spawned.pid);
-        if let Some(reader) = spawned.output {
-            kept.read(OwnedFd::from(reader));
-        }
+        kept.read(OwnedFd::from(spawned.output));
         follow_run(child.clone(), spawned.pid, spawned.report, handle, news);
     }
 
@@ -246,11 +243,12 @@ impl Kept {
         if let Some(reading) = self.reading.take() {
             reading.abort();
         }
-        let copy = output.as_fd().try_clone_to_owned();
-        let reader = pipe::Receiver::from_owned_fd(output);
-        let (Ok(copy), Ok(reader), Some(log)) = (copy, reader, self.log.clone()) else { return };
-        self.output = Some(copy);
-        self.reading = Some(tokio::spawn(read_output(reader, log)));
+        // Without a copy an upgrade cannot pass it on; read it is all the same.
+        self.output = output.as_fd().try_clone_to_owned().ok();
+        match pipe::Receiver::from_owned_fd(output) {
+            Ok(reader) => self.reading = Some(tokio::spawn(read_output(reader, self.log.clone()))),
+            Err(error) => tracing::warn!(%error, "the output of a child cannot be read"),
+        }
     }
 }
 
@@ -259,7 +257,7 @@ async fn read_output(mut reader: pipe::Receiver, log: SharedLog) {
     loop {
         match reader.read(&mut chunk).await {
             Ok(0) | Err(_) => return,
-            Ok(read) => log.lock().take(&chunk[..read]),
+            Ok(read) => log.take(&chunk[..read]),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::local::process::lifecycle::Lifecycle;
 use crate::local::process::log::Log;
 use crate::local::process::{ProcessSpec, StopSignal};
+use crate::local::supervisor::logs;
 use crate::local::supervisor::protocol::{
     Answer, Call, Event, Message, Observation, ProcessId, Refusal, Reply, Request, SupervisorSeen,
 };
@@ -101,11 +102,8 @@ impl House {
             }
         } else {
             let port = self.ports.of(&id).map_err(|error| Refusal::Invalid(error.to_string()))?;
-            let kept = Kept::new(
-                Lifecycle::new(spec.restart.clone(), now),
-                Some(self.log_of(&id, &spec)),
-                clock::now(),
-            );
+            let kept =
+                Kept::new(Lifecycle::new(spec.restart.clone(), now), self.log_of(&id, &spec), clock::now());
             let process = Process { kept, spec, epoch, port, leaving: false, then: None };
             self.processes.insert(id.clone(), process);
         }
@@ -120,7 +118,7 @@ impl House {
 
     pub(super) fn log_of(&self, id: &ProcessId, spec: &ProcessSpec) -> SharedLog {
         let name = format!("{}-{}-{}.log", id.revision, id.role, id.ordinal);
-        let path = self.settings.state.join("logs").join(&id.rollout).join(name);
+        let path = logs::directory(&self.settings.state).join(&id.rollout).join(name);
         SharedLog::new(Log::new(path, spec.log.clone()))
     }
 
@@ -146,8 +144,8 @@ impl House {
     }
 
     fn lines(&self, id: ProcessId, count: usize) -> Result<Answer, Refusal> {
-        match self.processes.get(&id).and_then(|process| process.kept.log.as_ref()) {
-            Some(log) => Ok(Answer::Lines(log.lock().last(count))),
+        match self.processes.get(&id) {
+            Some(process) => Ok(Answer::Lines(process.kept.log.last(count))),
             None => Err(Refusal::NoSuchProcess(id)),
         }
     }

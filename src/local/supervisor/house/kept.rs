@@ -1,5 +1,6 @@
 //! What the supervisor knows of one child: a user's process, a worker, or the control process.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -31,14 +32,14 @@ pub(super) struct Kept {
     pub(super) last_exit: Option<LastExit>,
     /// Why the program did not take over, until the exit is known.
     pub(super) not_started: Option<String>,
-    pub(super) log: Option<SharedLog>,
+    pub(super) log: SharedLog,
     /// The reading end of its output, kept to be passed on by an upgrade.
     pub(super) output: Option<std::os::fd::OwnedFd>,
     pub(super) reading: Option<JoinHandle<()>>,
 }
 
 impl Kept {
-    pub(super) fn new(life: Lifecycle, log: Option<SharedLog>, now: Timestamp) -> Self {
+    pub(super) fn new(life: Lifecycle, log: SharedLog, now: Timestamp) -> Self {
         let (pid, last_exit, not_started, output, reading) = (None, None, None, None, None);
         Self { life, pid, since: now, last_exit, not_started, log, output, reading }
     }
@@ -50,10 +51,8 @@ impl Kept {
     /// A run has ended.
     pub(super) fn exited(&mut self, exit: Exit, wall: Timestamp, now: Instant) {
         let reason = self.not_started.take();
-        if let Some(log) = &self.log {
-            let text = reason.as_ref().map_or_else(|| exit.to_string(), |reason| format!("{exit}: {reason}"));
-            log.lock().note(&text);
-        }
+        self.log
+            .note(&reason.as_ref().map_or_else(|| exit.to_string(), |reason| format!("{exit}: {reason}")));
         self.pid = None;
         self.output = None;
         self.last_exit = Some(LastExit { exit, at: wall, reason });
@@ -73,17 +72,48 @@ impl Kept {
     }
 }
 
-/// A log that the supervisor and the task reading the child's output share. Never held across an await.
+/// A log that the supervisor and the tasks reading its children's output share. Never held across an await.
 #[derive(Debug, Clone)]
-pub(super) struct SharedLog(Arc<Mutex<Log>>);
+pub(super) struct SharedLog {
+    log: Arc<Mutex<Log>>,
+    /// Who is meant where children share a log.
+    of: Option<String>,
+}
 
 impl SharedLog {
     pub(super) fn new(log: Log) -> Self {
-        Self(Arc::new(Mutex::new(log)))
+        Self { log: Arc::new(Mutex::new(log)), of: None }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Log> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The same log, for one of the children that share it.
+    pub(super) fn of(&self, child: String) -> Self {
+        Self { log: Arc::clone(&self.log), of: Some(child) }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.lock().path().to_owned()
+    }
+
+    /// The last lines.
+    pub(super) fn last(&self, count: usize) -> Vec<String> {
+        self.lock().last(count)
+    }
+
+    /// What a child printed.
+    pub(super) fn take(&self, bytes: &[u8]) {
+        self.lock().take(bytes);
+    }
+
+    /// A line of the supervisor's own about the child.
+    fn note(&self, text: &str) {
+        match &self.of {
+            Some(child) => self.lock().note(&format!("{child}: {text}")),
+            None => self.lock().note(text),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,7 +141,7 @@ impl Process {
             since: self.kept.since,
             restarts: self.kept.life.restarts,
             last_exit: self.kept.last_exit.clone(),
-            log: self.kept.log.as_ref().map(|log| log.lock().path().to_owned()).unwrap_or_default(),
+            log: self.kept.log.path(),
         }
     }
 }

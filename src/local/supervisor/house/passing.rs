@@ -220,15 +220,18 @@ impl House {
             let PassedProcess { id, child, spec, epoch, port, leaving, then } = process;
             let output = child.output.map(&mut file).transpose()?;
             let log = house.log_of(&id, &spec);
-            let kept = kept(child, spec.restart.clone(), Some(log), output);
+            let kept = kept(child, spec.restart.clone(), log, output);
             house.processes.insert(id, Process { kept, spec, epoch, port, leaving, then });
         }
         for PassedWorker { number, child, generation, ready, draining } in passed.workers {
-            let kept = kept(child, super::own_restart(), None, None);
+            let output = child.output.map(&mut file).transpose()?;
+            let log = house.workers_log.of(format!("worker {number}"));
+            let kept = kept(child, super::own_restart(), log, output);
             house.workers.insert(number, Worker { kept, generation, ready, draining, connection: None });
         }
-        if let Some(child) = passed.control.filter(|_| house.control.is_some()) {
-            house.control = Some(kept(child, super::own_restart(), None, None));
+        if let (Some(child), Some(control)) = (passed.control, house.control.as_ref()) {
+            let output = child.output.map(&mut file).transpose()?;
+            house.control = Some(kept(child, super::own_restart(), control.log.clone(), output));
         }
         house.watch_again();
         house.finish_upgrade();
@@ -253,7 +256,7 @@ impl House {
     }
 }
 
-fn kept(child: PassedChild, restart: Restart, log: Option<SharedLog>, output: Option<OwnedFd>) -> Kept {
+fn kept(child: PassedChild, restart: Restart, log: SharedLog, output: Option<OwnedFd>) -> Kept {
     let PassedChild { pid, stage, restarts, in_a_row, since, last_exit, output: _ } = child;
     let stage = stage.stage(clock::instant());
     let mut kept = Kept::new(Lifecycle::resumed(restart, stage, restarts, in_a_row), log, since);

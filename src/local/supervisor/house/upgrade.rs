@@ -7,15 +7,20 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::kept::ChildId;
 use super::{Ending, House, News};
 use crate::clock;
 use crate::failpoint;
+use crate::local::process::expand;
 use crate::local::supervisor::handover;
 use crate::local::supervisor::protocol::{Answer, Refusal, Reply};
 use crate::local::supervisor::server::ConnectionId;
+use crate::telemetry;
+
+/// How long the log of this image is waited for before the next one takes over.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// An upgrade under way.
 #[derive(Debug)]
@@ -121,7 +126,11 @@ impl House {
                 Err(error) => return self.not_replaced(upgrade, &error.to_string()),
             };
             let borrowed: Vec<_> = files.iter().map(std::os::fd::AsFd::as_fd).collect();
-            handover::exec(&upgrade.executable, &self.settings.resume, &passed, &borrowed)
+            let state = [("state", self.settings.state.to_string_lossy().into_owned())].into();
+            let arguments: Vec<String> = self.settings.resume.iter().map(|it| expand(it, &state)).collect();
+            // The thread that writes the log ends with this image.
+            telemetry::flush(LAST_LINES);
+            handover::exec(&upgrade.executable, &arguments, &passed, &borrowed)
         };
         let reason = format!("cannot run {}: {error}", upgrade.executable.display());
         self.not_replaced(upgrade, &reason);

@@ -29,7 +29,8 @@ impl House {
     pub(super) fn add_worker(&mut self, generation: u64, now: Instant) -> u64 {
         let number = self.next_worker;
         self.next_worker += 1;
-        let kept = Kept::new(Lifecycle::new(own_restart(), now), None, clock::now());
+        let log = self.workers_log.of(format!("worker {number}"));
+        let kept = Kept::new(Lifecycle::new(own_restart(), now), log, clock::now());
         let worker = Worker { kept, generation, ready: false, draining: false, connection: None };
         self.workers.insert(number, worker);
         number
