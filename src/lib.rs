@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod journal;
 pub mod local;
 pub mod measure;
+pub mod object;
 pub mod port;
 pub mod router;
 pub mod spec;

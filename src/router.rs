@@ -7,10 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::{HumanDuration, Pattern, RequestMatch, Weight};
 
+mod ack;
 mod gateway_api;
 mod proxy;
 
 pub use self::{
+    ack::Acks,
     gateway_api::{GatewayApi, Own, RouteReference},
     proxy::{Limits, Listen, Protocol, Proxy, Timeouts, Tls},
 };

@@ -52,6 +52,7 @@ fn rank(module: &str) -> Option<u8> {
         "analyses" | "journal" | "measure" | "notify" => 4,
         "port" | "spec" => 3,
         "router" | "workload" => 2,
+        "object" => 1,
         "chart" | "clock" | "failpoint" | "telemetry" | "written" => 0,
         _ => return None,
     })

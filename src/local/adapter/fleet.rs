@@ -29,6 +29,7 @@ use crate::{
         },
     },
     port::Unavailable,
+    router::Acks,
 };
 
 /// Longest wait for the counts of one worker.
@@ -66,9 +67,8 @@ struct State {
 /// The route of one rollout.
 struct Route {
     wish: RouteWish,
-    /// The first configuration that asks for the present split.
-    asked_in: u64,
-    acknowledged: Option<(Split, Timestamp)>,
+    /// In which configuration the present split was first asked for, and what the workers have acknowledged.
+    acks: Acks,
 }
 
 struct Worker {
@@ -168,7 +168,7 @@ impl Fleet {
         wish: RouteWish,
         before: Option<&Split>,
     ) -> Result<(), Unavailable> {
-        self.change(|state| state.wish(rollout, wish, before)).await
+        self.change(|state| state.wish(rollout, wish, before, clock::now())).await
     }
 
     /// Changes what is known of a route without changing what it asks for: endpoints, settings.
@@ -218,9 +218,7 @@ impl Fleet {
     /// What the workers have acknowledged of a rollout's route.
     #[must_use]
     pub fn acknowledged(&self, rollout: &str) -> Option<Acknowledged> {
-        let state = self.state();
-        let (split, since) = state.routes.get(rollout)?.acknowledged.clone()?;
-        Some(Acknowledged { split, since })
+        self.state().routes.get(rollout)?.acks.acknowledged().cloned()
     }
 
     /// Whether every worker has applied the latest configuration: nothing is sent any more to what it leaves out.
@@ -292,6 +290,15 @@ impl Fleet {
     }
 }
 
+impl Route {
+    fn ask(&mut self, wish: &RouteWish, generation: u64) {
+        match &wish.split {
+            Some(split) => self.acks.ask_anew(split, generation),
+            None => self.acks.ask_nothing(),
+        }
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         self.tasks.abort_all();
@@ -326,18 +333,20 @@ impl Worker {
 }
 
 impl State {
-    fn wish(&mut self, rollout: &str, wish: RouteWish, before: Option<&Split>) {
+    fn wish(&mut self, rollout: &str, wish: RouteWish, before: Option<&Split>, now: Timestamp) {
         let next = self.current.generation + 1;
         match self.routes.get_mut(rollout) {
             Some(route) => {
                 if route.wish.split != wish.split {
-                    route.asked_in = next;
+                    route.ask(&wish, next);
                 }
                 route.wish = wish;
             }
             None => {
-                let acknowledged = before.cloned().map(|split| (split, clock::now()));
-                self.routes.insert(rollout.to_owned(), Route { wish, asked_in: next, acknowledged });
+                let acks = before.map(|split| Acks::remembered(split.clone(), now)).unwrap_or_default();
+                let mut route = Route { wish, acks };
+                route.ask(&route.wish.clone(), next);
+                self.routes.insert(rollout.to_owned(), route);
             }
         }
     }
@@ -354,7 +363,7 @@ impl State {
             }
         }
         let kept = self.saved.is_some_and(|(generation, _)| generation == self.current.generation);
-        let asked = self.routes.values().any(|it| it.asked_in > self.current.generation);
+        let asked = self.routes.values().any(|it| it.acks.asked_in() > Some(self.current.generation));
         if kept && !asked && listeners == self.current.listeners {
             return None;
         }
@@ -371,12 +380,7 @@ impl State {
 
     fn take_acknowledgements(&mut self, now: Timestamp) {
         let Some(oldest) = self.oldest_served() else { return };
-        for route in self.routes.values_mut().filter(|it| it.asked_in <= oldest) {
-            let Some(split) = &route.wish.split else { continue };
-            if route.acknowledged.as_ref().is_none_or(|(known, _)| known != split) {
-                route.acknowledged = Some((split.clone(), now));
-            }
-        }
+        self.routes.values_mut().for_each(|it| it.acks.confirm(oldest, now));
     }
 }
 
@@ -400,5 +404,77 @@ impl Shared {
             state.take_acknowledgements(clock::now());
         }
         self.tell();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strategies::{Arm, Dest};
+
+    use super::*;
+
+    fn wish(revision: &str) -> RouteWish {
+        RouteWish {
+            proxy: crate::router::Proxy::default(),
+            split: Some(Split::all_to(Dest::Arm(Arm::main(revision.into())))),
+            arms: BTreeMap::new(),
+            fresh: None,
+            fallback: None,
+            sticky_key: "0123456789abcdef".into(),
+            attempt: 1,
+        }
+    }
+
+    fn one_worker() -> State {
+        let seen = WorkerSeen {
+            worker: 1,
+            state: WorkerState::Ready,
+            pid: Some(7),
+            since: Timestamp::UNIX_EPOCH,
+            control_socket: "/nowhere".into(),
+        };
+        let (ask, _) = mpsc::channel(1);
+        let worker =
+            Worker { seen, acknowledged: None, trouble: None, ask, tasks: tokio::task::JoinSet::new() };
+        State {
+            routes: BTreeMap::new(),
+            workers: [(1, worker)].into(),
+            current: ProxyConfig { generation: 1, listeners: BTreeMap::new() },
+            held: false,
+            saved: None,
+        }
+    }
+
+    impl State {
+        /// Asks for this; the generation that does.
+        fn asked(&mut self, revision: &str) -> u64 {
+            self.wish("shop", wish(revision), None, Timestamp::UNIX_EPOCH);
+            self.build().unwrap().generation
+        }
+
+        fn served(&mut self, generation: u64) {
+            self.workers.get_mut(&1).unwrap().acknowledged = Some(generation);
+            self.take_acknowledgements(Timestamp::UNIX_EPOCH);
+        }
+
+        fn is_acknowledged(&self, revision: &str) -> bool {
+            let known = self.routes["shop"].acks.acknowledged();
+            known.map(|it| &it.split) == wish(revision).split.as_ref()
+        }
+    }
+
+    #[test]
+    fn a_split_that_is_asked_for_again_is_not_acknowledged_by_what_was_served_before() {
+        let mut state = one_worker();
+        let first = state.asked("a");
+        state.served(first);
+        assert!(state.is_acknowledged("a"));
+        let other = state.asked("b");
+        let again = state.asked("a");
+        assert!(!state.is_acknowledged("a"), "the worker may be at the other split by now");
+        state.served(other);
+        assert!(!state.is_acknowledged("a"), "it is at the other split");
+        state.served(again);
+        assert!(state.is_acknowledged("a"));
     }
 }
