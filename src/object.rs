@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use strategies::{Fence, Name, Seen};
 
 mod edit;
+mod hash;
 
 pub use edit::{Edits, pointer};
+pub use hash::short_hash;
 
 /// The one who writes, in `metadata.managedFields`.
 pub const MANAGER: &str = "serinus";
@@ -70,6 +72,8 @@ pub enum Which {
     Labelled(Name, Name),
     /// Those that the object of this name controls, and those that nobody does while its selector matches them.
     SelectedBy(ObjectRef),
+    /// Those that the Rollout itself controls.
+    Ours,
     /// All of the namespace.
     All,
 }

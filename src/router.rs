@@ -1,20 +1,25 @@
 //! What moves the traffic: the platforms that Serinus drives and does not own.
 //!
 //! Adding a router: write `router/<name>.rs` with a record that implements [`RouterKind`], then add one line to
-//! `routers!` below. A plan that asks a router for more than [`Capabilities`] says is refused when it is read.
+//! `routers!` below. A plan that asks a router for more than [`Capabilities`] says is refused when it is read. What is
+//! carried by objects of a cluster implements [`RouteCodec`] besides; `tests/conformance` plays through its examples.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strategies::{HumanDuration, Pattern, RequestMatch, Weight};
+use strategies::{HumanDuration, Pattern, RequestMatch, RouteId, Weight};
 
 mod ack;
+mod codec;
 mod gateway_api;
 mod proxy;
+mod service;
 
 pub use self::{
     ack::Acks,
-    gateway_api::{GatewayApi, Own, RouteReference},
+    codec::{About, RouteAsk, RouteCodec, RouteRead, Service, service_route},
+    gateway_api::{GatewayApi, GatewayRoute, Own, RouteName, RouteReference},
     proxy::{Limits, Listen, Protocol, Proxy, Timeouts, Tls},
+    service::{Part, ServiceRoute},
 };
 
 /// What a router can express and how it reports back.
@@ -91,6 +96,28 @@ pub trait RouterKind {
 
     /// Where it can be used.
     fn reach(&self) -> Reach;
+
+    /// The routes of a cluster that it names, by the id that a plan uses; none for what is no object of a cluster.
+    fn codecs(&self) -> Vec<(RouteId, Box<dyn RouteCodec>)> {
+        vec![]
+    }
+
+    /// Typical and extreme uses that the conformance suite plays through: documents of this router, each with the
+    /// objects of a cluster that users have beside it.
+    fn examples() -> Vec<Example<Self>>
+    where
+        Self: Sized;
+}
+
+/// One use of a router.
+#[derive(Clone, Debug)]
+pub struct Example<K> {
+    /// What is special about it.
+    pub name: &'static str,
+    /// What the document says.
+    pub router: K,
+    /// What stands in the cluster.
+    pub objects: Vec<serde_json::Value>,
 }
 
 macro_rules! routers {
@@ -115,6 +142,18 @@ macro_rules! routers {
                 let mut routers: Vec<(&'static str, &dyn RouterKind)> = Vec::new();
                 $(if let Some(it) = &self.$field { routers.push(($key, it)); })*
                 routers
+            }
+
+            /// Typical and extreme uses of every router, each as a user would write it.
+            #[must_use]
+            pub fn examples() -> Vec<Example<Self>> {
+                let mut all = vec![];
+                $(all.extend($Kind::examples().into_iter().map(|it| Example {
+                    name: it.name,
+                    router: Self { $field: Some(it.router), ..Self::default() },
+                    objects: it.objects,
+                }));)*
+                all
             }
         }
     };
@@ -181,7 +220,9 @@ mod tests {
     use super::*;
 
     fn coarse() -> Capabilities {
-        Capabilities { finest: Weight::ONE_PERCENT, mirror: Mirroring::All, ..GatewayApi::default().can() }
+        let can = GatewayApi::default().can();
+        let matches = Matching { cookies: false, ..can.matches };
+        Capabilities { finest: Weight::ONE_PERCENT, mirror: Mirroring::All, matches, ..can }
     }
 
     #[test]

@@ -1,8 +1,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strategies::{HumanDuration, Name, Weight};
+use strategies::{HumanDuration, Name, RouteId, Weight};
 
-use super::{Ack, Capabilities, Matching, Mirroring, Reach, RouterKind};
+use super::{Ack, Capabilities, Example, Matching, Mirroring, Reach, RouterKind, codec::RouteCodec};
+
+mod examples;
+mod matches;
+mod originals;
+mod route;
+mod rules;
+mod status;
+mod weights;
+
+pub use route::GatewayRoute;
 
 /// Routes of the Kubernetes Gateway API.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -29,7 +39,6 @@ pub struct RouteReference {
 
 /// Kinds of routes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[expect(clippy::enum_variant_names, reason = "they are called so")]
 pub enum RouteName {
     /// HTTP.
     #[default]
@@ -71,7 +80,7 @@ impl RouterKind for GatewayApi {
             finest: Weight::from_ppm(1),
             matches: Matching {
                 headers: told_apart,
-                cookies: false,
+                cookies: told_apart,
                 query: http,
                 path: http,
                 prefix: false,
@@ -86,5 +95,39 @@ impl RouterKind for GatewayApi {
 
     fn reach(&self) -> Reach {
         Reach::Cluster
+    }
+
+    fn codecs(&self) -> Vec<(RouteId, Box<dyn RouteCodec>)> {
+        let one = |it: &RouteReference| {
+            let codec = GatewayRoute { kind: it.kind, name: it.name.clone(), own: self.own };
+            (RouteId::from(codec.object().to_string()), Box::new(codec) as Box<dyn RouteCodec>)
+        };
+        self.routes.iter().map(one).collect()
+    }
+
+    fn examples() -> Vec<Example<Self>> {
+        examples::all()
+    }
+}
+
+impl RouteName {
+    /// As it stands in an object.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::TlsRoute => "TLSRoute",
+        }
+    }
+
+    /// Group and version in which the kind is served.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::HttpRoute | Self::GrpcRoute => "gateway.networking.k8s.io/v1",
+            Self::TcpRoute | Self::TlsRoute => "gateway.networking.k8s.io/v1alpha2",
+        }
     }
 }

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::{HumanDuration, Weight};
 
-use super::{Ack, Capabilities, Matching, Mirroring, Reach, RouterKind};
+use super::{Ack, Capabilities, Example, Matching, Mirroring, Reach, RouterKind};
 use crate::written::{ByteSize, ListenAddress};
 
 /// The proxy that is built in.
@@ -148,5 +148,9 @@ impl RouterKind for Proxy {
 
     fn reach(&self) -> Reach {
         Reach::Machine
+    }
+
+    fn examples() -> Vec<Example<Self>> {
+        vec![Example { name: "no object of a cluster", router: Self::default(), objects: vec![] }]
     }
 }
