@@ -52,7 +52,7 @@ fn series(it: &SeriesSnapshot) -> Series {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::proxy::{Errors, SeriesSnapshot},
+        super::proxy::{Errors, Outcomes, SeriesSnapshot},
         *,
     };
 
@@ -73,6 +73,10 @@ mod tests {
             bytes_out: 0,
             latency: vec![0; LATENCY_BOUNDS_US.len() + 1],
             latency_sum_us: 0,
+            life: Vec::new(),
+            life_sum_us: 0,
+            outcomes: Outcomes::default(),
+            grpc: Vec::new(),
         };
         let endpoint = |port: u16| EndpointSnapshot {
             address: ([127, 0, 0, 1], port).into(),

@@ -21,7 +21,9 @@ mod headers;
 mod live;
 mod local_exec;
 mod matching;
+mod media;
 mod mirror;
+mod outcome;
 mod refusal;
 mod render;
 mod sticky;
@@ -43,6 +45,7 @@ pub use config::{
 pub use counts::{
     EndpointSnapshot, Errors, LATENCY_BOUNDS_US, ListenerSnapshot, Routed, SeriesSnapshot, Snapshot,
 };
+pub use outcome::Outcomes;
 pub use refusal::PROXY_HEADER;
 pub use render::render_prometheus;
 use tokio::{

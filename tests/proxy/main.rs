@@ -8,6 +8,7 @@ mod draining;
 mod failure;
 mod http2;
 mod nonsense;
+mod outcomes;
 mod process;
 mod rig;
 mod routing;

@@ -213,7 +213,7 @@ impl ResponseBody {
         Self { kind: Kind::Own((!bytes.is_empty()).then_some(bytes)), _busy: busy }
     }
 
-    /// Passes `inner` on; at its end the exchange ends as its head promised and the connection is given back.
+    /// Passes `inner` on; at its end the exchange ends as it said and the connection is given back.
     pub(super) fn backend(inner: Incoming, silence: Duration, live: Live, lease: Lease, busy: Busy) -> Self {
         let mut open = Some((live, lease));
         if inner.is_end_stream() {
@@ -226,7 +226,7 @@ impl ResponseBody {
 fn end_well(open: &mut Option<(Live, Lease)>) {
     if let Some((live, lease)) = open.take() {
         lease.give_back();
-        live.end_as_head_said();
+        live.end_as_answered();
     }
 }
 
@@ -246,8 +246,12 @@ fn poll_backend(
     match Pin::new(&mut *inner).poll_frame(cx) {
         Poll::Ready(Some(Ok(frame))) => {
             silence.broken();
-            if let (Some((live, _)), Some(data)) = (open.as_ref(), frame.data_ref()) {
-                live.sent(data.len());
+            if let Some((live, _)) = open {
+                if let Some(data) = frame.data_ref() {
+                    live.sent(data.len());
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    live.trailers(trailers);
+                }
             }
             if inner.is_end_stream() {
                 end_well(open);

@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{ArmName, ListenerName};
+use super::{
+    config::{ArmName, ListenerName},
+    outcome::{GrpcCode, Outcome, OutcomeCounts, Outcomes},
+};
 
 /// Upper bounds of the latency buckets, in microseconds: Prometheus' defaults and finer ones between them, so
 /// that a latency judge has a bound near any quantile. The bucket after the last has no bound.
@@ -60,7 +63,7 @@ impl Routed {
 /// Requests that count as bad, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors {
-    /// The application answered 5xx.
+    /// The application answered 5xx, or with a gRPC code that means as much.
     pub status: u64,
     /// No connection could be made, and no other process of the revision took the request.
     pub connect: u64,
@@ -106,11 +109,26 @@ pub struct SeriesSnapshot {
     pub bytes_in: u64,
     /// Body bytes to clients.
     pub bytes_out: u64,
-    /// Requests by time from the head's arrival to the end of the response (to the head for upgrades), one count
-    /// per bucket of [`LATENCY_BOUNDS_US`] and one above them; not cumulative.
+    /// Requests by latency: the time from the arrival of their head to the head of the answer, counted once that is
+    /// there, or to the end of a request that got none. One count per bucket of [`LATENCY_BOUNDS_US`] and one above
+    /// them; not cumulative.
     pub latency: Vec<u64>,
     /// Sum of those times, microseconds.
     pub latency_sum_us: u64,
+    /// Ended requests by their life: from the arrival of their head to the end of the answer, of the stream, of the
+    /// tunnel. Buckets as in `latency`.
+    #[serde(default)]
+    pub life: Vec<u64>,
+    /// Sum of those times, microseconds.
+    #[serde(default)]
+    pub life_sum_us: u64,
+    /// Ended requests by what their answer meant.
+    #[serde(default)]
+    pub outcomes: Outcomes,
+    /// Ended gRPC calls by code, `0 ..= 16`; empty when there were none. A call that never said its code counts as
+    /// Unknown (2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grpc: Vec<u64>,
 }
 
 /// The state of one backend process as this worker sees it.
@@ -124,7 +142,7 @@ pub struct EndpointSnapshot {
     pub completed: u64,
     /// Those of them that count as [`Errors`].
     pub failed: u64,
-    /// All of them by the time they took, as in [`SeriesSnapshot::latency`].
+    /// All of them by latency, as in [`SeriesSnapshot::latency`].
     #[serde(default)]
     pub latency: Vec<u64>,
     /// Left out for now, after failures.
@@ -172,9 +190,9 @@ pub struct Snapshot {
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Answered, with a status below 500.
+    /// Answered, and not as [`Self::Status`] says.
     Good,
-    /// Answered 5xx.
+    /// Answered 5xx, or with a gRPC code that means as much.
     Status,
     /// No connection.
     Connect,
@@ -242,6 +260,25 @@ pub(super) struct Series {
     bytes_out: Cell<u64>,
     latency: Buckets,
     latency_sum_us: Cell<u64>,
+    life: Buckets,
+    life_sum_us: Cell<u64>,
+    outcomes: OutcomeCounts,
+}
+
+/// How a request ended and what its answer meant.
+#[derive(Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) end: End,
+    /// `None`: there was no answer.
+    pub(super) outcome: Option<Outcome>,
+    /// gRPC's code, if it was a call.
+    pub(super) code: Option<GrpcCode>,
+    /// From the arrival of its head.
+    pub(super) life: Duration,
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn add(cell: &Cell<u64>, by: u64) {
@@ -266,6 +303,9 @@ impl Series {
             bytes_out: zero(),
             latency: Buckets::default(),
             latency_sum_us: zero(),
+            life: Buckets::default(),
+            life_sum_us: zero(),
+            outcomes: OutcomeCounts::default(),
         }
     }
 
@@ -274,11 +314,18 @@ impl Series {
         add(&self.in_flight, 1);
     }
 
-    /// Counts a request that ended, and says which bucket it belongs to.
-    pub(super) fn end(&self, end: End, took: Duration) -> Bucket {
+    /// The head of the answer is here, or will never be; says which bucket the request belongs to.
+    pub(super) fn latency(&self, took: Duration) -> Bucket {
+        let us = micros(took);
+        add(&self.latency_sum_us, us);
+        self.latency.add(us)
+    }
+
+    /// Counts a request that ended.
+    pub(super) fn end(&self, ended: Ended) {
         add(&self.completed, 1);
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
-        match end {
+        match ended.end {
             End::Good => {}
             End::Status => add(&self.status, 1),
             End::Connect => add(&self.connect, 1),
@@ -286,9 +333,12 @@ impl Series {
             End::Timeout => add(&self.timeout, 1),
             End::Cancelled => add(&self.cancelled, 1),
         }
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        add(&self.latency_sum_us, us);
-        self.latency.add(us)
+        if ended.end != End::Cancelled {
+            self.outcomes.end(ended.outcome, ended.code);
+        }
+        let us = micros(ended.life);
+        add(&self.life_sum_us, us);
+        self.life.add(us);
     }
 
     pub(super) fn response(&self, status: http::StatusCode) {
@@ -329,6 +379,10 @@ impl Series {
             bytes_out: self.bytes_out.get(),
             latency: self.latency.snapshot(),
             latency_sum_us: self.latency_sum_us.get(),
+            life: self.life.snapshot(),
+            life_sum_us: self.life_sum_us.get(),
+            outcomes: self.outcomes.snapshot(),
+            grpc: self.outcomes.codes(),
         }
     }
 }
@@ -444,8 +498,7 @@ mod tests {
     fn a_bound_belongs_to_its_bucket() {
         let series = Series::new();
         for us in [250, 251, 60_000_000, 60_000_001] {
-            series.begin();
-            series.end(End::Good, Duration::from_micros(us));
+            series.latency(Duration::from_micros(us));
         }
         let latency = series.snapshot("", "", Routed::Weight).latency;
         assert_eq!((latency[0], latency[1], latency[27], latency[28]), (1, 1, 1, 1));

@@ -262,7 +262,7 @@ fn answer(
         live.end(End::Reset);
         return Err(Refusal::BackendReset);
     }
-    live.head(response.status());
+    live.head(response.status(), response.headers());
     headers::prepare_response(response.headers_mut(), upgraded);
     *response.version_mut() = Version::HTTP_11;
     if let Some(cookie) = assign.and_then(|assign| table.cookie(&assign, clock_s())) {

@@ -11,7 +11,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::refusal::Refusal;
+use super::{media::Grpc, refusal::Refusal};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -198,7 +198,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(http::header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+        .is_some_and(|kind| Grpc::of(kind.as_bytes()) == Some(Grpc::Native))
 }
 
 fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {

@@ -1,16 +1,14 @@
 //! One request's entry in the counts, from when its arm was chosen until the response ended.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Instant};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::{
     backend::Endpoint,
     body::Upload,
-    counts::{End, Routed, Series},
+    counts::{Bucket, End, Ended, Routed, Series},
+    outcome::{GrpcCode, Outcome, Tells},
     table::Arm,
     worker::Worker,
 };
@@ -24,9 +22,17 @@ pub(super) struct Live {
     started: Instant,
     upload: Option<Rc<Upload>>,
     endpoint: Option<Rc<Endpoint>>,
-    promised: End,
-    took: Option<Duration>,
+    /// What the head of the answer said; `None` before it is here.
+    head: Option<Head>,
     ended: bool,
+}
+
+/// What is known of an answer since its head is here.
+struct Head {
+    /// Where the request's latency was counted.
+    bucket: Bucket,
+    outcome: Outcome,
+    tells: Tells,
 }
 
 impl Live {
@@ -39,8 +45,7 @@ impl Live {
             started,
             upload: None,
             endpoint: None,
-            promised: End::Good,
-            took: None,
+            head: None,
             ended: false,
         }
     }
@@ -59,17 +64,27 @@ impl Live {
         self.arm.counts.of(self.routed)
     }
 
-    /// The head of the response is here.
-    pub(super) fn head(&mut self, status: StatusCode) {
-        self.series().response(status);
-        if status.is_server_error() {
-            self.promised = End::Status;
+    /// The head of the answer is here: the latency ends.
+    pub(super) fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        let series = self.series();
+        series.response(status);
+        let bucket = series.latency(clock::instant().duration_since(self.started));
+        let head = Head { bucket, outcome: Outcome::of(status), tells: Tells::of(status, headers) };
+        self.head = Some(head);
+    }
+
+    /// The answer ended with these trailers.
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(head) = &mut self.head
+            && let (Tells::Trailers, Some(code)) = (head.tells, GrpcCode::of(trailers))
+        {
+            head.tells = Tells::Code(code);
         }
     }
 
-    /// The time it took is known now, though it goes on: a tunnel's length is no latency.
-    pub(super) fn clock_stops(&mut self) {
-        self.took = Some(clock::instant().duration_since(self.started));
+    /// The exchange has become a tunnel, which says nothing about how requests end on its process.
+    pub(super) fn is_tunnel(&mut self) {
+        self.endpoint = None;
     }
 
     /// A connection failed, and another process of the revision takes the request.
@@ -82,9 +97,24 @@ impl Live {
         self.series().sent(bytes);
     }
 
-    /// Ends good, or bad if the status was.
-    pub(super) fn end_as_head_said(mut self) {
-        self.settle(self.promised);
+    /// Ends as the answer said, which came whole.
+    pub(super) fn end_as_answered(mut self) {
+        let end = match self.answer() {
+            (Some(Outcome::ServerError), _) => End::Status,
+            (Some(_) | None, _) => End::Good,
+        };
+        self.settle(end);
+    }
+
+    /// What the answer meant, so far as it came.
+    fn answer(&self) -> (Option<Outcome>, Option<GrpcCode>) {
+        let Some(head) = &self.head else { return (None, None) };
+        let code = match head.tells {
+            Tells::Head => return (Some(head.outcome), None),
+            Tells::Trailers => GrpcCode::NONE,
+            Tells::Code(code) => code,
+        };
+        (Some(code.outcome()), Some(code))
     }
 
     /// Ends; what a client broke off is its own doing, whatever the backend made of it.
@@ -102,9 +132,14 @@ impl Live {
         if let Some(upload) = &self.upload {
             series.received(upload.bytes());
         }
-        let bucket = series.end(end, self.took.unwrap_or_else(|| now.duration_since(self.started)));
-        // A tunnel, whose clock was stopped, says nothing about how requests end.
-        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| self.took.is_none()) {
+        let life = now.duration_since(self.started);
+        let bucket = self.head.as_ref().map_or_else(|| series.latency(life), |head| head.bucket);
+        let (outcome, code) = match end {
+            End::Good | End::Status => self.answer(),
+            End::Connect | End::Reset | End::Timeout | End::Cancelled => (None, None),
+        };
+        series.end(Ended { end, outcome, code, life });
+        if let Some(endpoint) = &self.endpoint {
             endpoint.end(end.is_error(), bucket);
         }
         if end.is_error() {

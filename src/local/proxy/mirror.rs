@@ -134,11 +134,11 @@ impl Job {
             match endpoint.send(request, None, &table.timeouts).await {
                 Ok((response, lease)) => {
                     let (head, body) = response.into_parts();
-                    live.head(head.status);
-                    match drop_body(body, table.timeouts.response_head()).await {
+                    live.head(head.status, &head.headers);
+                    match drop_body(body, table.timeouts.response_head(), &mut live).await {
                         Ok(()) => {
                             lease.give_back();
-                            return live.end_as_head_said();
+                            return live.end_as_answered();
                         }
                         Err(end) => {
                             lease.failed();
@@ -161,10 +161,12 @@ impl Job {
 }
 
 /// Reads and forgets an answer, for a bounded time.
-async fn drop_body(mut body: Incoming, limit: Duration) -> Result<(), End> {
+async fn drop_body(mut body: Incoming, limit: Duration, live: &mut Live) -> Result<(), End> {
     let read = async {
         while let Some(frame) = body.frame().await {
-            frame.map_err(|_| End::Reset)?;
+            if let Some(trailers) = frame.map_err(|_| End::Reset)?.trailers_ref() {
+                live.trailers(trailers);
+            }
         }
         Ok(())
     };

@@ -9,7 +9,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::counts::{LATENCY_BOUNDS_US, SeriesSnapshot, Snapshot};
+use super::{
+    counts::{LATENCY_BOUNDS_US, SeriesSnapshot, Snapshot},
+    outcome::Outcomes,
+};
 
 /// The newest snapshot of each worker as Prometheus (OpenMetrics) text.
 ///
@@ -28,6 +31,42 @@ pub fn render_prometheus(snapshots: &[Snapshot]) -> Result<String, fmt::Error> {
 
 #[derive(Debug)]
 struct Workers(Vec<Snapshot>);
+
+/// gRPC's names of its codes, in order.
+const GRPC_CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+type Value = (Option<(&'static str, &'static str)>, u64);
+
+fn outcomes(series: &SeriesSnapshot) -> Vec<Value> {
+    let Outcomes { success, redirect, not_found, client_error, server_error, unanswered } = series.outcomes;
+    let all = [
+        ("success", success),
+        ("redirect", redirect),
+        ("not_found", not_found),
+        ("client_error", client_error),
+        ("server_error", server_error),
+        ("unanswered", unanswered),
+    ];
+    all.into_iter().map(|(outcome, n)| (Some(("outcome", outcome)), n)).collect()
+}
 
 type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
@@ -51,7 +90,7 @@ impl Workers {
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        values: impl Fn(&SeriesSnapshot) -> Vec<(Option<(&'static str, &'static str)>, u64)>,
+        values: impl Fn(&SeriesSnapshot) -> Vec<Value>,
     ) -> fmt::Result {
         let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
         for (snapshot, series) in self.each() {
@@ -60,6 +99,27 @@ impl Workers {
                 labels.extend(label.map(|(name, value)| (name, Cow::from(value))));
                 ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    fn histogram(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        of: impl Fn(&SeriesSnapshot) -> (&[u64], u64),
+    ) -> fmt::Result {
+        let mut family =
+            encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (snapshot, series) in self.each() {
+            let (counts, sum_us) = of(series);
+            let bounds = LATENCY_BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
+            let count = counts.iter().sum();
+            let labels = labels(snapshot, series);
+            let mut family = family.encode_family(&labels)?;
+            family.encode_histogram::<NoLabelSet>(sum_us as f64 / 1e6, count, &buckets, None)?;
         }
         Ok(())
     }
@@ -114,6 +174,14 @@ impl Collector for Workers {
             let causes = [("status", status), ("connect", connect), ("reset", reset), ("timeout", timeout)];
             causes.into_iter().map(|(cause, n)| (Some(("cause", cause)), n)).collect()
         })?;
+        self.counter(encoder, "outcomes", "Ended requests by what their answer meant", None, outcomes)?;
+        self.counter(encoder, "grpc", "Ended gRPC calls by code", None, |s| {
+            GRPC_CODES
+                .into_iter()
+                .zip(s.grpc.iter().copied())
+                .map(|(code, n)| (Some(("code", code)), n))
+                .collect()
+        })?;
         let bytes = Some(&Unit::Bytes);
         self.counter(encoder, "received", "Body bytes from clients", bytes, |s| vec![(None, s.bytes_in)])?;
         self.counter(encoder, "sent", "Body bytes to clients", bytes, |s| vec![(None, s.bytes_out)])?;
@@ -123,18 +191,10 @@ impl Collector for Workers {
             let in_flight = i64::try_from(series.in_flight).unwrap_or(i64::MAX);
             ConstGauge::new(in_flight).encode(family.encode_family(&labels(snapshot, series))?)?;
         }
-        let help = "Time from a request's head to the end of its response";
-        let mut family =
-            encoder.encode_descriptor("latency", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (snapshot, series) in self.each() {
-            let bounds = LATENCY_BOUNDS_US.iter().map(|&us| us as f64 / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(series.latency.iter().copied()).collect();
-            let count = series.latency.iter().sum();
-            let labels = labels(snapshot, series);
-            let mut family = family.encode_family(&labels)?;
-            let sum = series.latency_sum_us as f64 / 1e6;
-            family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-        }
+        let help = "Time from a request's head to the head of its answer";
+        self.histogram(encoder, "latency", help, |s| (&s.latency, s.latency_sum_us))?;
+        let help = "Time from a request's head to the end of its answer, stream or tunnel";
+        self.histogram(encoder, "life", help, |s| (&s.life, s.life_sum_us))?;
         self.listeners(encoder)
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn join(
     mut live: Live,
     lease: Lease,
 ) {
-    live.clock_stops();
+    live.is_tunnel();
     let open = Open::new(worker);
     tokio::task::spawn_local(async move {
         let _open = open;
@@ -32,7 +32,7 @@ pub(super) fn join(
         };
         copy(client, backend, silence).await;
         // How a tunnel ends says nothing about the application: either side may hang up.
-        live.end_as_head_said();
+        live.end_as_answered();
         drop(lease);
     });
 }
