@@ -13,8 +13,8 @@ mod upstream;
 
 pub use self::{
     process::{
-        EnvVar, HttpProbe, Limits, LogKeeping, Process, Readiness, Restart, RestartWhen, Signal, Stop,
-        TcpProbe,
+        CopyKeeping, EnvVar, HttpProbe, Limits, LogKeeping, ProbeHeader, Process, Readiness, Restart,
+        RestartWhen, Signal, Stop, TcpProbe,
     },
     reference::WorkloadRef,
     upstream::{Release, Upstream},

@@ -12,13 +12,20 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+    task::AbortHandle,
+};
 
 use super::Failure;
 use crate::{
     api::client::{Client, ClientError},
     clock,
-    local::supervisor::{LOCK, logs, state_dir},
+    local::{
+        process::family,
+        supervisor::{LOCK, logs, state_dir},
+    },
 };
 
 /// How long the engine may take to answer for the first time.
@@ -32,6 +39,14 @@ pub(super) struct Supervised {
     pub(super) state: PathBuf,
     /// A caller of its engine.
     pub(super) client: Client,
+    /// Reaps who lost its parent below us: as the first process of a container nobody else would.
+    reaping: AbortHandle,
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.reaping.abort();
+    }
 }
 
 /// Where a supervisor says what goes wrong, besides its log.
@@ -69,8 +84,9 @@ impl Supervised {
             .process_group(0)
             .spawn()
             .map_err(|source| Failure::System { act: "start the supervisor", source })?;
+        let reaping = reap_orphans(child.id())?;
         let client = Client::new(&state);
-        let mut started = Self { child, says, state, client };
+        let mut started = Self { child, says, state, client, reaping };
         started.answers().await?;
         Ok(started)
     }
@@ -125,13 +141,19 @@ impl Supervised {
         let cannot = |source| Failure::System { act: "wait for the supervisor", source };
         loop {
             tokio::select! {
-                ended = self.child.wait() => return ended.map(drop).map_err(cannot),
+                ended = self.child.wait() => {
+                    ended.map_err(cannot)?;
+                    break;
+                }
                 asked = super::watch::asked_to_end(super::watch::Unseen::GoesOn) => {
                     asked?;
                     self.tell_to_end();
                 }
             }
         }
+        // A supervisor that was killed has ended nobody.
+        family::end_the_rest().await;
+        Ok(())
     }
 
     fn tell_to_end(&self) {
@@ -141,6 +163,19 @@ impl Supervised {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
+}
+
+/// Adopts whoever loses its parent below this process, and reaps it when it has ended.
+fn reap_orphans(supervisor: Option<u32>) -> Result<AbortHandle, Failure> {
+    let cannot = |act| move |source| Failure::System { act, source };
+    family::adopt_orphans().map_err(cannot("adopt processes that lose their parent"))?;
+    let mut ended = signal(SignalKind::child()).map_err(cannot("listen to signals"))?;
+    let reaping = tokio::spawn(async move {
+        while ended.recv().await.is_some() {
+            family::reap_orphans(|pid| Some(pid) == supervisor);
+        }
+    });
+    Ok(reaping.abort_handle())
 }
 
 /// The supervisor's log, for what it says where no log can be kept: an abort, a message of the kernel.

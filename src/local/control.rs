@@ -100,6 +100,10 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
     let socket = bind(&boot.state.join(SOCKET)).await.map_err(|e| ControlError::Io("open its socket", e))?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let service = Service::new(roster.clone());
+    tokio::spawn({
+        let service = service.clone();
+        async move { service.collect_all().await }
+    });
     let mut serving = tokio::spawn(api::server::serve(socket, service, async {
         // Dropped or sent: both mean that it ends.
         let _ = ended.await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub mod child;
+pub mod family;
 pub mod lifecycle;
 pub mod log;
 pub mod port;

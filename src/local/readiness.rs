@@ -11,7 +11,7 @@ use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle, time::timeout};
 
-use crate::workload::Readiness;
+use crate::workload::{HttpProbe, Readiness};
 
 /// Longest pause between two questions to a replica that has never been ready.
 const EAGER: Duration = Duration::from_millis(100);
@@ -150,7 +150,7 @@ async fn keep_asking(run: Run, readiness: Readiness, tell: mpsc::UnboundedSender
 async fn bounded(run: &Run, readiness: &Readiness) -> Result<(), String> {
     let within = readiness.timeout.0;
     let asked: std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> = match &readiness.http {
-        Some(http) => Box::pin(get(run.address, &http.path)),
+        Some(http) => Box::pin(get(run.address, http)),
         None => Box::pin(connect(run.address)),
     };
     timeout(within, asked).await.unwrap_or_else(|_| Err(format!("no answer within {within:?}")))
@@ -160,26 +160,49 @@ async fn connect(address: SocketAddr) -> Result<(), String> {
     TcpStream::connect(address).await.map(drop).map_err(|error| format!("cannot connect: {error}"))
 }
 
-async fn get(address: SocketAddr, path: &str) -> Result<(), String> {
+async fn get(address: SocketAddr, probe: &HttpProbe) -> Result<(), String> {
+    let path = &probe.path;
     let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
     let broken = |error: hyper::Error| format!("no answer to GET {path}: {error}");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await
             .map_err(broken)?;
-    let request = http::Request::get(path)
-        .header(http::header::HOST, address.to_string())
-        .header(http::header::USER_AGENT, "serinus-readiness")
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::new())
-        .map_err(|error| format!("cannot ask {path}: {error}"))?;
+    let request = question(address, probe).map_err(|error| format!("cannot ask {path}: {error}"))?;
     // It ends when the answer, or the question given up, is dropped; the body is nobody's concern.
     tokio::spawn(connection);
     let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();
     match status.is_success() || status.is_redirection() {
         true => Ok(()),
-        false => Err(format!("GET {path} answered {status}")),
+        false => Err(format!("GET {path} answered {status}{}", advice(status, probe))),
+    }
+}
+
+fn question(address: SocketAddr, probe: &HttpProbe) -> Result<http::Request<Empty<Bytes>>, http::Error> {
+    let named = |name: &str| probe.headers.iter().any(|it| it.name.eq_ignore_ascii_case(name));
+    let mut request = http::Request::get(&probe.path).header(http::header::CONNECTION, "close");
+    if !named("host") {
+        let host = probe.host.clone().unwrap_or_else(|| address.to_string());
+        request = request.header(http::header::HOST, host);
+    }
+    if !named("user-agent") {
+        request = request.header(http::header::USER_AGENT, "serinus-readiness");
+    }
+    let given = probe.headers.iter();
+    given.fold(request, |request, it| request.header(&it.name, &it.value)).body(Empty::new())
+}
+
+/// What to do about an answer that services give to a name they do not know.
+fn advice(status: http::StatusCode, probe: &HttpProbe) -> &'static str {
+    use http::StatusCode;
+    let of_the_name = [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+    let named = probe.host.is_some() || probe.headers.iter().any(|it| it.name.eq_ignore_ascii_case("host"));
+    match of_the_name.contains(&status) || status == StatusCode::MISDIRECTED_REQUEST {
+        true if !named => {
+            "; if it answers to its own name only, write it in `readiness: { http: { host: … } }`"
+        }
+        true | false => "",
     }
 }
 
@@ -188,7 +211,40 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::workload::HttpProbe;
+    use crate::workload::ProbeHeader;
+
+    fn probe(host: Option<&str>, headers: &[(&str, &str)]) -> HttpProbe {
+        let header =
+            |(name, value): &(&str, &str)| ProbeHeader { name: (*name).into(), value: (*value).into() };
+        let headers = headers.iter().map(header).collect();
+        HttpProbe { path: "/healthz".into(), host: host.map(Into::into), headers }
+    }
+
+    #[test]
+    fn the_question_is_asked_by_the_name_that_was_said() {
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let host = |it: &HttpProbe| {
+            let request = question(address, it).unwrap();
+            let all: Vec<_> = request.headers().get_all("host").iter().cloned().collect();
+            assert_eq!(all.len(), 1);
+            all[0].to_str().unwrap().to_owned()
+        };
+        assert_eq!(host(&probe(None, &[])), "127.0.0.1:8080");
+        assert_eq!(host(&probe(Some("shop.example"), &[])), "shop.example");
+        assert_eq!(
+            host(&probe(None, &[("host", "shop.example"), ("x-forwarded-proto", "https")])),
+            "shop.example"
+        );
+    }
+
+    #[test]
+    fn who_refuses_a_name_it_does_not_know_is_suspected_of_that_only_where_none_was_said() {
+        let status = http::StatusCode::BAD_REQUEST;
+        assert!(advice(status, &probe(None, &[])).contains("host:"));
+        assert_eq!(advice(status, &probe(Some("a"), &[])), "");
+        assert_eq!(advice(status, &probe(None, &[("Host", "a")])), "");
+        assert_eq!(advice(http::StatusCode::SERVICE_UNAVAILABLE, &probe(None, &[])), "");
+    }
 
     #[test]
     fn a_replica_turns_only_after_enough_answers_in_a_row() {
@@ -227,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_an_answer_from_200_to_399_is_ready() {
-        let http = Readiness { http: Some(HttpProbe { path: "/healthz".into() }), ..Readiness::default() };
+        let http = Readiness { http: Some(probe(None, &[])), ..Readiness::default() };
         let cases = [
             ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", None),
             ("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", None),

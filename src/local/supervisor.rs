@@ -14,8 +14,9 @@
 //! | a user process | started again, at once and then with back-off, on the same port |
 //! | the supervisor | the kernel kills every child with it; who starts it again starts anew, the control process then resumes from its store |
 //!
-//! Children that turned themselves into daemons (`setsid`) or run set-user-id programs are out of its reach when the
-//! supervisor is killed. It is not made to be process 1 of a container: let a small init be that.
+//! Whoever loses its parent below it becomes its child, so that it ends and reaps also those who made themselves
+//! daemons (`setsid`), and can be the first process of a container. Such ones, and set-user-id programs, outlive a
+//! supervisor that is killed; `serinus run` ends them then.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -121,6 +121,8 @@ codes! {
     Capacity = "capacity",
     /// Fields that do not belong together.
     Mismatch = "mismatch",
+    /// What only a shell would understand, in a command that none reads.
+    NoShell = "no-shell",
     /// A condition that cannot be read.
     BadCondition = "bad-condition",
 }

@@ -60,6 +60,9 @@ pub(super) fn pattern(pattern: &str) -> String {
             "letters, digits, `-`, `.` and `_`, beginning and ending with a letter or digit".into()
         }
         r"^[A-Za-z_][A-Za-z0-9_.-]*$" => "letters, digits and `_`, not beginning with a digit".into(),
+        r"^[A-Za-z0-9._:\[\]-]+$" => "a name or an address, with a port where it has one".into(),
+        r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" => "letters, digits and characters such as `-`, no blanks".into(),
+        r"^[\t\x20-\x7e]*$" => "printable characters of ASCII".into(),
         r"^https?://" => "begin with `http://` or `https://`".into(),
         r"^/" => "begin with `/`".into(),
         _ => format!("it must fit the pattern {pattern}"),

@@ -38,6 +38,9 @@ pub struct Process {
     /// When a process that ended is started again.
     #[serde(default)]
     pub restart: Restart,
+    /// How many copies of earlier revisions are kept.
+    #[serde(default)]
+    pub copies: CopyKeeping,
     /// What the kernel allows it. Default: what it allows Serinus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -97,6 +100,26 @@ pub struct HttpProbe {
     #[serde(default = "HttpProbe::root")]
     #[schemars(regex(pattern = r"^/"))]
     pub path: String,
+    /// The name it is asked by (`Host`), for a service that answers only to its own. Default: its address and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9._:\[\]-]+$"))]
+    pub host: Option<String>,
+    /// More headers of the question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub headers: Vec<ProbeHeader>,
+}
+
+/// A header of a question.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProbeHeader {
+    /// Its name.
+    #[schemars(length(max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 4096), regex(pattern = r"^[\t\x20-\x7e]*$"))]
+    pub value: String,
 }
 
 impl HttpProbe {
@@ -116,7 +139,8 @@ pub struct TcpProbe {}
 pub struct Stop {
     /// Sent first, to the whole process group. Default TERM.
     pub signal: Signal,
-    /// Killed after this. Default 10s.
+    /// Killed after this, with all that it started. Whoever it started has the whole time, also when the process itself
+    /// ends before. Default 10s.
     pub grace: HumanDuration,
 }
 
@@ -154,6 +178,22 @@ pub struct LogKeeping {
 impl Default for LogKeeping {
     fn default() -> Self {
         Self { size: ByteSize::mebibytes(10), keep: 3 }
+    }
+}
+
+/// How many copies of earlier revisions are kept on the disk, with their logs, for `undo`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CopyKeeping {
+    /// So many besides those in use (stable, the canary, the revision that is wanted, whatever runs), those that were
+    /// stable last before others. Default 5.
+    #[schemars(range(max = 1000))]
+    pub keep: u32,
+}
+
+impl Default for CopyKeeping {
+    fn default() -> Self {
+        Self { keep: 5 }
     }
 }
 

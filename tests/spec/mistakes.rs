@@ -530,6 +530,60 @@ fn what_does_not_belong_together() {
     says("process_details", GOOD.replace("command: [ ./shop ]", "command: [ ./shop ], files: [ ../a, 'b/*' ], readiness: { http: {}, tcp: {}, every: 0s }, restart: { first: 1m, max: 1s }, logs: { size: 1KiB }"));
 }
 
+/// With another command, and more fields beside it.
+fn with_command(command: &str) -> String {
+    GOOD.replace("command: [ ./shop ]", &format!("command: {command}"))
+}
+
+#[test]
+fn what_only_a_shell_would_understand_in_a_command_that_none_reads() {
+    says(
+        "command_port",
+        with_command("[ ./shop, $PORT, '--port=${PORT}', --revision, \"$SERINUS_REVISION\" ]"),
+    );
+    says(
+        "command_variable",
+        with_command("[ ./shop, $HOME/data, $DATA ], env: [ { name: DATA, value: /srv } ]"),
+    );
+    says("command_in_one_word", with_command("[ node server.js ]"));
+    says("command_with_option_in_one_word", with_command("[ ./shop --port 8080, --fast ]"));
+    says("command_option_and_value", with_command("[ ./shop, \"--port $(port)\" ]"));
+    says("command_operators", with_command("[ ./migrate, \"&&\", ./shop, \">\", log ]"));
+    says("command_assignment", with_command("[ LEVEL=debug, ./shop ]"));
+    says("command_home", with_command("[ ~/bin/shop ]"));
+    says("command_of_java", with_command("[ java, -jar, shop.jar, \"--server.port=${PORT}\" ]"));
+}
+
+#[test]
+fn what_a_shell_or_a_script_reads_is_left_to_it() {
+    for command in [
+        "[ sh, -c, \"exec ./shop --port $PORT > log 2>&1 && echo\" ]",
+        "[ /bin/bash, -ec, 'LEVEL=debug node server.js', $PORT ]",
+        "[ env, LEVEL=debug, sh, -c, \"./shop $PORT | tee log\" ]",
+        "[ su, app, -c, \"./shop --port $PORT\" ]",
+        "[ node, -e, \"console.log('$PORT')\" ]",
+        "[ awk, '{ print $NF }' ]",
+        "[ perl, -e, 'print $ENV' ]",
+        "[ ./shop, --title, My shop, --price, 5$ ]",
+        "[ /srv/My Shop/shop, --port, \"$(port)\" ]",
+        "[ ./shop, \"$$(date)\" ]",
+    ] {
+        says_nothing(with_command(command));
+    }
+}
+
+#[test]
+fn a_readiness_question_that_contradicts_itself() {
+    let asked = |http: &str| with_command(&format!("[ ./shop ], readiness: {{ http: {http} }}"));
+    says("readiness_host_twice", asked("{ host: shop.example, headers: [ { name: Host, value: other } ] }"));
+    says("readiness_of_connection", asked("{ headers: [ { name: Connection, value: keep-alive } ] }"));
+    says("readiness_host_bad", asked("{ host: 'a b', headers: [ { name: 'x y', value: z } ] }"));
+    says_nothing(asked(
+        "{ host: 'shop.example:443', headers: [ { name: X-Forwarded-Proto, value: https } ] }",
+    ));
+    says_nothing(asked("{ path: /healthz, headers: [ { name: Host, value: shop.example } ] }"));
+}
+
 #[test]
 fn upstreams() {
     let upstream = |text: &str| GOOD.replace("{ process: { command: [ ./shop ] } }", text);

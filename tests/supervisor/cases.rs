@@ -29,6 +29,11 @@ trials![
     a_command_of_an_earlier_epoch_is_refused,
     a_stopped_process_gives_its_port_back_and_is_reported_gone,
     a_process_that_ignores_the_signal_is_killed_with_its_group,
+    what_a_launcher_launched_gets_the_whole_grace,
+    what_a_crashed_launcher_leaves_behind_ends_before_the_next_run,
+    children_in_sessions_of_their_own_end_with_their_process,
+    who_belongs_to_nobody_ends_with_the_supervisor,
+    orphans_are_reaped,
     a_program_that_cannot_run_says_why,
     a_killed_control_process_is_started_again_and_nothing_else_notices,
     a_killed_worker_loses_no_waiting_connection,
@@ -109,6 +114,96 @@ async fn a_process_that_ignores_the_signal_is_killed_with_its_group() {
     eventually("its end", async || rig.observe().await.processes.is_empty().then_some(())).await;
     assert!(is_dead(seen.pid.unwrap()));
     eventually("the end of its child", async || is_dead(child).then_some(())).await;
+}
+
+/// A program that takes half a second to end well, and says so.
+const SLOW_TO_END: &str = "trap 'sleep 0.5; echo saved; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+
+async fn said(rig: &Rig, line: &str) {
+    eventually(line, async || {
+        let lines = rig.client.lines(process("a", 0), 99).await.ok()?;
+        lines.iter().any(|it| it == line).then_some(())
+    })
+    .await;
+}
+
+async fn what_a_launcher_launched_gets_the_whole_grace() {
+    let rig = Rig::start(0).await;
+    // Without a trap the outer shell dies of the signal at once; the other has a session of its own besides.
+    for launcher in ["sh -c \"$0\"; echo after", "setsid sh -c \"$0\" & wait"] {
+        let launched = spec(&["/bin/sh", "-c", launcher, SLOW_TO_END]);
+        let seen = rig.client.ensure_process(process("a", 0), 1, launched).await.unwrap();
+        said(&rig, "up").await;
+        rig.client.stop_process(process("a", 0), 1, None, None).await.unwrap();
+        eventually("its end", async || rig.observe().await.processes.is_empty().then_some(())).await;
+        let log = std::fs::read_to_string(&seen.log).unwrap();
+        assert!(log.contains("saved"), "{launcher}: {log}");
+        assert!(log.contains("processes it started are still ending"), "{launcher}: {log}");
+        std::fs::remove_file(&seen.log).unwrap();
+    }
+}
+
+async fn what_a_crashed_launcher_leaves_behind_ends_before_the_next_run() {
+    let rig = Rig::start(0).await;
+    let launched = spec(&["/bin/sh", "-c", "sh -c \"$0\"; echo after", SLOW_TO_END]);
+    let seen = rig.client.ensure_process(process("a", 0), 1, launched).await.unwrap();
+    said(&rig, "up").await;
+    signal(seen.pid.unwrap(), Signal::KILL);
+    eventually("a restart", async || {
+        let seen = rig.observe().await.processes[0].clone();
+        (seen.restarts == 1 && seen.state == ProcessState::Running).then_some(())
+    })
+    .await;
+    let log = std::fs::read_to_string(&seen.log).unwrap();
+    let (saved, ended) =
+        (log.find("saved"), log.find("serinus: killed (signal 9; out of memory, or by hand)\n"));
+    assert!(saved.is_some() && saved < ended, "{log}");
+}
+
+async fn children_in_sessions_of_their_own_end_with_their_process() {
+    let rig = Rig::start(0).await;
+    let daemons = "setsid sleep 600 & echo $!; (setsid sh -c 'echo $$; exec sleep 600' &); exec sleep 600";
+    let seen =
+        rig.client.ensure_process(process("a", 0), 1, spec(&["/bin/sh", "-c", daemons])).await.unwrap();
+    let children: Vec<u32> = eventually("its children", async || {
+        let lines = rig.client.lines(process("a", 0), 9).await.unwrap();
+        let pids: Vec<u32> = lines.iter().filter_map(|line| line.parse().ok()).collect();
+        (pids.len() == 2).then_some(pids)
+    })
+    .await;
+    rig.client.stop_process(process("a", 0), 1, None, None).await.unwrap();
+    eventually("its end", async || rig.observe().await.processes.is_empty().then_some(())).await;
+    for pid in children.into_iter().chain(seen.pid) {
+        assert!(is_dead(pid), "{pid} is alive");
+    }
+}
+
+async fn who_belongs_to_nobody_ends_with_the_supervisor() {
+    let mut rig = Rig::start(0).await;
+    let daemon =
+        "(env -i setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 0.1; done' &); exec sleep 600";
+    rig.client.ensure_process(process("a", 0), 1, spec(&["/bin/sh", "-c", daemon])).await.unwrap();
+    let pid: u32 = eventually("the daemon", async || {
+        rig.client.lines(process("a", 0), 9).await.unwrap().iter().find_map(|line| line.parse().ok())
+    })
+    .await;
+    signal(rig.supervisor.id(), Signal::TERM);
+    rig.ended().await;
+    assert!(is_dead(pid));
+}
+
+async fn orphans_are_reaped() {
+    let rig = Rig::start(0).await;
+    let leaves = "for i in 1 2 3 4 5 6 7 8 9; do (sleep 0.05 &); done; echo left; exec sleep 600";
+    rig.client.ensure_process(process("a", 0), 1, spec(&["/bin/sh", "-c", leaves])).await.unwrap();
+    said(&rig, "left").await;
+    let children = format!("/proc/{0}/task/{0}/children", rig.supervisor.id());
+    // The process and the control process are left.
+    eventually("the end of the orphans", async || {
+        let children = std::fs::read_to_string(&children).unwrap();
+        (children.split_whitespace().count() == 2).then_some(())
+    })
+    .await;
 }
 
 async fn a_program_that_cannot_run_says_why() {

@@ -1,6 +1,7 @@
 //! What callers ask of this machine's engine.
 
 mod apply;
+mod copies;
 mod metrics;
 
 use std::{sync::Arc, time::Duration};

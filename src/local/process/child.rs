@@ -91,14 +91,12 @@ impl Watch {
         Ok(Self { pid, handle })
     }
 
-    /// Waits for the end, ends what is left of the process group, and takes the exit status.
-    pub async fn reap(self) -> Exit {
+    /// Waits for the end. The child stays unreaped: its id, and so that of its group, belongs to nobody else yet.
+    pub async fn ended(&self) -> Exit {
         if self.handle.readable().await.is_err() {
             return Exit::Unknown;
         }
-        // While the leader is not reaped its id, and so that of the group, belongs to nobody else.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        match waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED) {
+        match waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Exit::Code(code),
                 (None, Some(signal)) => Exit::Signal(signal),
@@ -106,6 +104,12 @@ impl Watch {
             },
             Ok(None) | Err(_) => Exit::Unknown,
         }
+    }
+
+    /// Gives the id of a child that has ended back to the kernel, after killing what is left of its process group.
+    pub fn reap(self) {
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
     }
 }
 

@@ -23,16 +23,28 @@ pub enum Stage {
         /// When it was started.
         since: Instant,
     },
+    /// The program has ended by itself; what it started has not, and was asked to.
+    Remains {
+        /// When the program was started.
+        since: Instant,
+        /// When it ended.
+        ended: Instant,
+        /// When the rest is killed, or killed again.
+        kill_at: Instant,
+    },
     /// It was asked to end.
     Stopping {
-        /// When its group is killed.
+        /// When it and all that it started is killed, or killed again.
         kill_at: Instant,
-        /// The group has been killed; what is awaited is only the news.
+        /// It has been killed once.
         killed: bool,
     },
     /// It has ended and is not started again.
     Ended,
 }
+
+/// A killed process ends at once; one that it started in that moment is found the next time.
+const KILL_AGAIN: Duration = Duration::from_millis(200);
 
 /// What the caller has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +56,7 @@ pub enum Act {
     Start,
     /// Ask its group to end, with the signal agreed on.
     Ask,
-    /// Kill its group.
+    /// Kill it and all that it started.
     Kill,
 }
 
@@ -78,11 +90,8 @@ impl Lifecycle {
     pub fn wakes(&self) -> Option<Instant> {
         match self.stage {
             Stage::Waiting { until } => Some(until),
-            Stage::Stopping { kill_at, killed: false } => Some(kill_at),
-            Stage::Starting { .. }
-            | Stage::Running { .. }
-            | Stage::Stopping { killed: true, .. }
-            | Stage::Ended => None,
+            Stage::Stopping { kill_at, .. } | Stage::Remains { kill_at, .. } => Some(kill_at),
+            Stage::Starting { .. } | Stage::Running { .. } | Stage::Ended => None,
         }
     }
 
@@ -90,13 +99,18 @@ impl Lifecycle {
     pub fn due(&mut self, now: Instant) -> Act {
         match self.stage {
             Stage::Waiting { until } if until <= now => Act::Start,
-            Stage::Stopping { kill_at, killed: false } if kill_at <= now => {
-                self.stage = Stage::Stopping { kill_at, killed: true };
+            Stage::Stopping { kill_at, .. } if kill_at <= now => {
+                self.stage = Stage::Stopping { kill_at: now + KILL_AGAIN, killed: true };
+                Act::Kill
+            }
+            Stage::Remains { since, ended, kill_at } if kill_at <= now => {
+                self.stage = Stage::Remains { since, ended, kill_at: now + KILL_AGAIN };
                 Act::Kill
             }
             Stage::Waiting { .. }
             | Stage::Starting { .. }
             | Stage::Running { .. }
+            | Stage::Remains { .. }
             | Stage::Stopping { .. }
             | Stage::Ended => Act::Nothing,
         }
@@ -114,10 +128,25 @@ impl Lifecycle {
         }
     }
 
-    /// It ended, or could not be started at all.
+    /// The program has ended, but not all that it started: nobody else could have its port. The rest is asked to end,
+    /// unless that has been done.
+    pub fn left_others(&mut self, grace: Duration, now: Instant) -> Act {
+        match self.stage {
+            Stage::Starting { since } | Stage::Running { since } => {
+                self.stage = Stage::Remains { since, ended: now, kill_at: now + grace };
+                Act::Ask
+            }
+            Stage::Waiting { .. } | Stage::Remains { .. } | Stage::Stopping { .. } | Stage::Ended => {
+                Act::Nothing
+            }
+        }
+    }
+
+    /// It ended with all that it started, or could not be started at all.
     pub fn exited(&mut self, exit: Exit, now: Instant) {
         let ran = match self.stage {
             Stage::Starting { since } | Stage::Running { since } => now.saturating_duration_since(since),
+            Stage::Remains { since, ended, .. } => ended.saturating_duration_since(since),
             Stage::Waiting { .. } => Duration::ZERO,
             Stage::Stopping { .. } | Stage::Ended => {
                 self.stage = Stage::Ended;
@@ -157,6 +186,11 @@ impl Lifecycle {
             Stage::Starting { .. } | Stage::Running { .. } => {
                 self.stage = Stage::Stopping { kill_at: now + grace, killed: false };
                 Act::Ask
+            }
+            // Asked already; it is only not started again.
+            Stage::Remains { kill_at, .. } => {
+                self.stage = Stage::Stopping { kill_at: kill_at.min(now + grace), killed: false };
+                Act::Nothing
             }
             Stage::Stopping { kill_at, killed } => {
                 self.stage = Stage::Stopping { kill_at: kill_at.min(now + grace), killed };
@@ -228,9 +262,40 @@ mod tests {
         assert_eq!(process.wakes(), Some(start + ms(1_000)));
         assert_eq!(process.due(start + ms(999)), Act::Nothing);
         assert_eq!(process.due(start + ms(1_000)), Act::Kill);
-        assert_eq!(process.due(start + ms(2_000)), Act::Nothing);
+        assert_eq!(process.due(start + ms(1_001)), Act::Nothing);
+        assert_eq!(process.due(start + ms(2_000)), Act::Kill, "what was started in the moment of the kill");
         process.exited(Exit::Signal(9), start + ms(2_000));
         assert_eq!((process.stage, process.wakes()), (Stage::Ended, None));
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_is_asked_to_end_and_killed_before_the_next_run() {
+        let start = clock::instant();
+        let mut process = Lifecycle::new(always(), start);
+        process.started(start);
+        process.took_over();
+        assert_eq!(process.left_others(ms(1_000), start + ms(6_000)), Act::Ask);
+        assert_eq!(process.left_others(ms(1_000), start + ms(6_500)), Act::Nothing);
+        assert_eq!(process.wakes(), Some(start + ms(7_000)));
+        assert_eq!(process.due(start + ms(6_999)), Act::Nothing);
+        assert_eq!(process.due(start + ms(7_000)), Act::Kill);
+        process.exited(Exit::Code(0), start + ms(7_001));
+        // Its own run was a long one: the next begins at once.
+        assert_eq!(process.stage, Stage::Waiting { until: start + ms(7_001) });
+    }
+
+    #[test]
+    fn a_stop_while_others_are_left_keeps_the_earlier_deadline_and_asks_nobody_twice() {
+        let start = clock::instant();
+        for (grace, kill_at) in [(100, 100), (5_000, 1_000)] {
+            let mut process = Lifecycle::new(always(), start);
+            process.started(start);
+            assert_eq!(process.left_others(ms(1_000), start), Act::Ask);
+            assert_eq!(process.stop(ms(grace), start), Act::Nothing);
+            assert_eq!(process.wakes(), Some(start + ms(kill_at)));
+            process.exited(Exit::Code(0), start);
+            assert_eq!(process.stage, Stage::Ended);
+        }
     }
 
     #[test]

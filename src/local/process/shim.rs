@@ -6,7 +6,7 @@
 //!
 //! The kernel clears the death signal when a set-user-id program is executed: such a program outlives a killed
 //! supervisor. So do grandchildren, because the signal goes to direct children only; a supervisor that ends a process
-//! itself ends its whole group.
+//! itself ends everything that the process started ([`super::family`]).
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -22,6 +22,7 @@ use super::{LOCK, SOCKET, Settings, SupervisorError, logs, state_dir};
 use crate::clock;
 use crate::local::process::LogLimits;
 use crate::local::process::child::Exit;
+use crate::local::process::family;
 use crate::local::process::log::Log;
 use crate::local::process::port::{self, Ports};
 use crate::local::timeline;
@@ -41,7 +42,9 @@ use kept::{ChildId, Kept, Process, SharedLog, Worker};
 enum News {
     /// The program took over, or says why it could not.
     TookOver { child: ChildId, pid: u32, result: Result<(), String> },
-    /// A run has ended.
+    /// The program of a run has ended, and so many that it started have not.
+    LeftOthers { child: ChildId, pid: u32, exit: Exit, count: usize },
+    /// A run has ended, with all that it started.
     Exited { child: ChildId, pid: u32, exit: Exit },
 }
 
@@ -113,6 +116,9 @@ impl House {
         ports: Ports<ProcessId>,
     ) -> Result<Self, SupervisorError> {
         let copy = server::copy_of(&socket).map_err(|e| SupervisorError::Io("copy its socket", e))?;
+        // Before anything is started: whoever a child leaves behind is ours to end and to reap.
+        family::adopt_orphans()
+            .map_err(|e| SupervisorError::Io("adopt what its children leave behind", e))?;
         let (to_loop, from_peers) = mpsc::channel(256);
         let (news_to, news) = mpsc::channel(256);
         tokio::spawn(server::accept(socket, to_loop));
@@ -150,6 +156,7 @@ impl House {
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut hang_up = listen(SignalKind::hangup())?;
+        let mut child_ended = listen(SignalKind::child())?;
         while self.settle().await {
             let wake = self.wakes();
             tokio::select! {
@@ -159,8 +166,10 @@ impl House {
                 Some(()) = terminate.recv() => self.end(),
                 Some(()) = interrupt.recv() => self.end(),
                 Some(()) = hang_up.recv() => self.hung_up(&mut hang_up),
+                Some(()) = child_ended.recv() => self.reap_orphans(),
             }
         }
+        family::end_the_rest().await;
         Ok(())
     }
 

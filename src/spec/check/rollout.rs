@@ -2,7 +2,13 @@ use std::collections::BTreeMap;
 
 use strategies::{HumanDuration, StableCapacity, Weight, recipe::Key, recipe::Strategy};
 
-use super::{Check, Code, Diagnostic, references, references::Elsewhere, steps};
+use super::{
+    Check, Code, Diagnostic,
+    command::{self, Command},
+    references,
+    references::Elsewhere,
+    steps,
+};
 use crate::{
     router::{Reach, Traffic},
     spec::{
@@ -10,7 +16,7 @@ use crate::{
         compile::{self, PODS},
         golden,
     },
-    workload::{Process, Upstream, Workload},
+    workload::{Process, Readiness, Upstream, Workload},
     written::{ListenAddress, list_of, nearest},
 };
 
@@ -101,6 +107,8 @@ fn process(process: &Process, check: &mut Check<'_>) {
         let way = way(&[Key::Field("command"), Key::Index(0)]);
         check.error(Code::BadValue, &way, "there is no program", "begin with the program to start");
     }
+    command(process, &way, check);
+    probe(readiness, &way, check);
     for (index, file) in process.files.iter().enumerate() {
         let outside = file.starts_with('/') || file.split('/').any(|it| it == "..") || file.is_empty();
         if outside {
@@ -116,6 +124,40 @@ fn process(process: &Process, check: &mut Check<'_>) {
                 format!("`{file}` is no file: patterns are not supported"),
                 help,
             );
+        }
+    }
+}
+
+/// Variables that every process gets, and what stands for each in a command.
+const GIVEN: [(&str, Option<&str>); 5] = [
+    ("PORT", Some("$(port)")),
+    ("SERINUS_ROLLOUT", Some("$(rollout)")),
+    ("SERINUS_REVISION", Some("$(revision)")),
+    ("SERINUS_ROLE", Some("$(role)")),
+    ("SERINUS_ORDINAL", Some("$(ordinal)")),
+];
+
+fn command(process: &Process, way: &impl Fn(&[Key]) -> Vec<Key>, check: &mut Check<'_>) {
+    let named = process.env.iter().map(|it| (it.name.as_str(), None));
+    let variables = GIVEN.into_iter().chain(named).collect();
+    let words = process.command.iter().map(|it| it.as_str()).collect();
+    command::check(&Command { words, variables }, &way(&[Key::Field("command")]), check);
+}
+
+fn probe(readiness: &Readiness, way: &impl Fn(&[Key]) -> Vec<Key>, check: &mut Check<'_>) {
+    let Some(http) = &readiness.http else { return };
+    let way = |more: &[Key]| [&way(&[Key::Field("readiness"), Key::Field("http")]), more].concat();
+    for (index, header) in http.headers.iter().enumerate() {
+        let at = way(&[Key::Field("headers"), Key::Index(index), Key::Field("name")]);
+        let name = header.name.to_ascii_lowercase();
+        if name == "host" && http.host.is_some() {
+            let help = "keep `host`, or the header";
+            check.error(Code::NotOneOf, &at, "the host is said twice", help);
+        } else if ["connection", "content-length", "transfer-encoding", "upgrade", "te"]
+            .contains(&name.as_str())
+        {
+            let message = format!("`{}` belongs to the connection, which is not yours here", header.name);
+            check.error(Code::BadValue, &at, message, "leave it out");
         }
     }
 }

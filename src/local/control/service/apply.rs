@@ -104,6 +104,7 @@ impl Service {
         let entry = self.take_over(&name, known, understood, kept, wanted.text, generation).await;
         let next_attempt = next_attempt(status.as_ref(), change, &revision);
         let addresses = self.roster.addresses(&entry);
+        self.collect(&name).await;
         Ok((AppliedRollout { name, change, revision, next_attempt, generation, addresses }, warning))
     }
 

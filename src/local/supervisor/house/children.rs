@@ -1,10 +1,10 @@
 //! Starting children, hearing of them, ending them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -16,6 +16,7 @@ use super::{House, News};
 use crate::clock;
 use crate::failpoint;
 use crate::local::process::child::{self, Exit, Spawned, Watch};
+use crate::local::process::family::{self, Family};
 use crate::local::process::lifecycle::{Act, Lifecycle, Stage};
 use crate::local::process::log::Log;
 use crate::local::process::shim::{Launch, own_pid};
@@ -25,6 +26,10 @@ use crate::local::supervisor::protocol::{Event, ProcessId};
 
 /// Longest reason a shim gives.
 const MAX_REASON: usize = 4 << 10;
+/// First pause between two looks at what a program that has ended left behind; later ones are twice as long.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+/// Longest pause.
+const LOOK_MOST: Duration = Duration::from_millis(100);
 
 impl House {
     pub(super) fn new_control(state: &Path) -> Kept {
@@ -62,9 +67,29 @@ impl House {
     }
 
     fn send(&mut self, child: &ChildId, signal: StopSignal) {
-        if let Some(pid) = self.kept(child).and_then(|kept| kept.pid) {
-            child::signal_group(pid, signal.signal());
+        let Some(pid) = self.kept(child).and_then(|kept| kept.pid) else { return };
+        match self.family(child, pid) {
+            // What a program started elsewhere is its own to end; what it has not ended is, when the time is up.
+            Some(family) if signal == StopSignal::Kill => family.signal(signal.signal()),
+            Some(_) | None => child::signal_group(pid, signal.signal()),
         }
+    }
+
+    /// Whoever the run `pid` of a user's process started; our own programs start nobody.
+    pub(super) fn family(&self, child: &ChildId, pid: u32) -> Option<Family> {
+        let ChildId::Process(id) = child else { return None };
+        let port = self.processes.get(id)?.port;
+        let own = known(id, port).into_iter().filter(|it| it.name.starts_with("SERINUS_"));
+        let marks = own.map(|it| format!("{}={}", it.name, it.value)).collect();
+        Some(Family { leader: pid, marks })
+    }
+
+    /// Reaps what our children left behind and has ended.
+    pub(super) fn reap_orphans(&self) {
+        let processes = self.processes.values().map(|it| &it.kept);
+        let all = processes.chain(self.workers.values().map(|it| &it.kept)).chain(&self.control);
+        let ours: BTreeSet<u32> = all.filter_map(|it| it.pid).collect();
+        family::reap_orphans(|pid| ours.contains(&pid));
     }
 
     fn start(&mut self, child: &ChildId) {
@@ -91,13 +116,14 @@ impl House {
     }
 
     fn adopt_run(&mut self, child: &ChildId, spawned: Spawned, handle: Watch) {
-        let news = self.news_to.clone();
+        let (news, family) = (self.news_to.clone(), self.family(child, spawned.pid));
         let Some(kept) = self.kept(child) else { return };
         kept.life.started(clock::instant());
         kept.since = clock::now();
         kept.pid = Some(spawned.pid);
-        kept.read(OwnedFd::from(spawned.output));
-        follow_run(child.clone(), spawned.pid, spawned.report, handle, news);
+        let Spawned { pid, report, output } = spawned;
+        kept.read(OwnedFd::from(output));
+        follow_run(child.clone(), (pid, report), handle, family, news);
     }
 
     /// The program that children are started from: the very file this supervisor runs, even if its path has been
@@ -135,24 +161,13 @@ impl House {
                 let process = self.processes.get(id)?;
                 let parameters = parameters(id, process.port);
                 let text = |text: &String| expand(text, &parameters);
-                let known = [
-                    ("PORT", "port"),
-                    ("SERINUS_ROLLOUT", "rollout"),
-                    ("SERINUS_REVISION", "revision"),
-                    ("SERINUS_ROLE", "role"),
-                    ("SERINUS_ORDINAL", "ordinal"),
-                ];
-                let known = known.iter().map(|(name, parameter)| EnvVar {
-                    name: (*name).to_owned(),
-                    value: parameters.get(parameter).cloned().unwrap_or_default(),
-                });
                 let given =
                     process.spec.env.iter().map(|v| EnvVar { name: v.name.clone(), value: text(&v.value) });
                 Some(Launch {
                     parent: own_pid(),
                     command: process.spec.command.iter().map(text).collect(),
                     called: None,
-                    env: known.chain(given).collect(),
+                    env: known(id, process.port).into_iter().chain(given).collect(),
                     directory: Some(process.spec.directory.clone()),
                     limits: process.spec.limits.clone(),
                     own: false,
@@ -170,6 +185,18 @@ impl House {
                     Ok(()) => kept.life.took_over(),
                     Err(reason) => kept.not_started = Some(reason),
                 }
+                child
+            }
+            News::LeftOthers { child, pid, exit, count } => {
+                let grace = match &child {
+                    ChildId::Process(id) => self.processes.get(id).map(|it| it.spec.stop.clone()),
+                    ChildId::Worker(_) | ChildId::Control => None,
+                };
+                let stop = grace.unwrap_or_default();
+                let Some(kept) = self.kept(&child).filter(|kept| kept.pid == Some(pid)) else { return };
+                kept.left_others(exit, count, wall);
+                let act = kept.life.left_others(stop.grace(), now);
+                self.perform(&child, act, Some(stop.signal));
                 child
             }
             News::Exited { child, pid, exit } => {
@@ -265,21 +292,49 @@ async fn read_output(mut reader: pipe::Receiver, log: SharedLog) {
 /// Reports that the program took over, or why it could not, and then its end.
 fn follow_run(
     child: ChildId,
-    pid: u32,
-    report: std::os::unix::net::UnixStream,
+    (pid, report): (u32, std::os::unix::net::UnixStream),
     handle: Watch,
+    family: Option<Family>,
     news: mpsc::Sender<News>,
 ) {
     tokio::spawn(async move {
         let result = read_report(report).await.unwrap_or_else(|error| Err(error.to_string()));
         let _ = news.send(News::TookOver { child: child.clone(), pid, result }).await;
-        follow_end(child, pid, handle, news).await;
+        follow_end(child, pid, handle, family, news).await;
     });
 }
 
-/// Reports the end of a child.
-pub(super) async fn follow_end(child: ChildId, pid: u32, handle: Watch, news: mpsc::Sender<News>) {
-    let exit = handle.reap().await;
+/// Reports the end of a child; of a user's process only when all that it started has ended too.
+pub(super) async fn follow_end(
+    child: ChildId,
+    pid: u32,
+    handle: Watch,
+    family: Option<Family>,
+    news: mpsc::Sender<News>,
+) {
+    let exit = handle.ended().await;
+    if let Some(family) = family {
+        let (mut told, mut outsiders_asked, mut pause) = (false, false, LOOK_FIRST);
+        loop {
+            let left = family.members();
+            if left.is_empty() {
+                break;
+            }
+            if !told {
+                told = true;
+                let _ =
+                    news.send(News::LeftOthers { child: child.clone(), pid, exit, count: left.len() }).await;
+            }
+            // Sessions of their own may still be needed by the group; nobody else ends them.
+            if !outsiders_asked && left.iter().all(|it| !it.in_group) {
+                outsiders_asked = true;
+                left.iter().for_each(|it| it.signal(rustix::process::Signal::TERM));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MOST);
+        }
+    }
+    handle.reap();
     let _ = news.send(News::Exited { child, pid, exit }).await;
 }
 
@@ -287,6 +342,23 @@ async fn read_report(report: std::os::unix::net::UnixStream) -> io::Result<Resul
     let mut reason = Vec::new();
     UnixStream::from_std(report)?.take(MAX_REASON as u64).read_to_end(&mut reason).await?;
     Ok(if reason.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&reason).into_owned()) })
+}
+
+/// Variables that every process of a user gets.
+fn known(id: &ProcessId, port: u16) -> Vec<EnvVar> {
+    let parameters = parameters(id, port);
+    let known = [
+        ("PORT", "port"),
+        ("SERINUS_ROLLOUT", "rollout"),
+        ("SERINUS_REVISION", "revision"),
+        ("SERINUS_ROLE", "role"),
+        ("SERINUS_ORDINAL", "ordinal"),
+    ];
+    let one = |(name, parameter): &(&str, &str)| EnvVar {
+        name: (*name).to_owned(),
+        value: parameters.get(parameter).cloned().unwrap_or_default(),
+    };
+    known.iter().map(one).collect()
 }
 
 fn parameters(id: &ProcessId, port: u16) -> BTreeMap<&'static str, String> {

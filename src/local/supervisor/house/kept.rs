@@ -48,6 +48,12 @@ impl Kept {
         self.pid.is_none() && self.life.stage == Stage::Ended
     }
 
+    /// The program of a run has ended, and others that it started have not.
+    pub(super) fn left_others(&mut self, exit: Exit, count: usize, wall: Timestamp) {
+        self.log.note(&format!("{exit}; {count} of the processes it started are still ending"));
+        self.last_exit = Some(LastExit { exit, at: wall, reason: None });
+    }
+
     /// A run has ended.
     pub(super) fn exited(&mut self, exit: Exit, wall: Timestamp, now: Instant) {
         let reason = self.not_started.take();
@@ -66,7 +72,7 @@ impl Kept {
             Stage::Waiting { .. } => ProcessState::BackingOff,
             Stage::Starting { .. } => ProcessState::Starting,
             Stage::Running { .. } => ProcessState::Running,
-            Stage::Stopping { .. } => ProcessState::Stopping,
+            Stage::Stopping { .. } | Stage::Remains { .. } => ProcessState::Stopping,
             Stage::Ended => ProcessState::Exited,
         }
     }

@@ -93,7 +93,8 @@ impl PassedStage {
         match stage {
             Stage::Waiting { until } => Self::WaitingFor(ms(until.saturating_duration_since(now))),
             // Whether it takes over is not heard any more; if it does not, its end will be.
-            Stage::Starting { since } | Stage::Running { since } => {
+            // The end of the program is heard again by whoever watches it next.
+            Stage::Starting { since } | Stage::Running { since } | Stage::Remains { since, .. } => {
                 Self::RunningFor(ms(now.saturating_duration_since(since)))
             }
             Stage::Stopping { kill_at, killed } => {
@@ -245,7 +246,8 @@ impl House {
             let Some(pid) = self.kept(&child).and_then(|kept| kept.pid) else { continue };
             match Watch::new(pid) {
                 Ok(handle) => {
-                    tokio::spawn(follow_end(child, pid, handle, self.news_to.clone()));
+                    let family = self.family(&child, pid);
+                    tokio::spawn(follow_end(child, pid, handle, family, self.news_to.clone()));
                 }
                 Err(_) => {
                     child::abandon(pid);
