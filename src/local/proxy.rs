@@ -4,12 +4,12 @@
 //! accept queue outlives it), persists nothing, decides nothing. The control process tells it what to serve and
 //! asks what it counted ([`WorkerClient`]); when nobody does, it goes on.
 //!
-//! Deliberately absent: retries of anything that may have been sent, buffering of bodies, forward proxying, and
+//! Deliberately absent: retries of what may not be repeated, buffering of bodies, forward proxying, and
 //! active health checks (the supervisor runs those; what fails under real requests is left out for a while).
 
 mod accept;
 mod backend;
-mod body;
+mod bounded_io;
 mod client;
 mod client_io;
 mod config;
@@ -18,15 +18,22 @@ mod control;
 mod counts;
 mod forward;
 mod headers;
+mod http2;
+mod interim;
 mod live;
 mod local_exec;
 mod matching;
 mod media;
 mod mirror;
+mod origin;
 mod outcome;
 mod refusal;
 mod render;
+mod request_body;
+mod response_body;
+mod silence;
 mod sticky;
+mod streaks;
 mod table;
 mod timer;
 mod tls;

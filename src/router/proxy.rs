@@ -19,8 +19,8 @@ pub struct Proxy {
     /// What the service speaks. Default `auto`.
     #[serde(default)]
     pub protocol: Protocol,
-    /// Whether `X-Forwarded-*` headers of clients are kept, because a trusted proxy stands in front. Default false:
-    /// they are replaced.
+    /// Whether headers in which clients say who the client is (`Forwarded`, `X-Forwarded-*`, `X-Real-IP` and the like)
+    /// are kept, because a trusted proxy stands in front. Default false: they are replaced.
     #[serde(default)]
     pub trust_forwarded: bool,
     /// Deadlines.
@@ -99,14 +99,22 @@ impl Default for Timeouts {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
-    /// The head of a request; beyond it 431. Default 64KiB, at least 8KiB.
+    /// The head of a request, beyond it 431, and of an answer, beyond it 502. Default 64KiB, at least 8KiB.
     pub header_size: ByteSize,
     /// Header fields of a request; beyond it 431. Default 100.
     #[schemars(range(min = 1, max = 10_000))]
     pub headers: u32,
+    /// Header fields of an answer; beyond it 502. Default 256.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub answer_headers: u32,
     /// Client connections of each worker; further ones wait. Default 20000.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
+    /// Client connections of each worker from one address; further ones are closed at once. Default: half of
+    /// `connections`, and all of them behind a trusted proxy (`trustForwarded`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections_per_address: Option<u32>,
     /// The largest body that is mirrored; a request with a larger one is not. Default 64KiB.
     pub mirror_body: ByteSize,
     /// Copies in flight of each worker; further ones are skipped and counted. Default 100.
@@ -119,7 +127,9 @@ impl Default for Limits {
         Self {
             header_size: ByteSize::kibibytes(64),
             headers: 100,
+            answer_headers: 256,
             connections: 20_000,
+            connections_per_address: None,
             mirror_body: ByteSize::kibibytes(64),
             mirrors: 100,
         }

@@ -163,3 +163,59 @@ async fn a_stream_that_is_reset_cancels_only_itself() {
     let request = Request::builder().uri("http://a/").body(Full::default()).unwrap();
     assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
 }
+
+/// A backend that floods the first stream of a connection with small frames and answers the others.
+async fn floods_the_first() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut first = true;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let mut body = respond.send_response(Response::new(()), false).unwrap();
+                    if !std::mem::replace(&mut first, false) {
+                        body.send_data(Bytes::from_static(b"v1"), true).unwrap();
+                        continue;
+                    }
+                    tokio::spawn(async move {
+                        for _ in 0..20_000 {
+                            body.reserve_capacity(10);
+                            let ready = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
+                            if !matches!(ready, Some(Ok(_)))
+                                || body.send_data(Bytes::from_static(b"0123456789"), false).is_err()
+                            {
+                                return;
+                            }
+                        }
+                    });
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn one_slow_reader_of_small_messages_breaks_nobody_elses_calls() {
+    let mut config = only(floods_the_first().await);
+    config.arms.get_mut("stable").unwrap().upstream = Upstream::Http2;
+    let mut rig = Rig::start(config).await;
+    let stream = TcpStream::connect(rig.address).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let handshake = builder.initial_stream_window_size(100).handshake(TokioIo::new(stream));
+    let (mut slow, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let request = || Request::builder().uri("http://shop/").body(Full::default()).unwrap();
+    let unread = slow.send_request(request()).await.unwrap();
+    let mut others = connect::<Full<Bytes>>(rig.address).await;
+    for _ in 0..50 {
+        let answer = tokio::time::timeout(PATIENCE, others.send_request(request())).await.unwrap().unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "v1");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let counted = rig.series("v1", Routed::Weight).await;
+    assert_eq!((counted.in_flight, counted.errors.total()), (1, 0), "{counted:?}");
+    drop(unread);
+}

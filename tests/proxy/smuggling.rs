@@ -126,6 +126,37 @@ async fn a_body_is_framed_anew_and_cannot_become_a_request() {
 }
 
 #[tokio::test]
+async fn what_a_client_sends_wrong_is_its_own_fault() {
+    let (backend, mut rig) = rig().await;
+    let bodies = [
+        ("a size that is none", "zz\r\nabc\r\n0\r\n\r\n"),
+        ("a chunk longer than it says", "3\r\nabcXX0\r\n\r\n"),
+        ("bare line feeds", "3\nabc\n0\n\n"),
+        ("a trailer that is none", "3\r\nabc\r\n0\r\nX T: 1\r\n\r\n"),
+        ("a body that never ends", "3\r\nab"),
+    ];
+    for (name, body) in bodies {
+        let bytes = format!("POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        let (statuses, _, text) = sent(&backend, &rig, bytes.as_bytes()).await;
+        assert!(matches!(statuses[..], [400 | 408]), "{name}: {text}");
+    }
+    let snapshot = rig.until("ended", |s| s.series[0].completed == 5).await;
+    assert_eq!((snapshot.series[0].errors.total(), snapshot.series[0].cancelled), (0, 5));
+    assert_eq!(snapshot.listeners["web"].refused, 5);
+}
+
+#[tokio::test]
+async fn no_request_is_lost_behind_trailers() {
+    let (backend, rig) = rig().await;
+    let next = "GET /two HTTP/1.1\r\nHost: a\r\n\r\nGET /three HTTP/1.1\r\nHost: a\r\n\r\n";
+    for trailers in ["\n", "X: 1\n\n", "X: 1\r\n\n"] {
+        let post = "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n";
+        let (_, _, text) = sent(&backend, &rig, format!("{post}{trailers}{next}").as_bytes()).await;
+        assert!(text.contains("/two") || !text.contains("/three"), "{trailers:?}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn an_old_client_that_names_no_host_is_served() {
     let (backend, rig) = rig().await;
     let (_, served, text) = sent(&backend, &rig, b"GET /old HTTP/1.0\r\n\r\n").await;
@@ -230,20 +261,24 @@ async fn saying_bytes(bytes: &'static [u8]) -> std::net::SocketAddr {
 
 #[tokio::test]
 async fn a_backend_that_talks_nonsense_is_a_marked_bad_gateway() {
-    let nonsense: [&[u8]; 7] = [
-        b"",
-        b"nonsense\r\n\r\n",
-        b"HTTP/1.1 99999 x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-        b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        b"\x00\x00\x12\x04\x00\x00\x00\x00\x00",
+    let (broke, malformed) = ("backend broke the connection", "malformed answer of the backend");
+    let gzip = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let nonsense: [(&[u8], &str); 8] = [
+        (b"", broke),
+        (b"nonsense\r\n\r\n", malformed),
+        (b"HTTP/1.1 99999 x\r\n\r\n", malformed),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", malformed),
+        (b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n", malformed),
+        (gzip, malformed),
+        (upgrade, broke),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", malformed),
     ];
-    for bytes in nonsense {
+    for (bytes, reason) in nonsense {
         let mut rig = Rig::start(only(saying_bytes(bytes).await)).await;
         let got = Http1::connect(rig.address).await.get("/").await;
         assert_eq!(got.head.status, 502, "{}", String::from_utf8_lossy(bytes));
-        assert_eq!(got.header("serinus-proxy"), Some("backend broke the connection"));
+        assert_eq!(got.header("serinus-proxy"), Some(reason), "{}", String::from_utf8_lossy(bytes));
         let counted = rig.series("v1", serinus::local::proxy::Routed::Weight).await;
         assert_eq!((counted.errors.reset, counted.completed), (1, 1));
     }

@@ -113,7 +113,7 @@ fn listener(wish: &RouteWish, listen: &router::Listen) -> ListenerConfig {
         arms: wish.arms.iter().map(arm).collect(),
         fallback: wish.fallback.as_ref().filter(|it| wish.arms.contains_key(it)).map(arm_name),
         timeouts: timeouts(&wish.proxy.timeouts),
-        limits: limits(&wish.proxy.limits),
+        limits: limits(&wish.proxy),
         trust_forwarded: wish.proxy.trust_forwarded,
         ..ListenerConfig::default()
     };
@@ -220,12 +220,16 @@ fn timeouts(it: &router::Timeouts) -> Timeouts {
     }
 }
 
-fn limits(it: &router::Limits) -> Limits {
+fn limits(proxy: &router::Proxy) -> Limits {
+    let it = &proxy.limits;
+    let half = if proxy.trust_forwarded { it.connections } else { it.connections.div_ceil(2) };
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Limits {
         header_bytes: size(it.header_size.bytes()),
         headers: size(it.headers.into()),
+        answer_headers: size(it.answer_headers.into()),
         connections: size(it.connections.into()),
+        connections_per_address: size(it.connections_per_address.unwrap_or(half).into()),
         mirrors: size(it.mirrors.into()),
         mirror_body: size(it.mirror_body.bytes()),
         ..Limits::default()

@@ -10,19 +10,17 @@ use std::{
 };
 
 use http::{Request, Response, Version};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::Notify};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 
 use super::{
-    body::{RequestBody, Upload},
+    bounded_io::BoundedIo,
     client_io::{TICK_MS, Ticks},
-    config::Timeouts,
-    counts::{Bucket, Buckets},
-    local_exec::LocalExec,
+    config::{Limits, Timeouts},
+    counts::{Bucket, Buckets, End},
+    http2::Http2Pool,
+    request_body::{RequestBody, Upload},
     timer::Timer,
 };
 use crate::clock;
@@ -33,8 +31,6 @@ const FIRST_EJECTION: Duration = Duration::from_millis(100);
 const LAST_EJECTION: Duration = Duration::from_secs(10);
 /// Broken or late answers in a row after which a backend is left out. A failed connection needs only one.
 const BAD_ANSWERS: u32 = 3;
-/// Requests on one HTTP/2 connection before another is made.
-const STREAMS_PER_CONNECTION: usize = 100;
 /// Idle HTTP/1 connections kept per backend.
 const MOST_IDLE: usize = 1024;
 
@@ -45,8 +41,49 @@ pub(super) enum Failure {
     Connect,
     /// The connection broke after the request had been sent, at least in part.
     Reset,
+    /// What came is not HTTP, or more than the limits allow; the text says which.
+    Malformed(&'static str),
     /// No response head in time.
     Timeout,
+}
+
+impl Failure {
+    /// What it is counted as.
+    pub(super) fn end(self) -> End {
+        match self {
+            Self::Connect => End::Connect,
+            Self::Reset | Self::Malformed(_) => End::Reset,
+            Self::Timeout => End::Timeout,
+        }
+    }
+
+    /// What a request that was sent ended with.
+    pub(super) fn of(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            Self::Malformed("its head is larger than `limits` allow (`headerSize`, `answerHeaders`)")
+        } else if error.is_parse() {
+            Self::Malformed("not HTTP")
+        } else {
+            Self::Reset
+        }
+    }
+}
+
+/// Whether a request may be sent once more if the connection was closed before anything came back: it has no body, and
+/// twice does what once does. Source: RFC 9110 §9.2.2.
+pub(super) fn is_repeatable(request: &Request<RequestBody>) -> bool {
+    request.method().is_idempotent() && matches!(request.body(), RequestBody::Empty)
+}
+
+/// The same request once more.
+pub(super) fn repeated(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut again = Request::new(RequestBody::Empty);
+    request.method().clone_into(again.method_mut());
+    request.uri().clone_into(again.uri_mut());
+    *again.version_mut() = request.version();
+    request.headers().clone_into(again.headers_mut());
+    request.extensions().clone_into(again.extensions_mut());
+    again
 }
 
 /// A failed request; `unsent` is there when not a byte of it left, so that it may be sent elsewhere.
@@ -60,9 +97,7 @@ pub(super) struct Endpoint {
     address: SocketAddr,
     ticks: Ticks,
     idle: RefCell<Vec<Idle>>,
-    http2: RefCell<Vec<Http2>>,
-    http2_connecting: Cell<bool>,
-    http2_connected: Notify,
+    pub(super) http2: Http2Pool,
     in_flight: Cell<u64>,
     completed: Cell<u64>,
     failed: Cell<u64>,
@@ -74,7 +109,7 @@ pub(super) struct Endpoint {
 }
 
 /// A connection that carries one request at a time.
-struct Http1 {
+pub(super) struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     timer: Timer,
 }
@@ -84,22 +119,17 @@ struct Idle {
     since: u32,
 }
 
-#[derive(Clone)]
-struct Http2 {
-    sender: http2::SendRequest<RequestBody>,
-    streams: Rc<Cell<usize>>,
-}
-
 /// The use of one backend connection by one request.
 pub(super) struct Lease {
     endpoint: Rc<Endpoint>,
-    on: LeaseOn,
+    pub(super) on: LeaseOn,
 }
 
-enum LeaseOn {
+pub(super) enum LeaseOn {
     /// Being acquired, or not to be used again.
     Nothing,
     Http1(Http1),
+    /// One of the streams that are counted so.
     Http2(Rc<Cell<usize>>),
 }
 
@@ -137,9 +167,7 @@ impl Endpoint {
             address,
             ticks,
             idle: RefCell::default(),
-            http2: RefCell::default(),
-            http2_connecting: Cell::new(false),
-            http2_connected: Notify::new(),
+            http2: Http2Pool::default(),
             in_flight: Cell::new(0),
             completed: Cell::new(0),
             failed: Cell::new(0),
@@ -185,7 +213,7 @@ impl Endpoint {
         self.configured.set(configured);
         if !configured {
             self.idle.borrow_mut().clear();
-            self.http2.borrow_mut().clear();
+            self.http2.clear();
         }
     }
 
@@ -260,12 +288,13 @@ impl Endpoint {
         request: Request<RequestBody>,
         upload: Option<&Rc<Upload>>,
         timeouts: &Timeouts,
+        limits: &Limits,
     ) -> Result<(Response<Incoming>, Lease), Failed> {
         let mut lease = Lease::new(self);
         let sent = if request.version() == Version::HTTP_2 {
             self.send_http2(request, upload, timeouts, &mut lease).await
         } else {
-            self.send_http1(request, upload, timeouts, &mut lease).await
+            self.send_http1(request, upload, (timeouts, limits), &mut lease).await
         };
         match sent {
             Ok(response) => {
@@ -273,11 +302,13 @@ impl Endpoint {
                 Ok((response, lease))
             }
             Err(failed) => {
-                let clients_fault = upload.is_some_and(|upload| upload.broken());
+                let clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
                 match failed.failure {
                     _ if clients_fault => {}
                     Failure::Connect => self.eject(clock::instant()),
-                    Failure::Reset | Failure::Timeout => self.answered_badly(clock::instant()),
+                    Failure::Reset | Failure::Malformed(_) | Failure::Timeout => {
+                        self.answered_badly(clock::instant())
+                    }
                 }
                 Err(failed)
             }
@@ -288,17 +319,21 @@ impl Endpoint {
         self: &Rc<Self>,
         mut request: Request<RequestBody>,
         upload: Option<&Rc<Upload>>,
-        timeouts: &Timeouts,
+        (timeouts, limits): (&Timeouts, &Limits),
         lease: &mut Lease,
     ) -> Result<Response<Incoming>, Failed> {
+        let mut anew = false;
         loop {
-            let (mut connection, reused) = match self.take_idle() {
+            let kept = if anew { None } else { self.take_idle() };
+            let (mut connection, reused) = match kept {
                 Some(connection) => (connection, true),
-                None => match Box::pin(self.connect_http1(timeouts)).await {
+                None => match Box::pin(self.connect_http1(timeouts, limits)).await {
                     Ok(connection) => (connection, false),
                     Err(failure) => return Err(Failed { failure, unsent: Some(Box::new(request)) }),
                 },
             };
+            // A service closes kept connections when it likes, and a request may be on its way just then.
+            let again = (reused && is_repeatable(&request)).then(|| repeated(&request));
             let Http1 { sender, timer } = &mut connection;
             let sending = sender.try_send_request(request);
             match head_within(timer, timeouts.response_head(), upload, sending).await {
@@ -306,120 +341,42 @@ impl Endpoint {
                     lease.on = LeaseOn::Http1(connection);
                     return Ok(response);
                 }
-                Some(Err(mut error)) => match unsent(&mut error) {
+                Some(Err(mut error)) => match (error.take_message(), again) {
                     // A reused connection was closed before a byte was written: nothing was sent.
-                    Some(back) if reused => request = back,
-                    Some(back) => {
+                    (Some(back), _) if reused => request = back,
+                    (Some(back), _) => {
                         return Err(Failed { failure: Failure::Connect, unsent: Some(Box::new(back)) });
                     }
-                    None => return Err(Failed { failure: Failure::Reset, unsent: None }),
+                    (None, again) => match (Failure::of(error.error()), again) {
+                        (Failure::Reset, Some(again)) => (request, anew) = (again, true),
+                        (failure, _) => return Err(Failed { failure, unsent: None }),
+                    },
                 },
                 None => return Err(Failed { failure: Failure::Timeout, unsent: None }),
             }
         }
     }
 
-    async fn connect(&self, timeouts: &Timeouts) -> Result<TokioIo<TcpStream>, Failure> {
+    pub(super) async fn connect(&self, timeouts: &Timeouts) -> Result<TokioIo<BoundedIo>, Failure> {
         match tokio::time::timeout(timeouts.connect(), TcpStream::connect(self.address)).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
-                Ok(TokioIo::new(stream))
+                Ok(TokioIo::new(BoundedIo::new(stream)))
             }
             Ok(Err(_)) | Err(_) => Err(Failure::Connect),
         }
     }
 
-    async fn connect_http1(&self, timeouts: &Timeouts) -> Result<Http1, Failure> {
+    async fn connect_http1(&self, timeouts: &Timeouts, limits: &Limits) -> Result<Http1, Failure> {
         let io = self.connect(timeouts).await?;
-        let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(|_| Failure::Connect)?;
+        let mut builder = http1::Builder::new();
+        builder.max_headers(limits.answer_headers).max_buf_size(limits.header_bytes.max(8192));
+        let (sender, connection) = builder.handshake(io).await.map_err(|_| Failure::Connect)?;
         tokio::task::spawn_local(async move {
             // How it ended is told to whoever uses it.
             let _ = connection.with_upgrades().await;
         });
         Ok(Http1 { sender, timer: Timer::default() })
-    }
-
-    async fn send_http2(
-        self: &Rc<Self>,
-        mut request: Request<RequestBody>,
-        upload: Option<&Rc<Upload>>,
-        timeouts: &Timeouts,
-        lease: &mut Lease,
-    ) -> Result<Response<Incoming>, Failed> {
-        loop {
-            let (mut connection, reused) = match Box::pin(self.http2_connection(timeouts)).await {
-                Ok(connection) => connection,
-                Err(failure) => return Err(Failed { failure, unsent: Some(Box::new(request)) }),
-            };
-            connection.streams.set(connection.streams.get() + 1);
-            lease.on = LeaseOn::Http2(Rc::clone(&connection.streams));
-            let sending = connection.sender.try_send_request(request);
-            match head_within(&mut Timer::default(), timeouts.response_head(), upload, sending).await {
-                Some(Ok(response)) => return Ok(response),
-                Some(Err(mut error)) => match unsent(&mut error) {
-                    Some(back) if reused => {
-                        connection.streams.set(connection.streams.get().saturating_sub(1));
-                        lease.on = LeaseOn::Nothing;
-                        request = back;
-                    }
-                    Some(back) => {
-                        return Err(Failed { failure: Failure::Connect, unsent: Some(Box::new(back)) });
-                    }
-                    None => return Err(Failed { failure: Failure::Reset, unsent: None }),
-                },
-                None => return Err(Failed { failure: Failure::Timeout, unsent: None }),
-            }
-        }
-    }
-
-    /// A connection with room, and whether it was there before. One is made at a time.
-    async fn http2_connection(&self, timeouts: &Timeouts) -> Result<(Http2, bool), Failure> {
-        loop {
-            let connected = self.http2_connected.notified();
-            if let Some(connection) = self.http2_with_room() {
-                return Ok((connection, true));
-            }
-            if self.http2_connecting.replace(true) {
-                connected.await;
-                continue;
-            }
-            let connecting = Connecting(self);
-            let made = self.connect_http2(timeouts).await;
-            if let Ok(connection) = &made {
-                self.http2.borrow_mut().push(connection.clone());
-            }
-            drop(connecting);
-            return made.map(|connection| (connection, false));
-        }
-    }
-
-    fn http2_with_room(&self) -> Option<Http2> {
-        let mut connections = self.http2.borrow_mut();
-        connections.retain(|connection| !connection.sender.is_closed());
-        connections.iter().find(|connection| connection.streams.get() < STREAMS_PER_CONNECTION).cloned()
-    }
-
-    async fn connect_http2(&self, timeouts: &Timeouts) -> Result<Http2, Failure> {
-        let io = self.connect(timeouts).await?;
-        let mut builder = http2::Builder::new(LocalExec);
-        builder.timer(TokioTimer::new());
-        builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-        builder.keep_alive_interval(Duration::from_secs(20)).keep_alive_timeout(Duration::from_secs(10));
-        let (sender, connection) = builder.handshake(io).await.map_err(|_| Failure::Connect)?;
-        tokio::task::spawn_local(async move {
-            let _ = connection.await;
-        });
-        Ok(Http2 { sender, streams: Rc::default() })
-    }
-}
-
-/// Lets the others look again, however making the connection ended.
-struct Connecting<'a>(&'a Endpoint);
-
-impl Drop for Connecting<'_> {
-    fn drop(&mut self) {
-        self.0.http2_connecting.set(false);
-        self.0.http2_connected.notify_waiters();
     }
 }
 
@@ -428,12 +385,8 @@ fn ejection(failures: u32) -> Duration {
     FIRST_EJECTION.saturating_mul(1 << doublings).min(LAST_EJECTION)
 }
 
-fn unsent(error: &mut TrySendError<Request<RequestBody>>) -> Option<Request<RequestBody>> {
-    error.take_message()
-}
-
 /// Waits for a head, not counting the time the client took to send its body; `None` when it is too late.
-async fn head_within<F: Future>(
+pub(super) async fn head_within<F: Future>(
     timer: &mut Timer,
     limit: Duration,
     upload: Option<&Rc<Upload>>,

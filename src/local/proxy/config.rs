@@ -55,7 +55,8 @@ pub struct ListenerConfig {
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
-    /// Whether `X-Forwarded-*` of the client is kept (a trusted proxy stands in front) or replaced. Default false.
+    /// Whether what a client says of the clients before it (`Forwarded`, `X-Forwarded-*`, `X-Real-IP` and the like) is
+    /// kept, because a trusted proxy stands in front, or replaced. Default false.
     #[serde(default)]
     pub trust_forwarded: bool,
 }
@@ -98,7 +99,7 @@ pub struct ArmConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Upstream {
-    /// HTTP/2 without TLS for gRPC (`content-type: application/grpc*`), HTTP/1.1 for everything else.
+    /// HTTP/2 without TLS for gRPC (`content-type: application/grpc`, with or without `+format`), HTTP/1.1 for everything else.
     #[default]
     Auto,
     /// HTTP/1.1 always.
@@ -237,12 +238,17 @@ impl Timeouts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of a request's head; beyond it 431. Default 64 KiB, least 8 KiB.
+    /// Bytes of a head: of a request's, beyond it 431, and of an answer's, beyond it 502. Default 64 KiB, least 8 KiB.
     pub header_bytes: usize,
     /// Header fields of a request; beyond it 431. Default 100.
     pub headers: usize,
+    /// Header fields of an answer; beyond it 502. Default 256.
+    pub answer_headers: usize,
     /// Client connections per worker; further ones wait in the accept queue. Default 20,000.
     pub connections: usize,
+    /// Client connections per worker of one address; further ones are closed at once and counted. Default 10,000, half of
+    /// `connections`, so that nobody takes all of them.
+    pub connections_per_address: usize,
     /// Streams a client may have open on one HTTP/2 connection. Default 200.
     pub streams: u32,
     /// Mirrored requests in flight or waiting, per worker; further ones are skipped and counted. Default 100.
@@ -256,7 +262,9 @@ impl Default for Limits {
         Self {
             header_bytes: 64 * 1024,
             headers: 100,
+            answer_headers: 256,
             connections: 20_000,
+            connections_per_address: 10_000,
             streams: 200,
             mirrors: 100,
             mirror_body: 64 * 1024,

@@ -21,6 +21,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use super::{
     client_io::{ClientIo, ConnState, Kick, Stream},
     forward::{Client, serve},
+    http2::{NO_CONNECTION_WINDOW, SEND_BUFFER, STREAM_WINDOW},
     local_exec::LocalExec,
     worker::{Listener, Worker},
 };
@@ -61,6 +62,7 @@ async fn serve_connection(
     let table = listener.table.borrow().clone();
     let tls = table.as_ref().and_then(|table| table.tls.clone());
     let limits = table.as_ref().map(|table| table.limits.clone()).unwrap_or_default();
+    let Some(_place) = listener.place(peer.ip(), limits.connections_per_address) else { return };
     let (stream, ahead, is_http2) = match &tls {
         Some(tls) => {
             let acceptor = tokio_rustls::TlsAcceptor::from(tls.config(clock::instant()));
@@ -84,12 +86,16 @@ async fn serve_connection(
         builder.timer(TokioTimer::new());
         builder.max_concurrent_streams(limits.streams);
         builder.max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
-        builder.initial_stream_window_size(256 * 1024).initial_connection_window_size(1 << 20);
+        builder
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(NO_CONNECTION_WINDOW);
+        builder.max_send_buf_size(SEND_BUFFER);
         drive(builder.serve_connection(io, service), &state).await;
     } else {
         let mut builder = http1::Builder::new();
         // No `pipeline_flush`: with it hyper drops its own answer to what it cannot parse.
         builder.max_buf_size(limits.header_bytes.max(8192));
+        // With this number hyper counts in place, with any other it makes room anew for every head.
         if limits.headers != 100 {
             builder.max_headers(limits.headers);
         }

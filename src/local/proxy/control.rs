@@ -1,10 +1,6 @@
 //! Answers the orders of the control process.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -12,46 +8,13 @@ use tokio::{
 };
 
 use super::{
-    counts::Streak,
-    wire::{self, BadStreak, Lines, Order, Reply, WireError},
+    streaks::Said,
+    wire::{self, Lines, Order, Reply, WireError},
     worker::Worker,
 };
 
 /// Replies waiting to be written on one connection.
 const QUEUE: usize = 16;
-
-/// Who is told about bad streaks.
-#[derive(Default)]
-pub(super) struct Subscribers {
-    queues: RefCell<Vec<mpsc::Sender<Said>>>,
-    what: Cell<BadStreak>,
-}
-
-/// What is to be written.
-enum Said {
-    Reply(Reply),
-    Streak { listener: String, revision: String },
-}
-
-impl Subscribers {
-    fn add(&self, queue: mpsc::Sender<Said>, what: BadStreak) {
-        self.what.set(what);
-        self.queues.borrow_mut().push(queue);
-    }
-
-    pub(super) fn failed(&self, listener: &str, revision: &str, streak: &Streak, now: Instant) {
-        let mut queues = self.queues.borrow_mut();
-        let BadStreak { failures, within_ms } = self.what.get();
-        if queues.is_empty() || !streak.failed(now, failures.max(1), Duration::from_millis(within_ms)) {
-            return;
-        }
-        // Who does not read in time asks again anyway; nobody waits for it.
-        queues.retain(|queue| {
-            let said = Said::Streak { listener: listener.to_owned(), revision: revision.to_owned() };
-            !matches!(queue.try_send(said), Err(mpsc::error::TrySendError::Closed(_)))
-        });
-    }
-}
 
 /// Accepts control connections until the worker ends.
 pub(super) async fn listen(worker: Rc<Worker>, listener: UnixListener) {

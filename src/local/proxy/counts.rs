@@ -164,6 +164,9 @@ pub struct ListenerSnapshot {
     pub refused: u64,
     /// Copies not sent because of a bound.
     pub mirrors_skipped: u64,
+    /// Connections closed at once, because their address had as many as it may.
+    #[serde(default)]
+    pub turned_away: u64,
 }
 
 /// Everything one worker has counted since it started.

@@ -3,9 +3,8 @@
 use std::{convert::Infallible, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, HOST, SET_COOKIE, TRANSFER_ENCODING},
-    request::Parts,
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, SET_COOKIE},
 };
 use hyper::{
     body::{Body, Incoming},
@@ -14,14 +13,17 @@ use hyper::{
 
 use super::{
     backend::{Failed, Failure, Lease},
-    body::{RequestBody, ResponseBody, Upload},
     client_io::{Busy, ConnState},
     config::Upstream,
     counts::{End, Routed},
-    headers::{self, ClientIs, Wants},
+    headers::{self, Wants},
+    interim,
     live::Live,
     mirror::{self, Copying},
+    origin::ClientIs,
     refusal::Refusal,
+    request_body::{Fault, RequestBody, Tee, Upload},
+    response_body::ResponseBody,
     sticky::Assignment,
     table::{Arm, Table},
     tunnel,
@@ -84,6 +86,7 @@ async fn exchange(client: &Client, request: Request<Incoming>) -> Result<Answer,
     let Client { worker, listener, .. } = client;
     let table = listener.table.borrow().clone().ok_or(Refusal::Unconfigured)?;
     let (mut parts, incoming) = request.into_parts();
+    let takes_interim = parts.version == Version::HTTP_11;
     let is = ClientIs { address: client.address.clone(), tls: client.tls, trusted: table.trust_forwarded };
     let wants = headers::prepare_request(&mut parts, &is)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| wants.upgrade);
@@ -93,8 +96,11 @@ async fn exchange(client: &Client, request: Request<Incoming>) -> Result<Answer,
     if table.mirrors() && upgrade.is_none() {
         copies = mirror::jobs(worker, listener, &table, picked.arm, &parts);
     }
-    let (body, upload) = request_body(incoming, copies, &table, listener, started);
-    let request = Request::from_parts(parts, body);
+    let (body, upload) = request_body(incoming, copies, &table, client, started);
+    let mut request = Request::from_parts(parts, body);
+    if takes_interim {
+        interim::pass_on(&mut request, &client.state);
+    }
     let sending = Sending { worker, table: &table, upload, started };
     let (arm, live, response, lease) = sending.to(picked.arm, picked.routed, wants, request).await?;
     let assign = picked.assign.filter(|_| arm == picked.arm);
@@ -109,7 +115,7 @@ fn request_body(
     incoming: Incoming,
     copies: Vec<mirror::Job>,
     table: &Table,
-    listener: &Rc<Listener>,
+    client: &Client,
     now: Instant,
 ) -> (RequestBody, Option<Rc<Upload>>) {
     if incoming.is_end_stream() {
@@ -118,9 +124,12 @@ fn request_body(
         }
         return (RequestBody::Empty, None);
     }
-    let copying = (!copies.is_empty()).then(|| Copying::new(copies, listener, table.limits.mirror_body));
-    let upload = Rc::new(Upload::new(now, copying));
-    let body = RequestBody::stream(incoming, Rc::clone(&upload), table.timeouts.stream_idle());
+    let most = table.limits.mirror_body;
+    let copied = !copies.is_empty();
+    let copying = || Box::new(Copying::new(copies, &client.listener, most)) as Box<dyn Tee>;
+    let upload = Rc::new(Upload::new(now, copied.then(copying)));
+    let http1 = (!client.state.is_http2()).then(|| Arc::clone(&client.state));
+    let body = RequestBody::stream(incoming, Rc::clone(&upload), table.timeouts.stream_idle(), http1);
     (body, Some(upload))
 }
 
@@ -143,19 +152,15 @@ impl Sending<'_> {
         mut request: Request<RequestBody>,
     ) -> Result<Sent, Refusal> {
         loop {
-            let mut live = Live::begin(self.worker, &self.table.arms[arm], routed, self.started);
+            let mut live = Live::begin(&self.worker.subscribers, &self.table.arms[arm], routed, self.started);
             if let Some(upload) = &self.upload {
                 live.with_upload(upload);
             }
             match self.try_arm(&self.table.arms[arm], wants, request, &mut live).await? {
                 Tried::Answered(response, lease) => return Ok((arm, live, response, lease)),
-                Tried::Broken(end) => {
-                    live.end(end);
-                    return Err(if end == End::Timeout {
-                        Refusal::BackendTimeout
-                    } else {
-                        Refusal::BackendReset
-                    });
+                Tried::Broken(failure) => {
+                    live.end(failure.end());
+                    return Err(self.broken(failure));
                 }
                 Tried::Unsent(unsent) => {
                     live.end(End::Connect);
@@ -164,6 +169,17 @@ impl Sending<'_> {
                     request = unsent;
                 }
             }
+        }
+    }
+
+    /// What the client is told; what it broke off itself is nobody else's fault.
+    fn broken(&self, failure: Failure) -> Refusal {
+        match (self.upload.as_ref().and_then(|upload| upload.fault()), failure) {
+            (Some(Fault::Broken), _) => Refusal::BrokenBody,
+            (Some(Fault::Silent), _) => Refusal::SilentBody,
+            (None, Failure::Timeout) => Refusal::BackendTimeout,
+            (None, Failure::Malformed(what)) => Refusal::BadAnswer(what),
+            (None, Failure::Connect | Failure::Reset) => Refusal::BackendReset,
         }
     }
 
@@ -180,13 +196,14 @@ impl Sending<'_> {
             Upstream::Auto => Upstream::Http1,
             Upstream::Http1 | Upstream::Http2 => arm.upstream,
         };
-        shape(&mut request, upstream)?;
+        headers::shape(&mut request, upstream)?;
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut now = self.started;
         loop {
             let Some(endpoint) = arm.choose(now, &tried) else { return Ok(Tried::Unsent(request)) };
             live.sent_to(endpoint);
-            match endpoint.send(request, self.upload.as_ref(), &self.table.timeouts).await {
+            match endpoint.send(request, self.upload.as_ref(), &self.table.timeouts, &self.table.limits).await
+            {
                 Ok((response, lease)) => {
                     if !tried.is_empty() {
                         live.reconnected();
@@ -198,11 +215,7 @@ impl Sending<'_> {
                     now = clock::instant();
                     request = *unsent;
                 }
-                Err(Failed { failure: Failure::Connect, unsent: None }) => {
-                    return Ok(Tried::Broken(End::Connect));
-                }
-                Err(Failed { failure: Failure::Reset, .. }) => return Ok(Tried::Broken(End::Reset)),
-                Err(Failed { failure: Failure::Timeout, .. }) => return Ok(Tried::Broken(End::Timeout)),
+                Err(Failed { failure, .. }) => return Ok(Tried::Broken(failure)),
             }
         }
     }
@@ -212,41 +225,7 @@ enum Tried {
     Answered(Response<Incoming>, Lease),
     /// Not a byte was sent to any process of the arm.
     Unsent(Request<RequestBody>),
-    Broken(End),
-}
-
-/// Brings a prepared request into the form of the protocol it will be sent with.
-pub(super) fn shape(request: &mut Request<RequestBody>, upstream: Upstream) -> Result<(), Refusal> {
-    let http2 = upstream == Upstream::Http2;
-    let body_length = request.body().size_hint().exact();
-    let (is_http2, chunked) = (request.version() == Version::HTTP_2, body_length.is_none());
-    if http2 == is_http2 && (http2 || !chunked) {
-        return Ok(());
-    }
-    let (mut parts, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
-    match (http2, is_http2) {
-        (true, false) => {
-            parts.headers.remove(TRANSFER_ENCODING);
-            headers::to_http2(&mut parts)?;
-        }
-        (false, true) => to_http1(&mut parts)?,
-        (true, true) | (false, false) => {}
-    }
-    if !http2 && chunked {
-        // Said explicitly, or a GET with a body would lose it.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    *request = Request::from_parts(parts, body);
-    Ok(())
-}
-
-fn to_http1(parts: &mut Parts) -> Result<(), Refusal> {
-    let uri = std::mem::take(&mut parts.uri).into_parts();
-    let host = uri.authority.as_ref().map_or("", http::uri::Authority::as_str);
-    parts.headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| Refusal::Malformed("authority"))?);
-    parts.uri = uri.path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
-    parts.version = Version::HTTP_11;
-    Ok(())
+    Broken(Failure),
 }
 
 fn answer(
@@ -262,8 +241,11 @@ fn answer(
         live.end(End::Reset);
         return Err(Refusal::BackendReset);
     }
+    if let Err(refusal) = headers::prepare_response(response.headers_mut(), upgraded) {
+        live.end(End::Reset);
+        return Err(refusal);
+    }
     live.head(response.status(), response.headers());
-    headers::prepare_response(response.headers_mut(), upgraded);
     *response.version_mut() = Version::HTTP_11;
     if let Some(cookie) = assign.and_then(|assign| table.cookie(&assign, clock_s())) {
         response.headers_mut().append(SET_COOKIE, cookie);

@@ -5,21 +5,25 @@
 //! the client's own `Transfer-Encoding`. Sources: RFC 9110 §7.6, RFC 9112 §3, §6, RFC 9113 §8.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::{media::Grpc, refusal::Refusal};
+use hyper::body::Body;
+
+use super::{
+    config::Upstream,
+    media::Grpc,
+    origin::{self, ClientIs},
+    refusal::Refusal,
+    request_body::RequestBody,
+};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
 /// Which of the headers that need work are there, found in one pass.
 #[derive(Default)]
 struct Facts {
@@ -33,9 +37,9 @@ struct Facts {
     expect: bool,
     hosts: u8,
     http2_settings: bool,
-    forwarded_for: bool,
-    forwarded_proto: bool,
-    forwarded_host: bool,
+    cookies: u8,
+    /// Some header says who the client is.
+    origin: bool,
 }
 
 impl Facts {
@@ -53,24 +57,12 @@ impl Facts {
                 "expect" => facts.expect = true,
                 "host" => facts.hosts = facts.hosts.saturating_add(1),
                 "http2-settings" => facts.http2_settings = true,
-                "x-forwarded-for" => facts.forwarded_for = true,
-                "x-forwarded-proto" => facts.forwarded_proto = true,
-                "x-forwarded-host" => facts.forwarded_host = true,
-                _ => {}
+                "cookie" => facts.cookies = facts.cookies.saturating_add(1),
+                name => facts.origin |= origin::says_who(name),
             }
         }
         facts
     }
-}
-
-/// Who the client is, made once per connection.
-pub(super) struct ClientIs {
-    /// Its address, as text.
-    pub(super) address: HeaderValue,
-    /// Whether it speaks TLS to us.
-    pub(super) tls: bool,
-    /// Whether its own `X-Forwarded-*` count.
-    pub(super) trusted: bool,
 }
 
 /// What a request asks of the way to the backend.
@@ -97,8 +89,9 @@ pub(super) fn prepare_request(parts: &mut Parts, client: &ClientIs) -> Result<Wa
     if !http1 && (facts.connection || facts.upgrade > 0 || facts.keep_alive || facts.proxy_connection) {
         return Err(Refusal::Malformed("connection headers in an HTTP/2 request"));
     }
-    let upgrade = http1 && facts.upgrade == 1 && facts.content_length == 0 && facts.transfer_encoding == 0;
-    let upgrade = upgrade && parts.version == Version::HTTP_11 && asks_for_upgrade(&parts.headers);
+    let bodiless = facts.transfer_encoding == 0 && says_no_body(&parts.headers);
+    let upgrade = facts.upgrade > 0 && bodiless && parts.version == Version::HTTP_11;
+    let upgrade = upgrade && asks_for_upgrade(&parts.headers);
     let trailers = facts.te && wants_trailers(&parts.headers);
     take_off(&mut parts.headers, &facts);
     if upgrade {
@@ -110,7 +103,10 @@ pub(super) fn prepare_request(parts: &mut Parts, client: &ClientIs) -> Result<Wa
     if trailers && grpc {
         parts.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    say_who(&mut parts.headers, client, &facts);
+    if !http1 && facts.cookies > 1 {
+        join_cookies(&mut parts.headers);
+    }
+    origin::say_who(&mut parts.headers, client, facts.origin);
     parts.version = Version::HTTP_11;
     Ok(Wants { upgrade, grpc })
 }
@@ -178,12 +174,34 @@ fn settle_host(parts: &mut Parts, facts: &Facts) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Some clients say `Content-Length: 0` with a handshake.
+fn says_no_body(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_LENGTH)
+        .is_none_or(|length| length.as_bytes().trim_ascii().iter().all(|it| *it == b'0'))
+}
+
+/// HTTP/2 clients may send one cookie per field, to compress them better; services that speak HTTP/1.1 expect one
+/// field, and many read the first only. Source: RFC 9113 §8.2.3.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut joined: Vec<u8> = Vec::new();
+    for cookie in headers.get_all(COOKIE) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Whether the client asks for an upgrade that may be passed on. `h2c` may not: the backend would then speak
 /// past this proxy's routing and checks.
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let named = connection_tokens(headers).any(|token| token.eq_ignore_ascii_case(b"upgrade"));
-    let to = headers.get(UPGRADE).map_or(&b""[..], HeaderValue::as_bytes);
-    named && !to.split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    let mut to = headers.get_all(UPGRADE).iter().flat_map(|to| to.as_bytes().split(|&byte| byte == b','));
+    named && !to.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -233,35 +251,42 @@ fn take_off(headers: &mut HeaderMap, facts: &Facts) {
     }
 }
 
-fn say_who(headers: &mut HeaderMap, client: &ClientIs, facts: &Facts) {
-    let proto = HeaderValue::from_static(if client.tls { "https" } else { "http" });
-    if client.trusted && facts.forwarded_for {
-        let mut chain: Vec<u8> = Vec::new();
-        for value in headers.get_all(FORWARDED_FOR) {
-            chain.extend_from_slice(value.as_bytes());
-            chain.extend_from_slice(b", ");
+/// Brings a prepared request into the form of the protocol it will be sent with.
+pub(super) fn shape(request: &mut Request<RequestBody>, upstream: Upstream) -> Result<(), Refusal> {
+    let http2 = upstream == Upstream::Http2;
+    let body_length = request.body().size_hint().exact();
+    let (is_http2, chunked) = (request.version() == Version::HTTP_2, body_length.is_none());
+    if http2 == is_http2 && (http2 || !chunked) {
+        return Ok(());
+    }
+    let (mut parts, body) = std::mem::replace(request, Request::new(RequestBody::Empty)).into_parts();
+    match (http2, is_http2) {
+        (true, false) => {
+            parts.headers.remove(TRANSFER_ENCODING);
+            to_http2(&mut parts)?;
         }
-        chain.extend_from_slice(client.address.as_bytes());
-        headers.insert(
-            FORWARDED_FOR,
-            HeaderValue::from_bytes(&chain).unwrap_or_else(|_| client.address.clone()),
-        );
-    } else {
-        headers.insert(FORWARDED_FOR, client.address.clone());
+        (false, true) => to_http1(&mut parts)?,
+        (true, true) | (false, false) => {}
     }
-    if !(client.trusted && facts.forwarded_proto) {
-        headers.insert(FORWARDED_PROTO, proto);
+    if !http2 && chunked {
+        // Said explicitly, or a GET with a body would lose it.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    if !(client.trusted && facts.forwarded_host) {
-        match headers.get(HOST).cloned() {
-            Some(host) => headers.insert(FORWARDED_HOST, host),
-            None => headers.remove(FORWARDED_HOST),
-        };
-    }
+    *request = Request::from_parts(parts, body);
+    Ok(())
+}
+
+fn to_http1(parts: &mut Parts) -> Result<(), Refusal> {
+    let uri = std::mem::take(&mut parts.uri).into_parts();
+    let host = uri.authority.as_ref().map_or("", http::uri::Authority::as_str);
+    parts.headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| Refusal::Malformed("authority"))?);
+    parts.uri = uri.path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
+    parts.version = Version::HTTP_11;
+    Ok(())
 }
 
 /// Turns a prepared head into one for an HTTP/2 backend.
-pub(super) fn to_http2(parts: &mut Parts) -> Result<(), Refusal> {
+fn to_http2(parts: &mut Parts) -> Result<(), Refusal> {
     let host = parts.headers.remove(HOST);
     let host = host.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
     let authority = Authority::try_from(host).map_err(|_| Refusal::Malformed("host"))?;
@@ -274,10 +299,19 @@ pub(super) fn to_http2(parts: &mut Parts) -> Result<(), Refusal> {
 }
 
 /// Makes a response's head fit for the client. `upgraded`: `Connection` and `Upgrade` stay.
-pub(super) fn prepare_response(headers: &mut HeaderMap, upgraded: bool) {
+///
+/// # Errors
+/// Its framing could be read in two ways, or names a coding that would be taken off without being undone.
+pub(super) fn prepare_response(headers: &mut HeaderMap, upgraded: bool) -> Result<(), Refusal> {
     let facts = Facts::of(headers);
-    if facts.transfer_encoding > 0 && facts.content_length > 0 {
+    if facts.transfer_encoding > 0 {
+        let coding = headers.get(TRANSFER_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
+        if facts.transfer_encoding > 1 || !coding.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::BadAnswer("a transfer encoding other than one chunked"));
+        }
         headers.remove(CONTENT_LENGTH);
+    } else if facts.content_length > 0 {
+        settle_length(headers)?;
     }
     take_off(headers, &facts);
     if upgraded {
@@ -285,6 +319,25 @@ pub(super) fn prepare_response(headers: &mut HeaderMap, upgraded: bool) {
     } else if facts.upgrade > 0 {
         headers.remove(UPGRADE);
     }
+    Ok(())
+}
+
+/// Leaves one length where the same one was said several times. Source: RFC 9112 §6.3.
+fn settle_length(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let said = headers.get_all(CONTENT_LENGTH).iter();
+    let mut said = said.flat_map(|it| it.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let first = said.next().unwrap_or(b"").to_vec();
+    let bad = || Refusal::BadAnswer("a content length that is no number, or not one");
+    if first.is_empty() || !first.iter().all(u8::is_ascii_digit) || said.any(|it| it != first) {
+        return Err(bad());
+    }
+    if headers.get(CONTENT_LENGTH).is_some_and(|it| it.as_bytes() == first)
+        && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none()
+    {
+        return Ok(());
+    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_bytes(&first).map_err(|_| bad())?);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -360,22 +413,6 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_cannot_say_who_it_is_and_a_trusted_proxy_can() {
-        let claimed =
-            [("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
-        let mut got = get(&claimed);
-        prepare_request(&mut got, &client(false)).unwrap();
-        assert_eq!(got.headers["x-forwarded-for"], "192.0.2.7");
-        assert_eq!(got.headers["x-forwarded-proto"], "http");
-        assert_eq!(got.headers["x-forwarded-host"], "shop");
-        let mut got = get(&claimed);
-        prepare_request(&mut got, &client(true)).unwrap();
-        assert_eq!(got.headers["x-forwarded-for"], "10.0.0.1, 192.0.2.7");
-        assert_eq!(got.headers["x-forwarded-proto"], "https");
-        assert_eq!(got.headers["x-forwarded-host"], "evil");
-    }
-
-    #[test]
     fn websocket_passes_and_h2c_does_not() {
         let mut got = get(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
         assert!(prepare_request(&mut got, &client(false)).unwrap().upgrade);
@@ -391,8 +428,69 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("3"));
-        prepare_response(&mut headers, false);
+        prepare_response(&mut headers, false).unwrap();
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_response_that_says_its_length_twice_keeps_one_and_one_that_says_two_is_refused() {
+        #[track_caller]
+        fn check(said: &[&'static str], kept: Option<&str>) {
+            let mut headers = HeaderMap::new();
+            for length in said {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            let prepared = prepare_response(&mut headers, false);
+            let left: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+            match kept {
+                Some(length) => assert_eq!(
+                    (prepared, left),
+                    (Ok(()), vec![&HeaderValue::from_str(length).unwrap()]),
+                    "{said:?}"
+                ),
+                None => assert!(prepared.is_err(), "{said:?}"),
+            }
+        }
+        check(&["2"], Some("2"));
+        check(&["2, 2"], Some("2"));
+        check(&["2", "2"], Some("2"));
+        check(&[" 2 , 2", "2"], Some("2"));
+        for bad in [&["2, 3"][..], &["2", "3"], &["+2"], &["2,"], &[""], &["0x2"]] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn a_response_with_a_coding_that_would_be_lost_is_refused() {
+        for coding in ["gzip, chunked", "gzip", "identity", "chunked, chunked", ""] {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            assert!(prepare_response(&mut headers, false).is_err(), "{coding}");
+        }
+    }
+
+    #[test]
+    fn cookies_that_http2_split_are_one_field_again() {
+        let mut got =
+            parts(Version::HTTP_2, "http://shop/", &[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2")]);
+        prepare_request(&mut got, &client(false)).unwrap();
+        assert_eq!(got.headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn a_handshake_may_say_that_it_has_no_body() {
+        let handshake = [("connection", "Upgrade"), ("upgrade", "websocket")];
+        #[track_caller]
+        fn check(more: &[(&str, &str)], passes: bool, handshake: &[(&str, &str)]) {
+            let mut got = get(&[handshake, more].concat());
+            assert_eq!(prepare_request(&mut got, &client(false)).unwrap().upgrade, passes, "{more:?}");
+        }
+        check(&[("content-length", "0")], true, &handshake);
+        check(&[("content-length", "00")], true, &handshake);
+        check(&[("content-length", "1")], false, &handshake);
+        check(&[("transfer-encoding", "chunked")], false, &handshake);
+        check(&[("upgrade", "other")], true, &handshake);
+        check(&[("upgrade", "h2c")], false, &handshake);
     }
 
     proptest! {

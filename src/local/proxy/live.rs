@@ -6,17 +6,17 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     backend::Endpoint,
-    body::Upload,
     counts::{Bucket, End, Ended, Routed, Series},
     outcome::{GrpcCode, Outcome, Tells},
+    request_body::Upload,
+    streaks::Subscribers,
     table::Arm,
-    worker::Worker,
 };
 use crate::clock;
 
 /// Counted as begun when made and as ended exactly once: by [`Live::end`], or as cancelled when it is dropped.
 pub(super) struct Live {
-    worker: Rc<Worker>,
+    subscribers: Rc<Subscribers>,
     arm: Rc<Arm>,
     routed: Routed,
     started: Instant,
@@ -36,10 +36,15 @@ struct Head {
 }
 
 impl Live {
-    pub(super) fn begin(worker: &Rc<Worker>, arm: &Rc<Arm>, routed: Routed, started: Instant) -> Self {
+    pub(super) fn begin(
+        subscribers: &Rc<Subscribers>,
+        arm: &Rc<Arm>,
+        routed: Routed,
+        started: Instant,
+    ) -> Self {
         arm.counts.of(routed).begin();
         Self {
-            worker: Rc::clone(worker),
+            subscribers: Rc::clone(subscribers),
             arm: Rc::clone(arm),
             routed,
             started,
@@ -119,7 +124,7 @@ impl Live {
 
     /// Ends; what a client broke off is its own doing, whatever the backend made of it.
     pub(super) fn end(mut self, end: End) {
-        let by_client = self.upload.as_ref().is_some_and(|upload| upload.broken());
+        let by_client = self.upload.as_ref().is_some_and(|upload| upload.fault().is_some());
         self.settle(if by_client { End::Cancelled } else { end });
     }
 
@@ -143,7 +148,8 @@ impl Live {
             endpoint.end(end.is_error(), bucket);
         }
         if end.is_error() {
-            self.worker.failed(&self.arm, now);
+            let Arm { listener, revision, counts, .. } = &*self.arm;
+            self.subscribers.failed(listener, revision, &counts.streak, now);
         }
     }
 }

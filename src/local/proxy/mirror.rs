@@ -9,10 +9,10 @@ use hyper::body::Incoming;
 
 use super::{
     backend::Failure,
-    body::RequestBody,
     counts::{End, Routed},
-    forward::shape,
+    headers::shape,
     live::Live,
+    request_body::{RequestBody, Tee},
     table::{Arm, Table},
     worker::{Listener, Worker},
 };
@@ -81,9 +81,10 @@ impl Copying {
     pub(super) fn new(jobs: Vec<Job>, listener: &Rc<Listener>, most: usize) -> Self {
         Self { jobs, listener: Rc::clone(listener), chunks: Vec::new(), size: 0, most }
     }
+}
 
-    /// Keeps one piece of the body; false when the body is too large to be mirrored.
-    pub(super) fn add(&mut self, data: &Bytes) -> bool {
+impl Tee for Copying {
+    fn data(&mut self, data: &Bytes) -> bool {
         self.size += data.len();
         if self.size > self.most {
             self.listener.mirrors_skipped(self.jobs.len() as u64);
@@ -93,8 +94,7 @@ impl Copying {
         true
     }
 
-    /// The body is complete.
-    pub(super) fn launch(self) {
+    fn whole(self: Box<Self>) {
         let mut whole = BytesMut::with_capacity(self.size);
         for chunk in &self.chunks {
             whole.extend_from_slice(chunk);
@@ -120,7 +120,7 @@ impl Job {
     async fn run(self, body: Bytes) {
         let Self { worker, arm, table, parts, _room } = self;
         let started = clock::instant();
-        let mut live = Live::begin(&worker, &arm, Routed::Mirror, started);
+        let mut live = Live::begin(&worker.subscribers, &arm, Routed::Mirror, started);
         let mut request = Request::from_parts(parts, RequestBody::whole(body));
         let mut tried = Vec::new();
         loop {
@@ -131,7 +131,7 @@ impl Job {
                 return live.end(End::Cancelled);
             }
             live.sent_to(endpoint);
-            match endpoint.send(request, None, &table.timeouts).await {
+            match endpoint.send(request, None, &table.timeouts, &table.limits).await {
                 Ok((response, lease)) => {
                     let (head, body) = response.into_parts();
                     live.head(head.status, &head.headers);
@@ -152,7 +152,7 @@ impl Job {
                         request = *unsent;
                     }
                     (Failure::Connect, None) => return live.end(End::Connect),
-                    (Failure::Reset, _) => return live.end(End::Reset),
+                    (Failure::Reset | Failure::Malformed(_), _) => return live.end(End::Reset),
                     (Failure::Timeout, _) => return live.end(End::Timeout),
                 },
             }

@@ -22,8 +22,14 @@ pub(super) enum Refusal {
     Unconfigured,
     /// No process of any arm that may serve takes connections.
     NoBackend,
-    /// The backend broke the connection, or sent what is not HTTP.
+    /// The client's body broke off or is not framed as HTTP has it.
+    BrokenBody,
+    /// The client fell silent in the middle of its body.
+    SilentBody,
+    /// The backend broke the connection.
     BackendReset,
+    /// The backend sent what is not HTTP, or could be read in two ways; the text names what.
+    BadAnswer(&'static str),
     /// The backend was too slow.
     BackendTimeout,
 }
@@ -32,32 +38,44 @@ impl Refusal {
     /// Whether the client is to blame.
     pub(super) fn is_clients(self) -> bool {
         match self {
-            Self::Malformed(_) | Self::Connect | Self::Expectation | Self::Upgrade => true,
-            Self::Unconfigured | Self::NoBackend | Self::BackendReset | Self::BackendTimeout => false,
+            Self::Malformed(_)
+            | Self::Connect
+            | Self::Expectation
+            | Self::Upgrade
+            | Self::BrokenBody
+            | Self::SilentBody => true,
+            Self::Unconfigured
+            | Self::NoBackend
+            | Self::BackendReset
+            | Self::BadAnswer(_)
+            | Self::BackendTimeout => false,
         }
     }
 
     fn status(self) -> StatusCode {
         match self {
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::BrokenBody => StatusCode::BAD_REQUEST,
+            Self::SilentBody => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Unconfigured | Self::NoBackend => StatusCode::SERVICE_UNAVAILABLE,
-            Self::BackendReset => StatusCode::BAD_GATEWAY,
+            Self::BackendReset | Self::BadAnswer(_) => StatusCode::BAD_GATEWAY,
             Self::BackendTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     fn reason(self) -> &'static str {
         match self {
-            Self::Malformed(_) => "malformed request",
+            Self::Malformed(_) | Self::BrokenBody => "malformed request",
+            Self::SilentBody => "request timed out",
             Self::Connect => "method not allowed",
             Self::Expectation => "unknown expectation",
             Self::Upgrade => "upgrade not possible",
             Self::Unconfigured => "no configuration",
             Self::NoBackend => "no ready backend",
             Self::BackendReset => "backend broke the connection",
+            Self::BadAnswer(_) => "malformed answer of the backend",
             Self::BackendTimeout => "backend timed out",
         }
     }
@@ -65,6 +83,9 @@ impl Refusal {
     fn text(self) -> String {
         match self {
             Self::Malformed(what) => format!("serinus: the request is malformed: {what}\n"),
+            Self::BrokenBody => "serinus: the request is malformed: its body\n".to_owned(),
+            Self::SilentBody => "serinus: the rest of the request did not come in time\n".to_owned(),
+            Self::BadAnswer(what) => format!("serinus: the backend's answer is malformed: {what}\n"),
             Self::Connect => "serinus: CONNECT is not served, this is a reverse proxy\n".to_owned(),
             Self::Expectation => "serinus: the only expectation that can be met is 100-continue\n".to_owned(),
             Self::Upgrade => "serinus: the backend speaks HTTP/2, connections can't be upgraded\n".to_owned(),

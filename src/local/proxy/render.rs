@@ -125,11 +125,14 @@ impl Workers {
     }
 
     fn listeners(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Value = fn(&super::counts::ListenerSnapshot) -> u64;
-        let counters: [(&str, &str, Value); 4] = [
+        type Count = fn(&super::counts::ListenerSnapshot) -> u64;
+        let counters: [(&str, &str, Count); 5] = [
             ("accepted_connections", "Client connections accepted", |listener| listener.accepted),
             ("unserved_requests", "Requests no arm could serve", |listener| listener.unserved),
             ("refused_requests", "Requests that broke HTTP or a limit", |listener| listener.refused),
+            ("turned_away_connections", "Connections beyond the bound of their address", |listener| {
+                listener.turned_away
+            }),
             ("skipped_mirrors", "Mirrored requests not sent because of a bound", |listener| {
                 listener.mirrors_skipped
             }),

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -16,10 +16,10 @@ use super::{
     backend::Endpoint,
     client_io::{ConnState, Kick, Patience, TICK_MS, Ticks},
     config::{ListenerConfig, ListenerName, ProxyConfig},
-    control::Subscribers,
     counts::{EndpointSnapshot, ListenerSnapshot, Registry, Snapshot},
     refusal::Refusal,
-    table::{Arm, Making, Table, TableError},
+    streaks::Subscribers,
+    table::{Making, Table, TableError},
     wire::Health,
 };
 use crate::clock;
@@ -54,8 +54,29 @@ pub(super) struct Listener {
     unserved: Cell<u64>,
     refused: Cell<u64>,
     mirrors_skipped: Cell<u64>,
+    /// Open connections by the client's address.
+    peers: RefCell<BTreeMap<IpAddr, usize>>,
+    turned_away: Cell<u64>,
     /// A connection ended or the configuration changed.
     pub(super) room: Notify,
+}
+
+/// A client connection's place among those of its address.
+pub(super) struct Place {
+    listener: Rc<Listener>,
+    peer: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut peers = self.listener.peers.borrow_mut();
+        if let Some(open) = peers.get_mut(&self.peer) {
+            *open -= 1;
+            if *open == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+    }
 }
 
 impl Listener {
@@ -68,6 +89,8 @@ impl Listener {
             unserved: Cell::new(0),
             refused: Cell::new(0),
             mirrors_skipped: Cell::new(0),
+            peers: RefCell::default(),
+            turned_away: Cell::new(0),
             room: Notify::new(),
         }
     }
@@ -79,6 +102,19 @@ impl Listener {
 
     pub(super) fn mirrors_skipped(&self, n: u64) {
         self.mirrors_skipped.set(self.mirrors_skipped.get() + n);
+    }
+
+    /// A place for one more connection of this address; `None` when it has as many as it may.
+    pub(super) fn place(self: &Rc<Self>, peer: IpAddr, most: usize) -> Option<Place> {
+        let peer = peer.to_canonical();
+        let mut peers = self.peers.borrow_mut();
+        let open = peers.entry(peer).or_default();
+        if *open >= most {
+            self.turned_away.set(self.turned_away.get() + 1);
+            return None;
+        }
+        *open += 1;
+        Some(Place { listener: Rc::clone(self), peer })
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -93,6 +129,7 @@ impl Listener {
             unserved: self.unserved.get(),
             refused: self.refused.get(),
             mirrors_skipped: self.mirrors_skipped.get(),
+            turned_away: self.turned_away.get(),
         }
     }
 }
@@ -123,7 +160,7 @@ pub(super) struct Worker {
     pub(super) something_ended: Notify,
     pub(super) drain_ordered: Notify,
     drain_within: Cell<Duration>,
-    pub(super) subscribers: Subscribers,
+    pub(super) subscribers: Rc<Subscribers>,
 }
 
 impl Worker {
@@ -149,7 +186,7 @@ impl Worker {
             something_ended: Notify::new(),
             drain_ordered: Notify::new(),
             drain_within: Cell::new(boot.drain()),
-            subscribers: Subscribers::default(),
+            subscribers: Rc::default(),
         }
     }
 
@@ -295,11 +332,6 @@ impl Worker {
             connections: self.open(),
             uptime_ms: millis(clock::instant().duration_since(self.started)),
         }
-    }
-
-    /// A request of this arm failed.
-    pub(super) fn failed(&self, arm: &Arm, now: Instant) {
-        self.subscribers.failed(&arm.listener, &arm.revision, &arm.counts.streak, now);
     }
 
     /// Client connections and tunnels open.
