@@ -1,7 +1,7 @@
 use analysis::judge::Baseline;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use strategies::{Goal, Phase, Plan, Revision, Status, Weight, World, settles_at};
+use strategies::{Phase, Plan, Revision, Status, Weight, World, settles_at};
 
 use super::counted::Routed;
 
@@ -55,7 +55,7 @@ impl ArmsNow {
     /// What the machine's own records say.
     #[must_use]
     pub fn seen(plan: &Plan, status: &Status, world: &World) -> Self {
-        let goal = status.phase.step().map_or_else(Goal::home, |step| plan.goal_at(step));
+        let goal = status.goal();
         let on_trial = match status.phase {
             Phase::Stepping { .. } | Phase::Aborting { .. } => status.canary.clone(),
             Phase::Adopting

@@ -62,7 +62,7 @@ fn between(before: Option<&Status>, now: &Status) -> Vec<Chapter> {
     if before.is_none_or(|it| it.phase != now.phase) {
         told.extend(phase(before, now).map(|(tone, text)| Chapter { at: now.since, tone, text }));
     } else if let (Some(held), Phase::Stepping { step }, true) = (now.held, &now.phase, held) {
-        let text = format!("step {}: its share of the requests had settled", step + 1);
+        let text = format!("step `{step}`: its share of the requests had settled");
         told.push(Chapter { at: held, tone: Tone::Plain, text });
     }
     told
@@ -83,7 +83,7 @@ fn order(it: &Accepted) -> Chapter {
 
 fn phase(before: Option<&Status>, now: &Status) -> Option<(Tone, String)> {
     match &now.phase {
-        Phase::Stepping { step } => Some((Tone::Plain, format!("step {} began", step + 1))),
+        Phase::Stepping { step } => Some((Tone::Plain, format!("step `{step}` began"))),
         Phase::Promoting => Some((Tone::Good, "promoted: the canary is stable".to_owned())),
         Phase::Aborting { cause } => Some((Tone::Bad, format!("turned back: {}", words::cause(cause)))),
         Phase::RolledBack { .. } => {
@@ -112,7 +112,7 @@ mod tests {
         all.push(status.clone());
         status.attempt = 1;
         status.canary = Some("b".into());
-        status.phase = Phase::Stepping { step: 0 };
+        status.phase = Phase::Stepping { step: "ten".into() };
         status.since = at(2);
         all.push(status.clone());
         status.held = Some(at(4));
@@ -125,8 +125,8 @@ mod tests {
             told,
             [
                 "revision b went on trial against stable a",
-                "step 1 began",
-                "step 1: its share of the requests had settled",
+                "step `ten` began",
+                "step `ten`: its share of the requests had settled",
                 "turned back: replicas, data plane or hand-over took longer than the progress deadline allows",
             ]
         );

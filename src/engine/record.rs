@@ -202,17 +202,21 @@ impl Replayer {
         let world =
             self.parts.iter().filter(|(name, _)| !["plan", "status", "orders"].contains(&name.as_str()));
         let world = world.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let plan: Plan = serde_json::from_value(part("plan"))?;
+        let status: Status = serde_json::from_value(part("status"))?;
+        // Earlier versions remembered a step by its place in the plan.
+        let status = status.resolved(&plan).unwrap_or(status);
+        let next = match &record.next {
+            Next::Save(saved) => Next::Save(saved.resolved(&plan).map_or_else(|| saved.clone(), Box::new)),
+            other @ (Next::Rest | Next::Write(_)) => other.clone(),
+        };
         Ok(Replayed {
-            plan: serde_json::from_value(part("plan"))?,
-            status: serde_json::from_value(part("status"))?,
+            plan,
+            status,
             orders: serde_json::from_value(part("orders"))?,
             world: serde_json::from_value(Value::Object(world))?,
             now: record.now,
-            decided: Decided {
-                next: record.next.clone(),
-                run: record.run.clone(),
-                waiting: record.waiting.clone(),
-            },
+            decided: Decided { next, run: record.run.clone(), waiting: record.waiting.clone() },
         })
     }
 }

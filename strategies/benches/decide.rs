@@ -10,9 +10,9 @@ use std::{collections::BTreeMap, hint::black_box, time::Instant};
 use jiff::Timestamp;
 use strategies::{
     Acknowledged, Arm, ArmSeen, Capacity, Deadlines, Decision, Dest, Fence, Guard, HumanDuration, Leave,
-    Mode, Next, OnVerdict, Orders, Outcome, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen,
-    Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict, Wanted, Watches, Weight, World,
-    decide,
+    LeaveBehavior, Mode, Next, OnVerdict, Orders, Outcome, Passed, Phase, Plan, Ready, RouteKind, RoutePlan,
+    RouteRest, RouteSeen, Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict, Wanted,
+    Watches, Weight, World, decide,
     step::{Bake, Until},
 };
 
@@ -73,13 +73,22 @@ struct Bench {
     now: Timestamp,
 }
 
+/// The first steps, as what was passed.
+fn passed(plan: &Plan, count: usize) -> Vec<Passed> {
+    let of = |it: &Step| Passed { step: it.name.clone(), gate: it.leave.gate() };
+    plan.steps.iter().take(count).map(of).collect()
+}
+
 impl Bench {
     /// A canary of ten replicas at a quarter of the traffic, waiting for evidence.
     fn new() -> Self {
         let now = Timestamp::from_second(1_000).unwrap();
         let mut status = Status::new(now);
         (status.stable, status.canary) = (Some("v1".into()), Some("v2".into()));
-        (status.attempt, status.phase, status.held) = (1, Phase::Stepping { step: 2 }, Some(now));
+        (status.attempt, status.phase, status.held) =
+            (1, Phase::Stepping { step: plan().steps[2].name.clone() }, Some(now));
+        status.doing = plan().doing(2);
+        status.passed = passed(&plan(), 2);
         let [stable, canary] = ["v1", "v2"].map(|it| Arm::main(it.into()));
         let arm = |replicas| {
             let ready = Some(Ready::Replicas(replicas));
@@ -139,7 +148,9 @@ fn main() {
     passed.print("records a verdict", |it| matches!(it, Next::Save(_)));
 
     let mut routes = Bench::new();
-    (routes.status.phase, routes.status.held) = (Phase::Stepping { step: 1 }, None);
+    (routes.status.phase, routes.status.held) =
+        (Phase::Stepping { step: routes.plan.steps[1].name.clone() }, None);
+    routes.status.doing = routes.plan.doing(1);
     routes.status.waited.since = Some(routes.now);
     routes.print("moves traffic", |it| matches!(it, Next::Write(_)));
 }

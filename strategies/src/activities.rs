@@ -1,17 +1,17 @@
 use jiff::Timestamp;
 
 use crate::{
-    Activity, ActivityId, Guard, LeaveBehavior, Phase, Plan, Purpose, Samples, Status, StepSeen, Watches,
-    Window, mutant::rule, status::Said,
+    Activity, ActivityId, Guard, LeaveBehavior, Plan, Purpose, Samples, Status, StepSeen, Watches, Window,
+    mutant::rule, status::Said,
 };
 
 /// What should be running now: the present step's analyses once its goal has been seen to hold, and the guards
 /// whose step has begun, those of replicas from its first moment on.
 pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: Samples) -> Vec<Activity> {
-    let Phase::Stepping { step } = status.phase else { return vec![] };
+    let Some(step) = status.phase.step() else { return vec![] };
     let guards = plan.guards.iter().filter(|guard| {
-        let from = plan.step_named(&guard.from).unwrap_or(0);
-        from < step || (from == step && (status.held.is_some() || begins_at_once(guard)))
+        guard.from == *step && (status.held.is_some() || begins_at_once(guard))
+            || is_past(plan, status, guard)
     });
     let guards = guards.map(|guard| Activity::Analysis {
         id: guard_id(status, guard),
@@ -21,8 +21,19 @@ pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: 
         min: crate::HumanDuration::default(),
         max: None,
     });
-    let own = step_seen(plan, status, step, now).map(|seen| plan.steps[step].leave.activities(&seen));
+    let own = step_seen(status, now).zip(status.doing.as_ref()).filter(|_| plan.step_named(step).is_some());
+    let own = own.map(|(seen, doing)| doing.leave.activities(&seen));
     guards.chain(own.into_iter().flatten().map(|it| with_samples(it, samples))).collect()
+}
+
+/// Whether the step that a guard begins with lies behind the present one. One that the plan does not have is taken to
+/// be the first.
+fn is_past(plan: &Plan, status: &Status, guard: &Guard) -> bool {
+    let from = plan.step_named(&guard.from);
+    match (from, status.place(plan)) {
+        (_, Some(present)) => from.unwrap_or(0) < present || (from.is_none() && status.held.is_some()),
+        (_, None) => status.passed.iter().any(|it| it.step == guard.from) || from.is_none(),
+    }
 }
 
 fn begins_at_once(guard: &Guard) -> bool {
@@ -44,16 +55,11 @@ pub(crate) fn guard_id(status: &Status, guard: &Guard) -> ActivityId {
 }
 
 /// What the present step may look at; `None` before its goal was first seen to hold.
-pub(crate) fn step_seen<'a>(
-    plan: &'a Plan,
-    status: &'a Status,
-    step: usize,
-    now: Timestamp,
-) -> Option<StepSeen<'a>> {
+pub(crate) fn step_seen(status: &Status, now: Timestamp) -> Option<StepSeen<'_>> {
     Some(StepSeen {
         attempt: status.attempt,
         revision: status.canary.as_ref()?,
-        step: &plan.steps.get(step)?.name,
+        step: status.phase.step()?,
         held: status.held?,
         now,
         verdicts: &status.verdicts,

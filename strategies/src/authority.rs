@@ -1,6 +1,7 @@
 //! Who decides what the rollout is about: deletion, orders, verdicts, the wanted revision and the deadlines, in
 //! that order. Each answer is a new status to save; nothing here looks at how the world gets there.
 
+mod edits;
 mod orders;
 
 use jiff::Timestamp;
@@ -10,11 +11,11 @@ use crate::{
     Cause, Consequence, End, Ended, Hold, Mode, Outcome, Phase, Plan, Purpose, Recent, Refused, Revision,
     Samples, Status, Verdict, Wanted, World,
     activities::activities,
-    status::{Said, Waited},
+    status::{Passed, Said, Waited},
     step::LAST_WORD,
 };
 
-pub(crate) use orders::{open_orders, take_orders};
+pub(crate) use orders::open_orders;
 
 /// Everything an authority may look at.
 pub(crate) struct Look<'a> {
@@ -29,7 +30,9 @@ pub(crate) struct Look<'a> {
 /// The status to save because somebody or something says so; `None`: nobody does.
 pub(crate) fn next(look: &Look<'_>) -> Option<Status> {
     leaving(look)
-        .or_else(|| take_orders(look))
+        .or_else(|| orders::take_abort(look))
+        .or_else(|| edits::follow_plan(look))
+        .or_else(|| orders::take_orders(look))
         .or_else(|| record_verdicts(look))
         .or_else(|| judge_guards(look))
         .or_else(|| wanted(look))
@@ -45,7 +48,10 @@ impl Status {
         next.held = None;
         next.waited = Waited { before: std::time::Duration::ZERO, since: Some(now) };
         next.said = Said::Nothing;
-        next.again = 0;
+        next.doing = None;
+        if next.phase.step().is_none() {
+            next.passed.clear();
+        }
         next
     }
 
@@ -58,8 +64,8 @@ impl Status {
     }
 
     /// A new attempt with `revision`.
-    pub(crate) fn start(&self, revision: &Revision, step: usize, now: Timestamp) -> Self {
-        let mut next = self.enter(Phase::Stepping { step }, now);
+    pub(crate) fn start(&self, revision: &Revision, plan: &Plan, place: usize, now: Timestamp) -> Self {
+        let mut next = self.enter_step(plan, place, now);
         next.epoch = if rule!(StartKeepsEpoch, false) { self.epoch } else { self.epoch.next() };
         let again = !rule!(OldEvidence, false) || self.canary.as_ref() != Some(revision);
         next.attempt = self.attempt.saturating_add(u32::from(again));
@@ -68,6 +74,8 @@ impl Status {
         next.hold = None;
         next.accepted.clear();
         next.verdicts.clear();
+        next.passed = plan.steps.iter().take(place).map(Passed::of).collect();
+        next.again = 0;
         next.guards_again = 0;
         next.repairs.clear();
         next
@@ -233,7 +241,7 @@ fn wanted(look: &Look<'_>) -> Option<Status> {
     let is_canary = status.canary.as_ref() == Some(revision);
     match &status.phase {
         Phase::Stepping { .. } if !is_canary && !is_stable && rule!(Replaces, false) => {
-            Some(status.start(revision, 0, look.now))
+            Some(status.start(revision, look.plan, 0, look.now))
         }
         Phase::Stepping { .. } if !is_canary => {
             Some(status.abort(Cause::Superseded { by: revision.clone() }, look.now))
@@ -273,7 +281,7 @@ impl Look<'_> {
         let users_own = self.world.owner.get().is_some_and(|it| it.is == crate::OwnerIs::UsersOwn);
         (may_start && !users_own).then(|| {
             let step = if self.is_trusted(revision) { self.plan.last_step() } else { 0 };
-            let mut next = status.start(revision, step, self.now);
+            let mut next = status.start(revision, self.plan, step, self.now);
             if self.is_trusted(revision) {
                 next.said = Said::PromotedFully;
             }

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::mutant::rule;
 use crate::{
-    Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Orders, Phase, Plan, Progress, Repair, RouteId,
-    Samples, Seen, Status, Steering, Waiting, WaitingFor, World, Write,
+    Action, Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Orders, Phase, Plan, Progress, Repair,
+    RouteId, Samples, Seen, Status, Steering, Waiting, WaitingFor, World, Write,
     activities::{activities, step_seen},
     approach::{Approach, approach},
     authority::{self, Look, keep_latest, open_orders, progress_ends},
@@ -69,6 +69,10 @@ pub fn decide(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
     if let Some(next) = authority::next(&look) {
         return save(&look, next);
     }
+    if let (Some(step), None) = (status.phase.step(), &status.doing) {
+        // Nobody knows any more what was asked for, so everything stays as it is.
+        return Decision { next: Next::Rest, run: vec![], waiting: vec![step_gone(&look, step)] };
+    }
     let Some(target) = target(plan, status, world, wanted) else {
         return idle(status, WaitingFor::Workload);
     };
@@ -120,8 +124,10 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     }
     let mut waiting: Vec<Waiting> =
         approach.waiting.into_iter().map(|(what, until)| under_way_waiting(look, what, until)).collect();
-    if let (Phase::Stepping { .. }, Some(hold)) = (&status.phase, &status.hold) {
-        // Whatever the machine waits for beside it, a person is told what to say.
+    // Whatever the machine waits for beside it, a person is told what to say.
+    if let Some(step) = status.phase.step().filter(|it| look.plan.step_named(it).is_none()) {
+        waiting.push(step_gone(look, step));
+    } else if let (Phase::Stepping { .. }, Some(hold)) = (&status.phase, &status.hold) {
         waiting.push(person(look, open_orders(hold)));
     }
     let next = match approach.write {
@@ -251,7 +257,7 @@ fn arrived(look: &Look<'_>) -> Decision {
         Phase::Leaving => save(look, status.enter(Phase::Left, look.now)),
         Phase::Aborting { cause } => save(look, status.turned_back(cause, look.now)),
         Phase::Idle | Phase::RolledBack { .. } | Phase::Left => at_home(look),
-        Phase::Stepping { step } => progress(look, *step),
+        Phase::Stepping { step } => progress(look, step),
     }
 }
 
@@ -272,17 +278,15 @@ fn at_home(look: &Look<'_>) -> Decision {
 }
 
 /// The step's goal holds: is the step over?
-fn progress(look: &Look<'_>, step: usize) -> Decision {
-    let (plan, status) = (look.plan, look.status);
-    let Some(seen) = step_seen(plan, status, step, look.now) else {
-        return save(
-            look,
-            status.abort(crate::Cause::Superseded { by: look.wanted.revision.clone() }, look.now),
-        );
+fn progress(look: &Look<'_>, step: &Name) -> Decision {
+    let status = look.status;
+    let place = status.place(look.plan);
+    let (Some(place), Some(seen), Some(doing)) = (place, step_seen(status, look.now), &status.doing) else {
+        return rest(look, step_gone(look, step));
     };
     let answer = match status.said {
         Said::Promoted | Said::PromotedFully => Progress::Done,
-        Said::Nothing | Said::Approved => plan.steps[step].leave.progress(&seen),
+        Said::Nothing | Said::Approved => doing.leave.progress(&seen),
     };
     match (answer, held_back(look)) {
         (Progress::Failed(cause), _) => save(look, status.abort(cause, look.now)),
@@ -292,7 +296,7 @@ fn progress(look: &Look<'_>, step: usize) -> Decision {
             (None, None) => rest(look, person(look, open_orders(&Hold::Verdict { id, verdict }))),
         },
         (Progress::Done | Progress::Waiting(..), Some(waiting)) => rest(look, waiting),
-        (Progress::Done, None) => save(look, forward(look, step)),
+        (Progress::Done, None) => save(look, forward(look, place)),
         (Progress::Waiting(what, until), None) => rest(look, Waiting { what, since: seen.held, until }),
     }
 }
@@ -308,6 +312,12 @@ fn held_back(look: &Look<'_>) -> Option<Waiting> {
     }
 }
 
+/// Nobody but a person can say which step goes on where the plan has none of the present one's name.
+fn step_gone(look: &Look<'_>, step: &Name) -> Waiting {
+    let what = WaitingFor::StepGone { step: step.clone(), any_of: vec![Action::Resume, Action::Abort] };
+    Waiting { what, since: look.status.held.unwrap_or(look.status.since), until: None }
+}
+
 fn person(look: &Look<'_>, any_of: Vec<crate::Action>) -> Waiting {
     let since = look.status.held.unwrap_or(look.status.since);
     Waiting { what: WaitingFor::Order { any_of }, since, until: None }
@@ -319,14 +329,15 @@ fn rest(look: &Look<'_>, waiting: Waiting) -> Decision {
 }
 
 /// One step forward, or the commit.
-fn forward(look: &Look<'_>, step: usize) -> Status {
+fn forward(look: &Look<'_>, place: usize) -> Status {
     let (plan, status) = (look.plan, look.status);
-    if step >= plan.last_step() {
+    if place >= plan.last_step() {
         return status.commit(look.now);
     }
-    let to = if rule!(TwoSteps, false) { plan.last_step() } else { step + 1 };
-    let mut next = status.enter(Phase::Stepping { step: to }, look.now);
-    if !plan.goal_at(step).within(&plan.goal_at(step + 1)) {
+    let to = if rule!(TwoSteps, false) { plan.last_step() } else { place + 1 };
+    let mut next = status.enter_step(plan, to, look.now);
+    next.pass(&plan.steps[place]);
+    if !status.goal().within(&next.goal()) {
         // A step back takes something away from the canary: nothing decided before may land after it.
         next.epoch = status.epoch.next();
     }

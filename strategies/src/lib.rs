@@ -49,8 +49,11 @@ pub use crate::{
     predict::predict,
     reach::{Load, need, reach, reach_by_entry, settled, settles_at},
     split::{Dest, Field, Matched, Pattern, RequestMatch, Share, Split, Sticky},
-    status::{Accepted, Cause, End, Ended, Hold, Phase, Recent, Refused, Repair, Said, Status, Waited},
-    step::{Goal, Leave, LeaveBehavior, Progress, Scale, Step, StepMatch, StepSeen},
+    status::{
+        Accepted, Cause, Doing, End, Ended, Hold, Passed, Phase, Recent, Refused, Repair, Said, Status,
+        Waited,
+    },
+    step::{Gate, Goal, Leave, LeaveBehavior, Progress, Scale, Step, StepMatch, StepSeen},
     target::{Aim, Target, target},
     waiting::{Waiting, WaitingFor},
     weight::{InvalidWeight, Weight},

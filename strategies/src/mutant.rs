@@ -122,6 +122,18 @@ mutants! {
     FreesRefused,
     /// A bake ends at once.
     NoBake,
+    /// Time counts that was spent before the step's goal was edited.
+    EditKeepsTime,
+    /// Evidence counts that was taken before the step was edited.
+    EditKeepsEvidence,
+    /// A yes counts that was said before the step was edited.
+    EditKeepsYes,
+    /// A step that was put before the present one is skipped.
+    InsertedSkipped,
+    /// A share that was edited downwards keeps the epoch.
+    LoweredKeepsEpoch,
+    /// Where the present step was edited away the next one begins by itself.
+    GoneGoesOn,
 }
 
 #[cfg(feature = "mutants")]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Goal, HumanDuration, Name, RouteId, Step, Weight};
+use crate::{Doing, Goal, HumanDuration, Name, RouteId, Step, Weight};
 
 /// A rollout with every default resolved and everything checked: what [`decide`](crate::decide) works on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -229,6 +229,12 @@ impl Plan {
     #[must_use]
     pub fn goal_at(&self, index: usize) -> Goal {
         self.steps.iter().take(index.saturating_add(1)).fold(Goal::home(), |goal, step| step.goal(&goal))
+    }
+
+    /// What the step at `index` asks for; `None` beyond the last step.
+    #[must_use]
+    pub fn doing(&self, index: usize) -> Option<Doing> {
+        Some(Doing { goal: self.goal_at(index), leave: self.steps.get(index)?.leave.clone() })
     }
 
     /// The routes; none where traffic follows the ratio of replicas.

@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivityId, Epoch, Fence, Name, Outcome, Revision, RouteId, Verdict, split::pairs};
+use crate::{
+    ActivityId, Epoch, Fence, Gate, Goal, Leave, LeaveBehavior, Name, Outcome, Plan, Revision, RouteId,
+    Verdict, split::pairs,
+};
 
 /// All that is remembered between two decisions. Everything else is observed. Bounded in size.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -31,10 +34,17 @@ pub struct Status {
     pub said: Said,
     /// Orders of this attempt that took effect; at most [`Status::ORDERS`].
     pub accepted: Vec<Accepted>,
+    /// What the present step asks for, as the plan said when it was last taken up; `None` beside the steps.
+    #[serde(default)]
+    pub doing: Option<Doing>,
+    /// Steps of this attempt that are over, by name, or that a person let pass; at most [`Status::PASSED`].
+    #[serde(default)]
+    pub passed: Vec<Passed>,
     /// Verdicts of this attempt; at most [`Status::VERDICTS`].
     #[serde(with = "pairs")]
     pub verdicts: BTreeMap<ActivityId, Outcome>,
-    /// How often a person asked for the present step's analysis again.
+    /// Raised whenever what was measured in a step counts no more: a person asked for it again, or the plan asks for
+    /// something else. It never falls within an attempt.
     pub again: u32,
     /// How often a person asked for this attempt's guards again.
     pub guards_again: u32,
@@ -60,8 +70,9 @@ pub enum Phase {
     Idle,
     /// Working on this step of the plan.
     Stepping {
-        /// Index into the plan.
-        step: usize,
+        /// Its name in the plan. Places change when a plan is edited, names say what was meant.
+        #[serde(deserialize_with = "step_name")]
+        step: Name,
     },
     /// The canary has been committed as stable; routes, replicas and owner follow.
     Promoting,
@@ -124,6 +135,26 @@ pub enum Said {
     Promoted,
     /// End it and everything after it as soon as the goal holds.
     PromotedFully,
+}
+
+/// What a step asks for, resolved.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Doing {
+    /// What should hold.
+    pub goal: Goal,
+    /// When the step ends.
+    pub leave: Leave,
+}
+
+/// A step that is over.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Passed {
+    /// Its name.
+    pub step: Name,
+    /// What stood at its end.
+    pub gate: Gate,
 }
 
 /// An order that took effect.
@@ -244,9 +275,9 @@ pub enum Cause {
 impl Phase {
     /// The step it works on, while it works on one.
     #[must_use]
-    pub fn step(&self) -> Option<usize> {
+    pub fn step(&self) -> Option<&Name> {
         match self {
-            Self::Stepping { step } => Some(*step),
+            Self::Stepping { step } => Some(step),
             Self::Adopting
             | Self::Idle
             | Self::Promoting
@@ -261,6 +292,8 @@ impl Phase {
 impl Status {
     /// Largest number of orders remembered per attempt.
     pub const ORDERS: usize = 32;
+    /// Largest number of passed steps remembered: as many as a plan may have.
+    pub const PASSED: usize = 100;
     /// Largest number of verdicts remembered per attempt.
     pub const VERDICTS: usize = 256;
     /// Largest number of refused, and of recent, revisions remembered.
@@ -283,6 +316,8 @@ impl Status {
             hold: None,
             said: Said::Nothing,
             accepted: vec![],
+            doing: None,
+            passed: vec![],
             verdicts: BTreeMap::new(),
             again: 0,
             guards_again: 0,
@@ -299,4 +334,54 @@ impl Status {
     pub fn is_refused(&self, revision: &Revision) -> bool {
         self.refused.iter().any(|it| it.revision == *revision)
     }
+
+    /// What the present step lets the canary have; beside the steps, nothing.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        self.doing.as_ref().map_or_else(Goal::home, |it| it.goal.clone())
+    }
+
+    /// The place of the present step in `plan`; `None` beside the steps, or where the plan has no step of that name.
+    #[must_use]
+    pub fn place(&self, plan: &Plan) -> Option<usize> {
+        plan.step_named(self.phase.step()?)
+    }
+
+    /// The same with its step by name, where it was stored when a step was known by its place in the plan; `None`:
+    /// nothing is to be resolved, or the plan has no such place and nobody can say which step was meant.
+    #[must_use]
+    pub fn resolved(&self, plan: &Plan) -> Option<Self> {
+        let name = self.phase.step().filter(|it| plan.step_named(it).is_none())?;
+        let place = name.as_str().strip_prefix(PLACE)?.parse::<usize>().ok()?;
+        let step = plan.steps.get(place)?.name.clone();
+        let mut next = self.clone();
+        next.doing = plan.doing(place);
+        let before = if self.said == Said::PromotedFully { plan.steps.len() } else { place };
+        next.passed = plan.steps.iter().take(before).map(Passed::of).collect();
+        next.phase = Phase::Stepping { step };
+        Some(next)
+    }
+}
+
+impl Passed {
+    pub(crate) fn of(step: &crate::Step) -> Self {
+        Self { step: step.name.clone(), gate: step.leave.gate() }
+    }
+}
+
+/// Marks the name of a step of which only its place is known.
+const PLACE: &str = "#";
+
+/// A name, or a place from the time when steps were remembered by those.
+fn step_name<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Name, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Known {
+        Name(Name),
+        Place(usize),
+    }
+    Ok(match Known::deserialize(from)? {
+        Known::Name(name) => name,
+        Known::Place(place) => format!("{PLACE}{place}").into(),
+    })
 }

@@ -153,7 +153,7 @@ pub struct StepSeen<'a> {
     pub now: Timestamp,
     /// What has been recorded, by activity. A verdict counts only once it is saved.
     pub verdicts: &'a BTreeMap<ActivityId, Outcome>,
-    /// How often a person asked for this step's analysis again.
+    /// How often what was measured in a step was given up in this attempt.
     pub again: u32,
     /// Whether a person approved this step.
     pub approved: bool,
@@ -218,6 +218,30 @@ pub enum Progress {
     Failed(Cause),
 }
 
+/// What stands at the end of a step and can stop a bad canary.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Gate {
+    /// Nothing: it ends when its goal has settled, or some time later.
+    Open,
+    /// These analyses must pass.
+    Evidence(Vec<Name>),
+    /// A person must say so.
+    Person,
+}
+
+impl Gate {
+    /// Whether who has passed here has passed `other` too: it asks for nothing that was not asked for here.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Open) | (Self::Person, Self::Person) => true,
+            (Self::Evidence(passed), Self::Evidence(asked)) => asked.iter().all(|it| passed.contains(it)),
+            (Self::Open | Self::Evidence(_) | Self::Person, Self::Evidence(_) | Self::Person) => false,
+        }
+    }
+}
+
 /// How one way of leaving a step behaves.
 pub trait LeaveBehavior {
     /// What should be running while the step waits. Asked only while the step is current and its goal was seen
@@ -230,8 +254,13 @@ pub trait LeaveBehavior {
     /// Whether the step is over. Asked only while its goal holds.
     fn progress(&self, seen: &StepSeen<'_>) -> Progress;
 
+    /// What stands at the end of the step.
+    fn gate(&self) -> Gate;
+
     /// Whether it can stop a bad canary: evidence or a person.
-    fn gates(&self) -> bool;
+    fn gates(&self) -> bool {
+        self.gate() != Gate::Open
+    }
 
     /// Typical and extreme uses, for documentation, the safety tests and the model checker.
     fn examples() -> Vec<Self>
@@ -244,7 +273,7 @@ macro_rules! leaves {
         $(mod $module; pub use $module::$Kind;)*
 
         /// When a step ends.
-        #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+        #[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
         #[serde(rename_all = "camelCase")]
         pub enum Leave { $($(#[$doc])* $Kind($Kind),)* }
 
@@ -257,8 +286,8 @@ macro_rules! leaves {
                 match self { $(Self::$Kind(it) => it.progress(seen),)* }
             }
 
-            fn gates(&self) -> bool {
-                match self { $(Self::$Kind(it) => it.gates(),)* }
+            fn gate(&self) -> Gate {
+                match self { $(Self::$Kind(it) => it.gate(),)* }
             }
 
             fn examples() -> Vec<Self> {

@@ -53,7 +53,7 @@ pub fn target(plan: &Plan, status: &Status, world: &World, wanted: &Wanted) -> O
     match &status.phase {
         Phase::Adopting => Some(build.adopting()),
         Phase::Idle => Some(build.home(build.idle_owner())),
-        Phase::Stepping { step } => Some(build.stepping(*step)),
+        Phase::Stepping { .. } => Some(build.stepping()),
         Phase::Promoting => Some(build.promoting()),
         Phase::Aborting { .. } => Some(build.aborting()),
         Phase::RolledBack { .. } => {
@@ -144,8 +144,8 @@ impl Build<'_> {
         target
     }
 
-    fn stepping(&self, step: usize) -> Target {
-        let goal = self.plan.goal_at(step);
+    fn stepping(&self) -> Target {
+        let goal = self.status.goal();
         let mut target = self.empty();
         target.canary = self.canary();
         target.owner = self.has_owner().then_some(OwnerGoal::Held);

@@ -78,6 +78,13 @@ pub enum WaitingFor {
         /// Any of these goes on.
         any_of: Vec<Action>,
     },
+    /// The plan was edited and has no step of this name any more: a person says how to go on.
+    StepGone {
+        /// The step it stands at.
+        step: Name,
+        /// Any of these goes on.
+        any_of: Vec<Action>,
+    },
     /// Somebody else keeps changing what the engine sets.
     Contested {
         /// Which object.

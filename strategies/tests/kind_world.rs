@@ -9,8 +9,8 @@ use strategies::{
     Acknowledged, Action, Activity, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision, Dest, End,
     Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders, Outcome, Phase, Plan,
     Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen, Sizing, StableCapacity,
-    Status, Steering, Step, Verdict, Wanted, Watches, Weight, Window, World, Write, decide,
-    step::{Bake, Until},
+    Status, Steering, Step, Verdict, WaitingFor, Wanted, Watches, Weight, Window, World, Write, decide,
+    step::{Analyze, Approve, Bake, Until},
 };
 
 const REPLICAS: u32 = 4;
@@ -229,7 +229,7 @@ fn an_inconclusive_gate_waits_for_a_person() {
     let mut kind = with_stable();
     kind.want("v2");
     kind.settle(Verdict::Inconclusive);
-    assert!(matches!(kind.status.phase, Phase::Stepping { step: 0 }));
+    assert!(matches!(&kind.status.phase, Phase::Stepping { step } if step.as_str() == "ten"));
     assert_eq!(kind.weight_of("v2"), Weight::from_percent(10));
     kind.order(Action::PromoteFull);
     kind.settle(Verdict::Pass);
@@ -284,4 +284,83 @@ fn a_canary_that_loses_its_replicas_is_measured_on() {
     }
     ready(&mut kind, 1);
     assert!(counted(&kind), "it is back");
+}
+
+/// At `half`, waiting for evidence that says nothing yet.
+fn at_half() -> Kind {
+    let mut kind = with_stable();
+    for step in &mut kind.plan.steps[..2] {
+        step.leave = Leave::Analyze(Analyze { analyses: vec!["golden".into()], length: None });
+    }
+    kind.want("v2");
+    kind.settle(Verdict::Pending);
+    kind.order(Action::Promote);
+    kind.settle(Verdict::Pending);
+    assert!(matches!(&kind.status.phase, Phase::Stepping { step } if step.as_str() == "half"));
+    assert_eq!(kind.weight_of("v2"), Weight::from_percent(50));
+    kind
+}
+
+fn waits_for(kind: &Kind) -> Vec<WaitingFor> {
+    kind.decide().waiting.into_iter().map(|it| it.what).collect()
+}
+
+#[test]
+fn a_passed_step_that_is_removed_takes_nobody_past_a_gate_or_a_bake() {
+    let mut kind = at_half();
+    kind.now += std::time::Duration::from_mins(20);
+    kind.plan.steps.remove(0);
+    kind.settle(Verdict::Pending);
+    assert!(matches!(&kind.status.phase, Phase::Stepping { step } if step.as_str() == "half"));
+    assert_eq!(kind.weight_of("v2"), Weight::from_percent(50));
+}
+
+#[test]
+fn where_the_present_step_was_removed_a_person_says_how_to_go_on() {
+    let mut kind = at_half();
+    kind.plan.steps.remove(1);
+    kind.settle(Verdict::Pass);
+    let any_of = vec![Action::Resume, Action::Abort];
+    assert_eq!(waits_for(&kind), [WaitingFor::StepGone { step: "half".into(), any_of }]);
+    assert_eq!(kind.weight_of("v2"), Weight::from_percent(50));
+    assert_eq!(kind.status.canary, Some("v2".into()), "it is not superseded by itself");
+    kind.order(Action::Resume);
+    kind.settle(Verdict::Pass);
+    assert_eq!(kind.status.stable, Some("v2".into()));
+}
+
+#[test]
+fn a_step_that_is_put_before_the_present_one_is_taken_first() {
+    let mut kind = at_half();
+    let epoch = kind.status.epoch;
+    let quarter = step("quarter", 25, Leave::Approve(Approve::default()));
+    kind.plan.steps.insert(1, quarter);
+    kind.settle(Verdict::Pass);
+    assert_eq!(waits_for(&kind), [WaitingFor::Approval { step: "quarter".into() }]);
+    assert_eq!(kind.weight_of("v2"), Weight::from_percent(25));
+    assert!(epoch < kind.status.epoch, "a share that falls is a change of authority");
+}
+
+#[test]
+fn a_gate_that_becomes_another_was_not_passed() {
+    let mut kind = at_half();
+    kind.plan.steps[0].leave = Leave::Approve(Approve::default());
+    kind.settle(Verdict::Pass);
+    assert_eq!(waits_for(&kind), [WaitingFor::Approval { step: "ten".into() }]);
+    assert_eq!(kind.weight_of("v2"), Weight::from_percent(10));
+}
+
+#[test]
+fn a_status_that_remembers_its_step_by_place_is_read() {
+    let kind = at_half();
+    let mut stored = serde_json::to_value(&kind.status).unwrap();
+    stored["phase"] = serde_json::json!({ "stepping": { "step": 1 } });
+    stored.as_object_mut().unwrap().retain(|name, _| !["doing", "passed"].contains(&name.as_str()));
+    let read: Status = serde_json::from_value(stored).unwrap();
+    let settled = Kind { status: read.clone(), ..at_half() };
+    let Next::Save(next) = settled.decide().next else { panic!("it is not taken up") };
+    assert_eq!(*next, kind.status);
+    let mut shortened = Kind { status: read, ..at_half() };
+    shortened.plan.steps.truncate(1);
+    assert!(matches!(waits_for(&shortened)[..], [WaitingFor::StepGone { .. }]), "{:?}", shortened.decide());
 }

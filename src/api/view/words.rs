@@ -26,11 +26,9 @@ pub fn words(what: &WaitingFor) -> String {
             format!("evidence of {}", list(analyses.iter().map(Name::as_str)))
         }
         WaitingFor::Approval { step } => format!("somebody to approve step {step}"),
-        WaitingFor::Order { any_of } => {
-            format!(
-                "an order: {}",
-                list(any_of.iter().map(Action::to_string).collect::<Vec<_>>().iter().map(String::as_str))
-            )
+        WaitingFor::Order { any_of } => format!("an order: {}", actions(any_of)),
+        WaitingFor::StepGone { step, any_of } => {
+            format!("an order: the plan has no step {step} any more; {}", actions(any_of))
         }
         WaitingFor::Contested { object, field, manager } => {
             let who = manager.as_ref().map_or("somebody else", Name::as_str);
@@ -45,6 +43,11 @@ pub fn words(what: &WaitingFor) -> String {
             format!("another revision, or a retry: {refused} was rolled back")
         }
     }
+}
+
+fn actions(any_of: &[Action]) -> String {
+    let words: Vec<String> = any_of.iter().map(Action::to_string).collect();
+    list(words.iter().map(String::as_str))
 }
 
 fn replicas(arm: &str, needed: u32, ready: Option<u32>) -> String {

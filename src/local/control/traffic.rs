@@ -342,7 +342,7 @@ mod tests {
         let mut traffic = Traffic::default();
         let mut status = Status::new(at(0));
         (status.attempt, status.canary, status.stable) = (1, Some("v1".into()), Some("v0".into()));
-        status.phase = Phase::Stepping { step: 0 };
+        status.phase = Phase::Stepping { step: "first".into() };
         traffic.follow(&status);
         traffic.take(&[reading("a", 10, 3)], |_| true, at(1));
         status.phase = Phase::Idle;

@@ -1,18 +1,24 @@
-use super::{Look, keep_latest};
+use super::{Look, edits::go_on, keep_latest};
 use crate::mutant::rule;
 use crate::{
     Accepted, Action, Cause, Hold, LeaveBehavior, Order, Phase, Status, Verdict,
     status::{Said, Waited},
 };
 
-/// The first order that takes effect now. An abort goes before all others.
-pub(crate) fn take_orders(look: &Look<'_>) -> Option<Status> {
-    let aborts_first = |order: &&Order| order.action != Action::Abort;
-    let mut orders: Vec<&Order> = look.orders.0.iter().filter(|it| is_about(look, it)).collect();
-    if !rule!(AbortLast, false) {
-        orders.sort_by_key(aborts_first);
-    }
-    orders.into_iter().find_map(|order| {
+/// The abort that takes effect now: before anything else that anybody says.
+pub(super) fn take_abort(look: &Look<'_>) -> Option<Status> {
+    let late = rule!(AbortLast, false);
+    take_first(look, |order| order.action == Action::Abort && !late)
+}
+
+/// The first order that takes effect now.
+pub(super) fn take_orders(look: &Look<'_>) -> Option<Status> {
+    take_first(look, |order| order.action != Action::Abort).or_else(|| take_first(look, |_| true))
+}
+
+fn take_first(look: &Look<'_>, which: impl Fn(&Order) -> bool) -> Option<Status> {
+    let mut orders = look.orders.0.iter().filter(|it| which(it) && is_about(look, it));
+    orders.find_map(|order| {
         let (mut next, overrode) = take(look, order)?;
         next.accepted.push(Accepted {
             id: order.id.clone(),
@@ -38,7 +44,7 @@ pub(crate) fn open_orders(hold: &Hold) -> Vec<Action> {
 /// A late, repeated or foreign order is about something else.
 fn is_about(look: &Look<'_>, order: &Order) -> bool {
     let status = look.status;
-    let step = status.phase.step().and_then(|step| look.plan.steps.get(step)).map(|it| &it.name);
+    let step = status.phase.step();
     status.canary.as_ref() == Some(&order.revision)
         && rule!(LateOrders, status.attempt == order.attempt)
         && order.step.as_ref().is_none_or(|it| Some(it) == step)
@@ -52,8 +58,11 @@ fn take(look: &Look<'_>, order: &Order) -> Option<(Status, bool)> {
         Action::Abort => abort(look, order).map(|it| (it, false)),
         Action::Retry => retry(look).map(|it| (it, false)),
         Action::Promote | Action::PromoteFull | Action::Approve | Action::Pause | Action::Resume => {
-            let Phase::Stepping { step } = look.status.phase else { return None };
-            steer(look, order, step)
+            look.status.phase.step()?;
+            match look.status.place(look.plan) {
+                Some(place) => steer(look, order, place),
+                None => steer_without_step(look, order),
+            }
         }
     }
 }
@@ -87,7 +96,7 @@ fn retry(look: &Look<'_>) -> Option<Status> {
     let (status, revision) = (look.status, &look.wanted.revision);
     let refused =
         matches!(status.phase, Phase::RolledBack { .. }) && status.canary.as_ref() == Some(revision);
-    refused.then(|| status.start(revision, 0, look.now))
+    refused.then(|| status.start(revision, look.plan, 0, look.now))
 }
 
 fn steer(look: &Look<'_>, order: &Order, step: usize) -> Option<(Status, bool)> {
@@ -122,10 +131,9 @@ fn steer(look: &Look<'_>, order: &Order, step: usize) -> Option<(Status, bool)> 
             let overrides = left.any(|(at, it)| it.leave.gates() && !passed(step + at));
             lift(&mut next);
             if step < look.plan.last_step() {
-                next = next.enter(Phase::Stepping { step: look.plan.last_step() }, look.now);
+                next = next.enter_step(look.plan, look.plan.last_step(), look.now);
             }
-            next.said = Said::PromotedFully;
-            Some((next, overrides))
+            Some((all_the_way(look, next), overrides))
         }
         Action::Pause
         | Action::Approve
@@ -134,6 +142,38 @@ fn steer(look: &Look<'_>, order: &Order, step: usize) -> Option<(Status, bool)> 
         | Action::Abort
         | Action::Retry => None,
     }
+}
+
+/// The plan has no step of the present one's name any more: a person says how to go on.
+fn steer_without_step(look: &Look<'_>, order: &Order) -> Option<(Status, bool)> {
+    let mut next = look.status.clone();
+    let gated = next.doing.as_ref().is_some_and(|it| it.leave.gates());
+    match order.action {
+        Action::Pause if next.hold.is_none() => {
+            next.hold = Some(Hold::Ordered { by: order.by.clone() });
+            Some((next, false))
+        }
+        Action::Resume | Action::Promote => {
+            let mut next = go_on(look);
+            lift(&mut next);
+            Some((next, gated))
+        }
+        Action::PromoteFull => {
+            let mut left = look.plan.steps.iter().filter(|it| !next.has_passed(it));
+            let overrides = gated || left.any(|it| it.leave.gates());
+            lift(&mut next);
+            let next = next.enter_step(look.plan, look.plan.last_step(), look.now);
+            Some((all_the_way(look, next), overrides))
+        }
+        Action::Pause | Action::Approve | Action::Abort | Action::Retry => None,
+    }
+}
+
+/// Every step is passed at a person's word.
+fn all_the_way(look: &Look<'_>, mut next: Status) -> Status {
+    next.said = Said::PromotedFully;
+    look.plan.steps.iter().for_each(|it| next.pass(it));
+    next
 }
 
 /// Lifts a hold for an order that goes on; a guard that could not see begins anew.
@@ -152,10 +192,10 @@ fn measure_again(status: &mut Status, id: &crate::ActivityId) {
 
 /// Whether the present step's own gate has passed.
 fn is_passed(look: &Look<'_>) -> bool {
-    let Phase::Stepping { step } = look.status.phase else { return false };
-    let Some(seen) = crate::activities::step_seen(look.plan, look.status, step, look.now) else {
+    let (Some(doing), Some(seen)) = (&look.status.doing, crate::activities::step_seen(look.status, look.now))
+    else {
         return false;
     };
-    let mut own = look.plan.steps[step].leave.activities(&seen).into_iter().peekable();
+    let mut own = doing.leave.activities(&seen).into_iter().peekable();
     own.peek().is_some() && own.all(|it| seen.verdict(it.id()) == Verdict::Pass)
 }

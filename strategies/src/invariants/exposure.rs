@@ -177,7 +177,11 @@ pub(super) fn has_ready(world: &World, arm: &Arm, needed: u64) -> bool {
 /// What the present phase lets the canary have.
 pub(super) fn authorised(plan: &Plan, status: &Status) -> Goal {
     match status.phase {
-        Phase::Stepping { step } => plan.goal_at(step),
+        // What a plan does not have any more is authorised as it was.
+        Phase::Stepping { ref step } => match place_of(plan, step) {
+            Some(place) => plan.goal_at(place),
+            None => status.doing.clone().map(|it| it.goal).unwrap_or_default(),
+        },
         Phase::Adopting
         | Phase::Idle
         | Phase::Promoting
@@ -186,6 +190,11 @@ pub(super) fn authorised(plan: &Plan, status: &Status) -> Goal {
         | Phase::Leaving
         | Phase::Left => Goal::home(),
     }
+}
+
+/// Where the step of this name stands.
+pub(super) fn place_of(plan: &Plan, step: &Name) -> Option<usize> {
+    plan.steps.iter().position(|it| it.name == *step)
 }
 
 /// The arm on trial, if it is another than stable.

@@ -90,7 +90,7 @@ fn unread(plan: &Plan, world: &World) -> Vec<String> {
 fn for_a_person(what: &WaitingFor) -> bool {
     match what {
         WaitingFor::Approval { .. } | WaitingFor::Contested { .. } => true,
-        WaitingFor::Order { any_of } => !any_of.is_empty(),
+        WaitingFor::Order { any_of } | WaitingFor::StepGone { any_of, .. } => !any_of.is_empty(),
         WaitingFor::UsersOwn | WaitingFor::ModePaused | WaitingFor::ModeOff => true,
         WaitingFor::AnotherRevision { .. } => true,
         WaitingFor::Observation { .. }
@@ -149,11 +149,14 @@ impl Judge<'_> {
     /// S14: a guard on replicas looks from its step's first moment, whether or not they ever get traffic.
     fn replicas_watched(&self, found: &mut Findings) {
         let saved = self.saved();
-        let Phase::Stepping { step } = saved.phase else { return };
+        let Phase::Stepping { step } = &saved.phase else { return };
         if self.plan.mode == Mode::Off || self.world.wanted.get().is_none() {
             return;
         }
-        let begun = self.plan.steps.iter().take(step + 1).map(|it| &it.name);
+        let past = self.plan.steps.iter().map(|it| &it.name).take_while(|it| *it != step);
+        let gone = !self.plan.steps.iter().any(|it| it.name == *step);
+        let begun =
+            past.filter(|it| !gone || saved.passed.iter().any(|passed| passed.step == **it)).chain([step]);
         for guard in self.plan.guards.iter().filter(|it| it.watches == Watches::Replicas) {
             let counts = |it: &Activity| {
                 it.id().name == guard.name && matches!(it, Activity::Analysis { samples: Samples::Count, .. })
@@ -179,8 +182,7 @@ impl Judge<'_> {
                 .require(decision.next == Next::Rest, "S15", || format!("{:?} with mode off", decision.next));
             return;
         }
-        let open =
-            |it: &&crate::Order| it.action == Action::Abort && is_open(self.plan, self.status, it, self.now);
+        let open = |it: &&crate::Order| it.action == Action::Abort && is_open(self.status, it, self.now);
         let abort = self.orders.0.iter().find(open);
         let turns =
             matches!(&decision.next, Next::Save(after) if matches!(after.phase, Phase::Aborting { .. }));
@@ -210,7 +212,7 @@ impl Judge<'_> {
                 format!("{:?} is to wake at {:?}, and it is {}", it.what, it.until, self.now)
             });
             found.require(it.since <= self.now, "L3", || format!("{:?} waits since the future", it.what));
-            if let WaitingFor::Order { any_of } = &it.what {
+            if let WaitingFor::Order { any_of } | WaitingFor::StepGone { any_of, .. } = &it.what {
                 found.require(!any_of.is_empty(), "L3", || {
                     "a person is awaited and not told what to say".into()
                 });

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use super::{
     Findings, Violation,
-    exposure::{Of, authorised, canary, exposure, exposure_of, loose, stable},
+    exposure::{Of, authorised, canary, exposure, exposure_of, loose, place_of, stable},
 };
 use crate::{
-    Action, ActivityId, Cause, Consequence, Hold, Leave, Mode, Order, Orders, OwnerIs, Phase, Plan, Role,
-    Said, Seen, Status, Steering, Verdict, Window, World,
+    Action, ActivityId, Cause, Consequence, Gate, Goal, Hold, Leave, Mode, Name, Order, Orders, OwnerIs,
+    Phase, Plan, Role, Said, Seen, Status, Steering, Step, Verdict, Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -29,15 +29,16 @@ pub fn check_save(
     judge.orders(&mut found);
     judge.evidence(&mut found);
     judge.course(&mut found);
+    judge.plan_followed(&mut found);
     found.0
 }
 
 /// Whether `order` is about this rollout as it stands, and new to it.
-pub(super) fn is_open(plan: &Plan, status: &Status, order: &Order, now: Timestamp) -> bool {
+pub(super) fn is_open(status: &Status, order: &Order, now: Timestamp) -> bool {
     let in_time = order.not_after.is_none_or(|it| now <= it);
     let new = status.accepted.iter().all(|it| it.id != order.id);
-    let step = match status.phase {
-        Phase::Stepping { step } => plan.steps.get(step).map(|it| it.name.clone()),
+    let step = match &status.phase {
+        Phase::Stepping { step } => Some(step.clone()),
         Phase::Adopting
         | Phase::Idle
         | Phase::Promoting
@@ -101,6 +102,7 @@ impl Judge<'_> {
     fn bounds(&self, found: &mut Findings) {
         let it = self.after;
         let sizes = [
+            ("passed", it.passed.len(), Status::PASSED),
             ("accepted", it.accepted.len(), Status::ORDERS),
             ("verdicts", it.verdicts.len(), Status::VERDICTS),
             ("refused", it.refused.len(), Status::REVISIONS),
@@ -120,8 +122,9 @@ impl Judge<'_> {
         });
         found.require(before.attempt <= after.attempt, "S9", || "the attempt falls".into());
         let turns = |it: &Status| matches!(it.phase, Phase::Aborting { .. });
-        let back = matches!((&before.phase, &after.phase), (Phase::Stepping { step: from }, Phase::Stepping { step: to })
-            if !self.plan.goal_at(*from).within(&self.plan.goal_at(*to)));
+        let back = matches!((&before.phase, &after.phase), (Phase::Stepping { .. }, Phase::Stepping { .. }))
+            && before.doing.is_some()
+            && self.loses(authorised_before(before), &authorised(self.plan, after));
         let starts =
             matches!(after.phase, Phase::Stepping { .. }) && !matches!(before.phase, Phase::Stepping { .. });
         let committed = before.stable.is_some() && before.stable != after.stable;
@@ -150,7 +153,7 @@ impl Judge<'_> {
                 order.id == it.id
                     && order.action == it.action
                     && order.by == it.by
-                    && is_open(self.plan, before, order, self.now)
+                    && is_open(before, order, self.now)
             });
             found.require(known || real, "S10", || format!("{it:?} was accepted and nobody ordered it"));
         }
@@ -176,7 +179,7 @@ impl Judge<'_> {
             Said::PromotedFully => &[Action::PromoteFull],
         };
         found.require(needs.is_empty() || person(needs), "S10", || format!("nobody said {:?}", after.said));
-        let open = |it: &&Order| it.action == Action::Abort && is_open(self.plan, before, it, self.now);
+        let open = |it: &&Order| it.action == Action::Abort && is_open(before, it, self.now);
         let abort = self.orders.0.iter().find(open);
         let turns = matches!(after.phase, Phase::Aborting { .. });
         let stepping = matches!(before.phase, Phase::Stepping { .. });
@@ -232,14 +235,14 @@ impl Judge<'_> {
         });
         let ok = match (&before.phase, &after.phase) {
             (Phase::Stepping { step }, Phase::Stepping { step: to }) if before.attempt == after.attempt => {
-                self.stays_or_steps(found, *step, *to)
+                self.stays_or_steps(found, step, to)
             }
             // Only a start takes another revision up, and it starts where nothing is on trial.
             (Phase::Stepping { .. }, Phase::Stepping { .. }) => false,
             (Phase::Stepping { step }, Phase::Promoting) => {
                 found.require(moved, "S9", || "promoting, and stable is the old one".into());
-                self.step_ends(found, *step);
-                *step == self.plan.steps.len().saturating_sub(1)
+                self.step_ends(found, step);
+                self.plan.steps.last().is_some_and(|it| it.name == *step)
             }
             (Phase::Stepping { .. }, Phase::Aborting { cause }) => {
                 self.caused(found, cause);
@@ -276,20 +279,118 @@ impl Judge<'_> {
         self.world.wanted.get().map(|it| &it.revision) == self.before.stable.as_ref()
     }
 
-    fn stays_or_steps(&self, found: &mut Findings, from: usize, to: usize) -> bool {
+    fn stays_or_steps(&self, found: &mut Findings, from: &Name, to: &Name) -> bool {
         if from == to {
             return self.before.canary == self.after.canary;
         }
+        let (from_place, to_place) = (place_of(self.plan, from), place_of(self.plan, to));
+        let last = self.plan.steps.last().is_some_and(|it| it.name == *to);
         if self.accepted(Action::PromoteFull) {
-            return to == self.plan.steps.len().saturating_sub(1);
+            return last;
         }
-        self.step_ends(found, from);
-        to == from + 1
+        let Some(to_place) = to_place else { return false };
+        let unpassed = |step: &Step| !self.is_passed(step);
+        let first = self.plan.steps.iter().position(unpassed).unwrap_or(self.plan.steps.len() - 1);
+        match from_place {
+            // Known by its place in a plan, as it once was.
+            None if from.as_str() == format!("#{to_place}") => true,
+            None => {
+                let person = self.accepted(Action::Resume) || self.accepted(Action::Promote);
+                found.require(person, "S4", || format!("{from} is gone, and {to} begins at nobody's word"));
+                to_place == first
+            }
+            Some(from_place) if to_place < from_place => to_place == first,
+            Some(from_place) => {
+                self.step_ends(found, from);
+                to_place == from_place + 1
+            }
+        }
+    }
+
+    /// Whether this step is remembered as passed, with a gate that asked for as much as it asks for.
+    fn is_passed(&self, step: &Step) -> bool {
+        let covers = |gate: &Gate| match &step.leave {
+            Leave::AtOnce(_) | Leave::Bake(_) => true,
+            Leave::Pause(it) => it.length.is_some() || *gate == Gate::Person,
+            Leave::Approve(_) => *gate == Gate::Person,
+            Leave::Until(it) => asked_for(gate, &it.analyses),
+            Leave::Analyze(it) => asked_for(gate, &it.analyses),
+        };
+        self.before.passed.iter().any(|it| it.step == step.name && covers(&it.gate))
+    }
+
+    /// Whether the canary has something under the first goal that it does not have under the second.
+    fn loses(&self, was: &Goal, is: &Goal) -> bool {
+        let matches = was.matches.iter().any(|(id, any_of)| is.matches.get(id) != Some(any_of));
+        was.weight > is.weight || was.mirror > is.mirror || matches
+    }
+
+    /// S4, S14, S9: an edited plan is followed from where the rollout stands. What a step asks for is remembered as the
+    /// plan says it, nothing that was waited, measured or said under another goal is kept, and a step counts as passed
+    /// only because it ended, or at a person's word.
+    fn plan_followed(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        let Phase::Stepping { step } = &after.phase else { return };
+        if let (Some(place), true) = (place_of(self.plan, step), before.doing != after.doing) {
+            let asks = Some((self.plan.goal_at(place), self.plan.steps[place].leave.clone()));
+            let kept = after.doing.as_ref().map(|it| (it.goal.clone(), it.leave.clone()));
+            found.require(kept == asks, "S4", || format!("{step} asks for {asks:?}, remembered is {kept:?}"));
+        }
+        let resolved = matches!(&before.phase, Phase::Stepping { step } if step.as_str().starts_with('#'));
+        if before.attempt == after.attempt && !resolved {
+            self.nothing_kept(found, step);
+            let person = self.accepted(Action::PromoteFull);
+            let new = after.passed.iter().filter(|it| !before.passed.contains(it));
+            for it in new {
+                let ended = before.phase.step() == Some(&it.step) && before.phase != after.phase;
+                found.require(ended || person, "S4", || format!("{it:?} counts as passed and is not over"));
+            }
+        }
+        if after.said == Said::PromotedFully || resolved {
+            return;
+        }
+        let all = Judge { before: after, ..*self };
+        let skipped = self.plan.steps.iter().take_while(|it| it.name != *step).find(|it| !all.is_passed(it));
+        let gone = place_of(self.plan, step).is_none();
+        found.require(gone || skipped.is_none(), "S4", || {
+            format!("{step} goes on, and {skipped:?} was never passed")
+        });
+    }
+
+    fn nothing_kept(&self, found: &mut Findings, step: &Name) {
+        let (before, after) = (self.before, self.after);
+        let (Some(was), Some(is)) = (&before.doing, &after.doing) else { return };
+        let same = before.phase == after.phase && was.goal == is.goal;
+        let timed = match &is.leave {
+            Leave::AtOnce(_) | Leave::Bake(_) => true,
+            Leave::Pause(it) => it.length.is_some(),
+            Leave::Until(_) | Leave::Approve(_) | Leave::Analyze(_) => false,
+        };
+        if before.phase == after.phase && was == is || same && timed {
+            return;
+        }
+        found.require(after.held.is_none(), "S4", || {
+            format!("{step} is another than it was, and the time since {:?} counts", after.held)
+        });
+        let said = matches!(after.said, Said::Nothing | Said::PromotedFully);
+        found.require(said, "S4", || format!("{:?} was said of another {step}", after.said));
+        // What has begun to be measured under a name goes on under it, recorded or not.
+        let measured = before.again == after.again && before.phase == after.phase;
+        let recorded = before
+            .verdicts
+            .keys()
+            .any(|it| it.window == Window::Step(step.clone()) && it.again == after.again);
+        found.require(!measured && !recorded, "S14", || {
+            format!("what was measured for another {step} counts: {:?}", before.verdicts)
+        });
     }
 
     /// S4: a step ends only when its goal was seen to hold and still does, and its gate passed or a person said so.
-    fn step_ends(&self, found: &mut Findings, step: usize) {
+    fn step_ends(&self, found: &mut Findings, step: &Name) {
         let before = self.before;
+        let Some(place) = place_of(self.plan, step) else {
+            return found.require(false, "S4", || format!("{step} ends, and is not of the plan"));
+        };
         if let Err(why) = goal_holds(self.plan, before, self.world, self.now) {
             found.require(false, "S4", || format!("step {step} ends, and {why}"));
         }
@@ -297,8 +398,8 @@ impl Judge<'_> {
             format!("step {step} ends while held: {:?}, {:?}", before.hold, self.plan.mode)
         });
         let overridden = matches!(before.said, Said::Promoted | Said::PromotedFully);
-        found.require(overridden || self.gate_passed(step), "S4", || {
-            format!("step {step} ends before {:?}: {:?}", self.plan.steps.get(step), before.verdicts)
+        found.require(overridden || self.gate_passed(place), "S4", || {
+            format!("step {step} ends before {:?}: {:?}", self.plan.steps.get(place), before.verdicts)
         });
         for guard in &self.plan.guards {
             let window = Window::From(guard.from.clone());
@@ -306,8 +407,9 @@ impl Judge<'_> {
             let id = self.activity(window, guard.name.as_str(), before.guards_again);
             let recorded = before.verdicts.get(&id).or_else(|| self.world.ran.get(&id)).map(|it| it.verdict);
             let clear = matches!(recorded, None | Some(Verdict::Pending | Verdict::Pass));
-            found
-                .require(from > step || clear, "S4", || format!("step {step} ends with {id:?} {recorded:?}"));
+            found.require(from > place || clear, "S4", || {
+                format!("step {step} ends with {id:?} {recorded:?}")
+            });
         }
     }
 
@@ -402,8 +504,9 @@ impl Judge<'_> {
         found.require(self.plan.mode == Mode::Active || self.accepted_retry(), "S9", || {
             format!("{revision:?} begins in {:?}", self.plan.mode)
         });
-        let Phase::Stepping { step } = self.after.phase else { return };
-        found.require(step == 0 || self.trusted(), "S4", || format!("{revision:?} begins with step {step}"));
+        let Phase::Stepping { step } = &self.after.phase else { return };
+        let first = place_of(self.plan, step) == Some(0);
+        found.require(first || self.trusted(), "S4", || format!("{revision:?} begins with step {step}"));
         found.require(self.after.verdicts.is_empty(), "S14", || "a new attempt with old evidence".into());
         found.require(self.after.said == Said::Nothing || self.trusted(), "S4", || {
             format!("a new attempt begins with {:?}", self.after.said)
@@ -411,7 +514,7 @@ impl Judge<'_> {
     }
 
     fn accepted_retry(&self) -> bool {
-        let retry = |it: &Order| it.action == Action::Retry && is_open(self.plan, self.before, it, self.now);
+        let retry = |it: &Order| it.action == Action::Retry && is_open(self.before, it, self.now);
         self.orders.0.iter().any(retry)
     }
 
@@ -443,4 +546,14 @@ impl Judge<'_> {
         }
         true
     }
+}
+
+fn authorised_before(status: &Status) -> &Goal {
+    static HOME: std::sync::LazyLock<Goal> = std::sync::LazyLock::new(Goal::default);
+    status.doing.as_ref().map_or(&HOME, |it| &it.goal)
+}
+
+/// Whether a gate that was passed asked for all of these analyses.
+fn asked_for(gate: &Gate, analyses: &[Name]) -> bool {
+    matches!(gate, Gate::Evidence(passed) if analyses.iter().all(|it| passed.contains(it)))
 }

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaveBehavior, Progress, StepSeen};
+use super::{Gate, LeaveBehavior, Progress, StepSeen};
 use crate::{Activity, HumanDuration, Name, Purpose, Samples, Verdict, WaitingFor};
 
 /// Ends the step when an analysis passes that runs for a fixed time.
@@ -39,8 +39,8 @@ impl LeaveBehavior for Analyze {
         }
     }
 
-    fn gates(&self) -> bool {
-        true
+    fn gate(&self) -> Gate {
+        Gate::Evidence(self.analyses.clone())
     }
 
     fn examples() -> Vec<Self> {

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaveBehavior, Progress, StepSeen};
+use super::{Gate, LeaveBehavior, Progress, StepSeen};
 use crate::{Cause, Consequence, HumanDuration, WaitingFor};
 
 /// Ends the step when a person says yes.
@@ -38,8 +38,8 @@ impl LeaveBehavior for Approve {
         }
     }
 
-    fn gates(&self) -> bool {
-        true
+    fn gate(&self) -> Gate {
+        Gate::Person
     }
 
     fn examples() -> Vec<Self> {

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaveBehavior, Progress, StepSeen};
+use super::{Gate, LeaveBehavior, Progress, StepSeen};
 
 /// Ends the step as soon as its goal has settled.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
@@ -13,8 +13,8 @@ impl LeaveBehavior for AtOnce {
         Progress::Done
     }
 
-    fn gates(&self) -> bool {
-        false
+    fn gate(&self) -> Gate {
+        Gate::Open
     }
 
     fn examples() -> Vec<Self> {

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaveBehavior, Progress, StepSeen};
+use super::{Gate, LeaveBehavior, Progress, StepSeen};
 use crate::mutant::rule;
 use crate::{HumanDuration, WaitingFor};
 
@@ -22,8 +22,8 @@ impl LeaveBehavior for Bake {
         }
     }
 
-    fn gates(&self) -> bool {
-        false
+    fn gate(&self) -> Gate {
+        Gate::Open
     }
 
     fn examples() -> Vec<Self> {

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaveBehavior, Progress, StepSeen};
+use super::{Gate, LeaveBehavior, Progress, StepSeen};
 use crate::{Action, HumanDuration, WaitingFor};
 
 /// Holds at the present split.
@@ -24,8 +24,8 @@ impl LeaveBehavior for Pause {
         }
     }
 
-    fn gates(&self) -> bool {
-        self.length.is_none()
+    fn gate(&self) -> Gate {
+        if self.length.is_none() { Gate::Person } else { Gate::Open }
     }
 
     fn examples() -> Vec<Self> {

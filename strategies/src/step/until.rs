@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LeaveBehavior, Progress, StepSeen};
+use super::{Gate, LeaveBehavior, Progress, StepSeen};
 use crate::{Activity, HumanDuration, Name, Purpose, Samples, Verdict, WaitingFor};
 
 /// Ends the step as soon as the evidence that the canary is no worse suffices.
@@ -42,8 +42,8 @@ impl LeaveBehavior for Until {
         }
     }
 
-    fn gates(&self) -> bool {
-        true
+    fn gate(&self) -> Gate {
+        Gate::Evidence(self.analyses.clone())
     }
 
     fn examples() -> Vec<Self> {

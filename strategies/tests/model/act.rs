@@ -43,6 +43,8 @@ pub enum Act {
     Leave,
     /// Its mode changes.
     Mode(u8),
+    /// Its plan is edited.
+    Edit(u8),
     /// Another number of replicas is wanted.
     Scale,
     /// A ready replica is lost.
@@ -96,6 +98,7 @@ impl Act {
             | Self::Withdraw
             | Self::Leave
             | Self::Mode(_)
+            | Self::Edit(_)
             | Self::Scale
             | Self::Loss(_)
             | Self::Drift(..)
@@ -132,6 +135,7 @@ impl fmt::Display for Act {
             Self::Withdraw => write!(f, "withdraw"),
             Self::Leave => write!(f, "delete"),
             Self::Mode(it) => write!(f, "mode {it}"),
+            Self::Edit(it) => write!(f, "edit {it}"),
             Self::Scale => write!(f, "scale"),
             Self::Loss(it) => write!(f, "loss {}", revision(it)),
             Self::Drift(route, how) => write!(f, "drift {route} {how}"),
@@ -183,6 +187,7 @@ impl FromStr for Act {
             "withdraw" => Self::Withdraw,
             "delete" => Self::Leave,
             "mode" => Self::Mode(number(1)?),
+            "edit" => Self::Edit(number(1)?),
             "scale" => Self::Scale,
             "loss" => Self::Loss(revision()?),
             "drift" => Self::Drift(number(1)?, number(2)?),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use strategies::{
-    Acknowledged, ActivityId, Arm, ArmSeen, Behind, Change, Decision, Epoch, Fence, Mode, Next, Orders,
+    Acknowledged, ActivityId, Arm, ArmSeen, Behind, Change, Decision, Epoch, Fence, Mode, Name, Next, Orders,
     Outcome, Owner, OwnerIs, Plan, Ready, Revision, RouteId, RouteSeen, Seen, Sizing, Split, Status, Wanted,
     World,
 };
@@ -30,7 +30,10 @@ pub struct Model {
     pub config: Config,
     /// The defect that is switched on.
     pub mutant: Option<strategies::mutant::Mutant>,
-    pub plans: [Plan; 3],
+    /// Every edition of the plan, each in every mode.
+    pub plans: Vec<Plan>,
+    /// The steps of all editions, by name.
+    pub names: Vec<Name>,
     pub route_ids: Vec<RouteId>,
     pub bodies: Table<Status>,
     pub splits: Table<Split>,
@@ -84,13 +87,21 @@ pub fn arm(at: usize) -> Arm {
 
 impl Model {
     pub fn new(config: Config) -> Self {
-        let mode = |mode| Plan { mode, ..config.plan.clone() };
-        let plans = [config.plan.clone(), mode(Mode::Paused), mode(Mode::Off)];
+        let editions = || std::iter::once(&config.plan).chain(&config.edits);
+        let modes = [config.plan.mode, Mode::Paused, Mode::Off];
+        let plans = editions().flat_map(|plan| modes.map(|mode| Plan { mode, ..plan.clone() })).collect();
+        let mut names: Vec<Name> = vec![];
+        for step in editions().flat_map(|it| &it.steps) {
+            if !names.contains(&step.name) {
+                names.push(step.name.clone());
+            }
+        }
         let route_ids = config.plan.routes().map(|(id, _)| id.clone()).collect();
         Self {
             config,
             mutant: None,
             plans,
+            names,
             route_ids,
             bodies: Table::new(),
             splits: Table::new(),
@@ -106,6 +117,16 @@ impl Model {
 
     pub fn route_at(&self, id: &RouteId) -> usize {
         self.route_ids.iter().position(|it| it == id).unwrap()
+    }
+
+    /// The plan as it is.
+    pub fn plan(&self, st: &St) -> &Plan {
+        &self.plans[usize::from(st.edition) * 3 + usize::from(st.mode)]
+    }
+
+    /// The bit of a step in what was passed.
+    pub fn bit(&self, step: &Name) -> u8 {
+        1 << self.names.iter().position(|it| it == step).unwrap()
     }
 
     /// What a controller sees: one object may be as it was.
@@ -126,7 +147,7 @@ impl Model {
 
     pub fn expand(&self, st: &St) -> View<'_> {
         View {
-            plan: &self.plans[usize::from(st.mode)],
+            plan: self.plan(st),
             status: self.status(&st.ro),
             orders: self.orders.get(u32::from(st.orders)),
             world: self.world(st),

@@ -14,6 +14,8 @@ use super::state::Budget;
 pub struct Config {
     pub name: &'static str,
     pub plan: Plan,
+    /// What the plan may be edited to, in mid-rollout.
+    pub edits: Vec<Plan>,
     /// Replicas that carry all traffic, and what they may be changed to.
     pub replicas: u8,
     pub scaled: u8,

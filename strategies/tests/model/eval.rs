@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strategies::{
-    Activity, ActivityId, Next, Phase, Samples, Seen, Steering, WaitingFor, decide,
+    Activity, ActivityId, Goal, Next, Phase, Samples, Seen, Steering, Step, WaitingFor, decide,
     invariants::{self, Violation},
     mutant,
 };
@@ -14,6 +14,7 @@ use super::{
     coverage::Coverage,
     search::fingerprint,
     state::{Flight, Lag, REVISIONS, Ro, St},
+    world::ALL_PASSED,
 };
 
 /// A decision in terms of the model.
@@ -54,7 +55,7 @@ impl Model {
         let viewed = St {
             flights: [Flight::None; 2],
             budget: super::state::Budget::default(),
-            ghost: super::state::Ghost::default(),
+            ghost: super::state::Ghost { editions: seen.ghost.editions, ..super::state::Ghost::default() },
             durable: None,
             ..*seen
         };
@@ -152,12 +153,10 @@ impl Model {
         let mut found = invariants::check_serving(plan, &serving, st.ghost.lost, scaled);
         for at in 0..REVISIONS {
             let passed = st.ghost.passed[at];
-            if passed == 63 || status.stable.as_ref().map(number_of).map(usize::from) == Some(at) {
+            if passed == ALL_PASSED || status.stable.as_ref().map(number_of).map(usize::from) == Some(at) {
                 continue;
             }
-            let first_closed = (0..plan.steps.len()).find(|step| !self.is_open(*step, passed));
-            let reached = first_closed.unwrap_or(plan.steps.len() - 1);
-            let goals: Vec<_> = (0..=reached).map(|step| plan.goal_at(step)).collect();
+            let goals = self.reached(st, passed);
             let weight = goals.iter().map(|it| u64::from(it.weight.ppm())).max().unwrap_or(0);
             let copies = goals.iter().map(|it| u64::from(it.mirror.ppm())).max().unwrap_or(0);
             if plan.steering == Steering::Ratio {
@@ -179,10 +178,22 @@ impl Model {
         found
     }
 
+    /// The goals that users may meet: of every edition of the plan that was in force, those up to the first gate that
+    /// was not passed.
+    fn reached(&self, st: &St, passed: u8) -> Vec<Goal> {
+        let editions = (0..self.plans.len() / 3).filter(|it| st.ghost.editions & (1 << it) != 0);
+        let reached = |edition: usize| {
+            let plan = &self.plans[edition * 3];
+            let closed = plan.steps.iter().position(|it| !self.is_open(it, passed));
+            (0..=closed.unwrap_or(plan.steps.len() - 1)).map(|it| plan.goal_at(it))
+        };
+        editions.flat_map(reached).collect()
+    }
+
     /// Whether users may meet the step after this one.
-    fn is_open(&self, step: usize, passed: u8) -> bool {
+    fn is_open(&self, step: &Step, passed: u8) -> bool {
         use strategies::LeaveBehavior;
-        !self.config.plan.steps[step].leave.gates() || passed & (1 << step) != 0
+        !step.leave.gates() || passed & self.bit(&step.name) != 0
     }
 
     /// What a decision breaks when it arrives.

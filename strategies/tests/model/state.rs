@@ -140,6 +140,7 @@ pub struct Budget {
     pub leaves: u8,
     pub crashes: u8,
     pub takes: u8,
+    pub edits: u8,
 }
 
 /// What really happened, for the properties that speak of the past.
@@ -149,6 +150,8 @@ pub struct Ghost {
     pub passed: [u8; REVISIONS],
     pub lost: bool,
     pub drifted: bool,
+    /// The editions of the plan that were in force, as bits.
+    pub editions: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -157,6 +160,8 @@ pub struct St {
     pub replicas: u8,
     pub leaving: bool,
     pub mode: u8,
+    /// Which edition of the plan is in force.
+    pub edition: u8,
     pub orders: u16,
     pub ran: u16,
     pub ro: Ro,
@@ -396,12 +401,12 @@ impl<const WRITES: bool> Bits<WRITES> {
         self.owner(&mut st.owner);
         st.flights.iter_mut().for_each(|it| self.flight(it));
         self.lag(&mut st.lag);
-        let Budget { pushes, orders, losses, drifts, lags, scales, modes, leaves, crashes, takes } =
+        let Budget { pushes, orders, losses, drifts, lags, scales, modes, leaves, crashes, takes, edits } =
             &mut st.budget;
         for it in [pushes, orders] {
             self.byte(it, 3);
         }
-        let mut rest = [losses, drifts, lags, scales, modes, leaves, crashes, takes];
+        let mut rest = [losses, drifts, lags, scales, modes, leaves, crashes, takes, edits];
         let mut any = rest.iter().any(|it| **it != 0);
         self.flag(&mut any);
         if any {
@@ -410,6 +415,14 @@ impl<const WRITES: bool> Bits<WRITES> {
         st.ghost.passed.iter_mut().for_each(|it| self.byte(it, 6));
         self.flag(&mut st.ghost.lost);
         self.flag(&mut st.ghost.drifted);
+        let mut edited = st.ghost.editions != 1;
+        self.flag(&mut edited);
+        if edited {
+            self.byte(&mut st.edition, 3);
+            self.byte(&mut st.ghost.editions, 8);
+        } else {
+            st.ghost.editions = 1;
+        }
     }
 }
 

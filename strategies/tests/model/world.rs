@@ -13,6 +13,9 @@ use super::{
     state::{ABSENT, ArmSt, Flight, Lag, NOTHING, Object, OwnerSt, Ro, RouteSt, St, UNPINNED},
 };
 
+/// Every step is passed.
+pub const ALL_PASSED: u8 = 63;
+
 impl Model {
     /// Where everything begins: `a` is stable and wanted, or about to be the first.
     pub fn init(&self) -> St {
@@ -27,7 +30,8 @@ impl Model {
             status.stable = Some(revision(0));
             status.recent = vec![strategies::Recent { revision: revision(0), at: status.since }];
         }
-        st.ghost.passed[0] = 63;
+        st.ghost.passed[0] = ALL_PASSED;
+        st.ghost.editions = 1;
         st.ro = self.ro(&status, 1);
         if config.owner {
             st.owner = fresh_owner(OwnerSt::Free);
@@ -215,6 +219,11 @@ impl Model {
         if budget.modes > 0 {
             out.extend((0..3).filter(|it| *it != st.mode).map(Act::Mode));
         }
+        let phase = &self.bodies.get(st.ro.body).phase;
+        if budget.edits > 0 && !matches!(phase, Phase::Idle | Phase::RolledBack { .. }) {
+            let editions = 0..=u8::try_from(self.config.edits.len()).unwrap();
+            out.extend(editions.filter(|it| *it != st.edition).map(Act::Edit));
+        }
         if budget.scales > 0 {
             out.push(Act::Scale);
         }
@@ -262,6 +271,7 @@ impl Model {
             | Act::Withdraw
             | Act::Leave
             | Act::Mode(_)
+            | Act::Edit(_)
             | Act::Scale
             | Act::Take => {
                 self.person(&mut next, act)?;
@@ -341,7 +351,7 @@ impl Model {
         if let (Phase::Stepping { step }, true, Verdict::Pass) =
             (&status.phase, ACTIVITIES[usize::from(name)] != "pods", verdict)
         {
-            next.ghost.passed[usize::from(number_of(&running.id.revision))] |= 1 << step;
+            next.ghost.passed[usize::from(number_of(&running.id.revision))] |= self.bit(step);
         }
         Some(())
     }
@@ -361,6 +371,11 @@ impl Model {
             Act::Mode(it) => {
                 next.budget.modes -= 1;
                 next.mode = it;
+            }
+            Act::Edit(it) => {
+                next.budget.edits -= 1;
+                next.edition = it;
+                next.ghost.editions |= 1 << it;
             }
             Act::Scale => {
                 next.budget.scales -= 1;
@@ -408,9 +423,7 @@ impl Model {
         next.budget.orders -= 1;
         let attempt = status.attempt - u32::from(late);
         let step = match (&status.phase, action) {
-            (Phase::Stepping { step }, Action::Promote | Action::Approve) => {
-                self.config.plan.steps.get(*step).map(|it| it.name.clone())
-            }
+            (Phase::Stepping { step }, Action::Promote | Action::Approve) => Some(step.clone()),
             _ => None,
         };
         let mut orders = self.orders.get(u32::from(next.orders)).clone();
@@ -431,8 +444,8 @@ impl Model {
         next.orders = u16::try_from(self.orders.id(orders)).unwrap();
         let passed = &mut next.ghost.passed[usize::from(number_of(&revision))];
         match (&status.phase, action, late) {
-            (Phase::Stepping { step }, Action::Promote | Action::Approve, false) => *passed |= 1 << step,
-            (Phase::Stepping { .. }, Action::PromoteFull, false) => *passed = 63,
+            (Phase::Stepping { step }, Action::Promote | Action::Approve, false) => *passed |= self.bit(step),
+            (Phase::Stepping { .. }, Action::PromoteFull, false) => *passed = ALL_PASSED,
             _ => {}
         }
         Some(())
@@ -519,12 +532,12 @@ impl Model {
         {
             let trusted = after.said == strategies::Said::PromotedFully;
             let passed = &mut next.ghost.passed[usize::from(number_of(canary))];
-            *passed = if trusted { 63 } else { 0 };
+            *passed = if trusted { ALL_PASSED } else { 0 };
         }
         if before.stable != after.stable
             && let Some(stable) = &after.stable
         {
-            next.ghost.passed[usize::from(number_of(stable))] = 63;
+            next.ghost.passed[usize::from(number_of(stable))] = ALL_PASSED;
         }
     }
 

@@ -157,7 +157,7 @@ impl Rollout {
             }
             facts
         };
-        let weight = self.status.phase.step().map(|it| self.plan.goal_at(it).weight);
+        let weight = self.status.phase.step().map(|_| self.status.goal().weight);
         Facts {
             canary: of(self.status.canary.as_ref(), Baseline::Stable),
             stable: of(self.status.stable.as_ref(), baseline),

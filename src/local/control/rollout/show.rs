@@ -76,10 +76,10 @@ impl Rollout {
     }
 
     fn step(&self) -> Option<StepView> {
-        let index = self.status.phase.step()?;
-        let step = self.plan.steps.get(index)?;
+        let name = self.status.phase.step()?.clone();
+        let index = self.status.place(&self.plan).unwrap_or(self.status.passed.len());
         Some(StepView {
-            name: step.name.clone(),
+            name,
             index,
             count: self.plan.steps.len(),
             weights: (0..self.plan.steps.len()).map(|it| self.plan.goal_at(it).weight).collect(),
@@ -89,7 +89,7 @@ impl Rollout {
 
     /// What the present step can see at the traffic of this attempt.
     fn sight(&self) -> Option<SightView> {
-        let index = self.status.phase.step()?;
+        let index = self.status.place(&self.plan)?;
         let traffic = self.traffic.now(&self.status);
         let seconds = clock::now().duration_since(self.traffic.began()?).as_secs_f64();
         let stable = traffic.iter().find(|it| it.role == ArmRole::Stable).filter(|it| 0 < it.failed)?;
@@ -123,7 +123,7 @@ impl Rollout {
 
     fn weight(&self) -> WeightView {
         let canary = self.status.canary.clone().filter(|it| Some(it) != self.status.stable.as_ref());
-        let goal = self.status.phase.step().map(|it| self.plan.goal_at(it).weight);
+        let goal = self.status.phase.step().map(|_| self.status.goal().weight);
         let (Some(canary), Some(route)) = (canary, self.route()) else {
             return WeightView { goal, settled: Some(Weight::ZERO), ..WeightView::default() };
         };

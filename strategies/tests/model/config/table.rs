@@ -1,12 +1,12 @@
 use strategies::{
-    Action, Consequence, Plan, RollbackWindow, Scaler, Sizing, StableCapacity, Steering, Weight,
+    Action, Consequence, Plan, RollbackWindow, Scaler, Sizing, StableCapacity, Steering, Step, Weight,
 };
 
 use super::{
     Config,
     plans::{
-        approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause, plan, preview,
-        proxy, shadow, step, two_levels, until, watched,
+        analyze, approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause, plan,
+        preview, proxy, shadow, step, two_levels, until, watched,
     },
 };
 use crate::checker::state::Budget;
@@ -15,6 +15,7 @@ fn base(name: &'static str, plan: Plan) -> Config {
     Config {
         name,
         plan,
+        edits: vec![],
         replicas: 2,
         scaled: 1,
         scaler: None,
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Config> {
     all.extend(small());
     all.extend(strategies_of_canaries());
     all.extend(people());
+    all.extend(edited());
     all.extend(faults());
     all.extend(below());
     all.extend(capacities());
@@ -161,6 +163,64 @@ fn people() -> Vec<Config> {
                 plan.deadlines.then = Consequence::Pause;
                 plan
             })
+        },
+    ]
+}
+
+/// The plan is edited in mid-rollout: steps removed, put in, renamed, moved, their shares raised and lowered, their ways of
+/// leaving changed.
+fn edited() -> Vec<Config> {
+    let with = |steps: Vec<Step>| plan(steps, proxy(0));
+    let first = || step("first", 25, at_once());
+    let look = |percent| step("look", percent, until());
+    let full = |leave| step("full", 100, leave);
+    let edits = |orders| Budget { pushes: 1, orders, edits: 2, ..Budget::default() };
+    vec![
+        // Steps go and come.
+        Config {
+            flights: false,
+            actions: &[Action::Resume, Action::Promote, Action::PromoteFull],
+            budget: edits(1),
+            edits: vec![
+                with(vec![look(50), full(bake(1))]),
+                with(vec![first(), full(bake(1))]),
+                with(vec![
+                    first(),
+                    step("ask", 25, approve(None, Consequence::Pause)),
+                    look(50),
+                    full(bake(1)),
+                ]),
+            ],
+            ..base("steps-edited", with(vec![first(), look(50), full(bake(1))]))
+        },
+        // Shares rise and fall, and places change.
+        Config {
+            flights: false,
+            actions: &[Action::Abort],
+            budget: edits(0),
+            edits: vec![
+                with(vec![first(), look(75), full(bake(1))]),
+                with(vec![first(), look(25), full(bake(1))]),
+                with(vec![look(50), step("first", 75, at_once()), full(bake(1))]),
+            ],
+            ..base("shares-edited", with(vec![first(), look(50), full(bake(1))]))
+        },
+        // Ways of leaving change.
+        Config {
+            flights: false,
+            actions: &[Action::Approve, Action::Promote],
+            budget: edits(1),
+            edits: vec![
+                with(vec![step("first", 25, approve(None, Consequence::Pause)), look(50), full(bake(2))]),
+                with(vec![first(), step("look", 50, analyze()), full(at_once())]),
+                with(vec![first(), step("look", 75, pause(None)), full(analyze())]),
+            ],
+            ..base("leaving-edited", with(vec![first(), step("look", 50, pause(None)), full(bake(1))]))
+        },
+        Config {
+            budget: Budget { pushes: 1, edits: 1, ..Budget::default() },
+            edits: vec![with(vec![look(25), full(bake(1))]), with(vec![full(bake(1))])],
+            ..base("edited-in-flight", with(vec![look(50), full(bake(1))]))
         },
     ]
 }
