@@ -28,7 +28,7 @@ pub trait Outside: Send {
 
 /// What survives a crash.
 pub trait Keep: Send {
-    /// What was saved last, and the orders that stand.
+    /// What was saved last, and the orders that stand: none that the saved status has dealt with.
     ///
     /// # Errors
     /// When it cannot be read.

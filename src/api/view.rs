@@ -460,7 +460,8 @@ pub struct NewOrder {
 pub struct OrderAnswer {
     /// The order as it was taken down, on disk by now.
     pub order: Order,
-    /// Whether it took effect before this answer. If not, it stands until it does or until it is about something past.
+    /// Whether it took effect before this answer. An order is dealt with once, at the first look: one that had nothing to
+    /// do is closed, and does nothing later. Only one that could not be looked at yet still stands.
     pub accepted: bool,
     /// Why it has had no effect, in plain words.
     pub because: Option<String>,

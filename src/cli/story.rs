@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use strategies::{Accepted, Phase, Status, Verdict};
+use strategies::{Accepted, Effect, Phase, Status, Verdict};
 
 use super::{changes::Tone, words};
 
@@ -76,9 +76,12 @@ fn latest(status: &Status) -> Timestamp {
 }
 
 fn order(it: &Accepted) -> Chapter {
-    let overrode = if it.overrode { ", past a gate that had not passed" } else { "" };
-    let tone = if it.overrode { Tone::Warn } else { Tone::Plain };
-    Chapter { at: it.at, tone, text: format!("{} ordered: {}{overrode}", it.by, it.action) }
+    let (tone, effect) = match it.effect {
+        Effect::Took => (Tone::Plain, ""),
+        Effect::Overrode => (Tone::Warn, ", past a gate that had not passed"),
+        Effect::Nothing => (Tone::Plain, ", which had nothing to do"),
+    };
+    Chapter { at: it.at, tone, text: format!("{} ordered: {}{effect}", it.by, it.action) }
 }
 
 fn phase(before: Option<&Status>, now: &Status) -> Option<(Tone, String)> {

@@ -50,8 +50,8 @@ pub use crate::{
     reach::{Load, need, reach, reach_by_entry, settled, settles_at},
     split::{Dest, Field, Matched, Pattern, RequestMatch, Share, Split, Sticky},
     status::{
-        Accepted, Cause, Doing, End, Ended, Hold, Passed, Phase, Recent, Refused, Repair, Said, Status,
-        Waited,
+        Accepted, Cause, Doing, Effect, End, Ended, Hold, Passed, Phase, Recent, Refused, Repair, Said,
+        Status, Waited,
     },
     step::{Gate, Goal, Leave, LeaveBehavior, Progress, Scale, Step, StepMatch, StepSeen},
     target::{Aim, Target, target},

@@ -132,6 +132,8 @@ mutants! {
     InsertedSkipped,
     /// A share that was edited downwards keeps the epoch.
     LoweredKeepsEpoch,
+    /// An order that has nothing to do stays until it has.
+    IdleOrdersStand,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

@@ -32,7 +32,7 @@ pub struct Status {
     pub hold: Option<Hold>,
     /// What people said about the present step.
     pub said: Said,
-    /// Orders of this attempt that took effect; at most [`Status::ORDERS`].
+    /// Orders of this attempt that were dealt with, with or without effect; at most [`Status::ORDERS`], and two aborts.
     pub accepted: Vec<Accepted>,
     /// What the present step asks for, as the plan said when it was last taken up; `None` beside the steps.
     #[serde(default)]
@@ -157,9 +157,9 @@ pub struct Passed {
     pub gate: Gate,
 }
 
-/// An order that took effect.
+/// An order that was dealt with: it counts no more, whether or not it still stands.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Dealt")]
 pub struct Accepted {
     /// Its id.
     pub id: Name,
@@ -167,10 +167,51 @@ pub struct Accepted {
     pub action: crate::Action,
     /// By whom.
     pub by: Name,
-    /// When it was accepted.
+    /// When it was dealt with.
     pub at: Timestamp,
-    /// Whether it let the rollout pass a gate that had not passed: an override.
-    pub overrode: bool,
+    /// What it did.
+    pub effect: Effect,
+}
+
+/// What an order did when it was looked at, once and for all.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// What it says.
+    Took,
+    /// It let the rollout pass a gate that had not passed.
+    Overrode,
+    /// Nothing: there was nothing for it to do, and what comes later is not what it was about.
+    Nothing,
+}
+
+/// As it is stored: earlier versions kept only orders that took effect.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dealt {
+    id: Name,
+    action: crate::Action,
+    by: Name,
+    at: Timestamp,
+    effect: Option<Effect>,
+    #[serde(default)]
+    overrode: bool,
+}
+
+impl From<Dealt> for Accepted {
+    fn from(stored: Dealt) -> Self {
+        let Dealt { id, action, by, at, effect, overrode } = stored;
+        let known = if overrode { Effect::Overrode } else { Effect::Took };
+        Self { id, action, by, at, effect: effect.unwrap_or(known) }
+    }
+}
+
+impl Accepted {
+    /// Whether it did anything.
+    #[must_use]
+    pub fn had_effect(&self) -> bool {
+        self.effect != Effect::Nothing
+    }
 }
 
 /// A revision that was rolled back.
@@ -290,7 +331,8 @@ impl Phase {
 }
 
 impl Status {
-    /// Largest number of orders remembered per attempt.
+    /// Largest number of orders remembered per attempt. One that still stands is not forgotten for another; beyond so
+    /// many only an abort is taken.
     pub const ORDERS: usize = 32;
     /// Largest number of passed steps remembered: as many as a plan may have.
     pub const PASSED: usize = 100;

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use strategies::{
-    Acknowledged, Action, Activity, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision, Dest, End,
-    Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders, Outcome, Phase, Plan,
-    Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen, Sizing, StableCapacity,
-    Status, Steering, Step, Verdict, WaitingFor, Wanted, Watches, Weight, Window, World, Write, decide,
+    Accepted, Acknowledged, Action, Activity, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision,
+    Dest, Effect, End, Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders,
+    Outcome, Phase, Plan, Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen, Sizing,
+    StableCapacity, Status, Steering, Step, Verdict, WaitingFor, Wanted, Watches, Weight, Window, World,
+    Write, decide,
     step::{Analyze, Approve, Bake, Until},
 };
 
@@ -363,4 +364,43 @@ fn a_status_that_remembers_its_step_by_place_is_read() {
     let mut shortened = Kind { status: read, ..at_half() };
     shortened.plan.steps.truncate(1);
     assert!(matches!(waits_for(&shortened)[..], [WaitingFor::StepGone { .. }]), "{:?}", shortened.decide());
+}
+
+#[test]
+fn an_order_that_has_nothing_to_do_does_nothing_later() {
+    let mut kind = at_half();
+    kind.order(Action::Retry);
+    kind.order(Action::Resume);
+    kind.settle(Verdict::Pending);
+    let effects: Vec<_> = kind.status.accepted.iter().map(|it| (it.action, it.effect)).collect();
+    let nothing = [(Action::Retry, Effect::Nothing), (Action::Resume, Effect::Nothing)];
+    assert_eq!(effects[1..], nothing);
+    kind.order(Action::Pause);
+    kind.settle(Verdict::Pending);
+    assert!(kind.status.hold.is_some(), "the resume of before lifts nothing");
+    kind.order(Action::Abort);
+    kind.settle(Verdict::Pending);
+    assert!(matches!(kind.status.phase, Phase::RolledBack { .. }), "the retry of before begins nothing");
+}
+
+#[test]
+fn more_orders_than_are_remembered_come_to_rest() {
+    let mut kind = at_half();
+    for _ in 0..40 {
+        kind.order(Action::Pause);
+        kind.order(Action::Resume);
+    }
+    kind.order(Action::Abort);
+    kind.settle(Verdict::Pending);
+    assert!(matches!(kind.status.phase, Phase::RolledBack { .. }), "there is always room for an abort");
+    assert!(kind.status.accepted.len() <= Status::ORDERS + 2);
+}
+
+#[test]
+fn an_order_as_it_was_stored_earlier_is_read() {
+    let stored = r#"{"id":"a","action":"promote","by":"me","at":"2026-01-01T00:00:00Z","overrode":true}"#;
+    let read: Accepted = serde_json::from_str(stored).unwrap();
+    assert_eq!(read.effect, Effect::Overrode);
+    let again: Accepted = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+    assert_eq!(again, read);
 }

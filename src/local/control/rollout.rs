@@ -268,7 +268,7 @@ impl Rollout {
         self.ask();
         self.store_evidence().await;
         self.publish();
-        self.answer().await;
+        self.answer();
     }
 
     fn ticked(&mut self, ticked: Ticked) {
@@ -336,18 +336,14 @@ impl Rollout {
         }
     }
 
-    /// Tells those who gave an order what became of it. One that has no effect now is closed: it must not come as a
-    /// surprise later.
-    async fn answer(&mut self) {
+    /// Tells those who gave an order what became of it.
+    fn answer(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
         let view = Arc::new(self.view());
         for (id, answer) in std::mem::take(&mut self.waiting) {
-            let accepted = self.status.accepted.iter().any(|it| it.id == id);
-            if !accepted && self.failing.is_none() {
-                self.ports.keep.expire(&id).await;
-            }
+            let accepted = self.status.accepted.iter().any(|it| it.id == id && it.had_effect());
             // Whoever asked may be gone.
             let _ = answer.send(Answered { accepted, view: Arc::clone(&view) });
         }

@@ -1,35 +1,68 @@
-use super::{Look, edits::go_on, keep_latest};
+use super::{Look, edits::go_on};
 use crate::mutant::rule;
 use crate::{
-    Accepted, Action, Cause, Hold, LeaveBehavior, Order, Phase, Status, Verdict,
+    Accepted, Action, Cause, Effect, Hold, LeaveBehavior, Order, Phase, Status, Verdict,
     status::{Said, Waited},
 };
 
 /// The abort that takes effect now: before anything else that anybody says.
 pub(super) fn take_abort(look: &Look<'_>) -> Option<Status> {
-    let late = rule!(AbortLast, false);
-    take_first(look, |order| order.action == Action::Abort && !late)
-}
-
-/// The first order that takes effect now.
-pub(super) fn take_orders(look: &Look<'_>) -> Option<Status> {
-    take_first(look, |order| order.action != Action::Abort).or_else(|| take_first(look, |_| true))
-}
-
-fn take_first(look: &Look<'_>, which: impl Fn(&Order) -> bool) -> Option<Status> {
-    let mut orders = look.orders.0.iter().filter(|it| which(it) && is_about(look, it));
-    orders.find_map(|order| {
-        let (mut next, overrode) = take(look, order)?;
-        next.accepted.push(Accepted {
-            id: order.id.clone(),
-            action: order.action,
-            by: order.by.clone(),
-            at: look.now,
-            overrode,
-        });
-        keep_latest(&mut next.accepted, Status::ORDERS);
-        Some(next)
+    if rule!(AbortLast, false) {
+        return None;
+    }
+    let mut aborts = open(look).filter(|it| it.action == Action::Abort && is_about(look, it));
+    aborts.find_map(|order| {
+        let (next, overrode) = take(look, order)?;
+        Some(dealt_with(look, next, order, effect(overrode)))
     })
+}
+
+/// The first order that was not dealt with yet, with what it does. One that does nothing is dealt with as well: it must
+/// not come as a surprise later.
+pub(super) fn take_orders(look: &Look<'_>) -> Option<Status> {
+    open(look).find_map(|order| {
+        let taken = is_about(look, order).then(|| take(look, order)).flatten();
+        if let Some((next, overrode)) = taken {
+            let room = has_room(look) || order.action == Action::Abort;
+            return room.then(|| dealt_with(look, next, order, effect(overrode)));
+        }
+        let closes = has_room(look) && !rule!(IdleOrdersStand, false);
+        closes.then(|| dealt_with(look, look.status.clone(), order, Effect::Nothing))
+    })
+}
+
+fn effect(overrode: bool) -> Effect {
+    if overrode { Effect::Overrode } else { Effect::Took }
+}
+
+/// The orders of this attempt that are new. What is void by time is void for ever.
+fn open<'a>(look: &'a Look<'_>) -> impl Iterator<Item = &'a Order> {
+    let status = look.status;
+    look.orders.0.iter().filter(move |order| {
+        rule!(LateOrders, status.attempt == order.attempt)
+            && order.not_after.is_none_or(|end| look.now <= end)
+            && rule!(RepeatedOrders, !status.accepted.iter().any(|it| it.id == order.id))
+    })
+}
+
+/// Whether an order can be remembered without forgetting one that still stands, which would count again then.
+fn has_room(look: &Look<'_>) -> bool {
+    look.status.accepted.len() < Status::ORDERS || look.status.accepted.iter().any(|it| !stands(look, it))
+}
+
+fn stands(look: &Look<'_>, dealt: &Accepted) -> bool {
+    look.orders.0.iter().any(|it| it.id == dealt.id)
+}
+
+fn dealt_with(look: &Look<'_>, mut next: Status, order: &Order, effect: Effect) -> Status {
+    if Status::ORDERS <= next.accepted.len()
+        && let Some(oldest) = next.accepted.iter().position(|it| !stands(look, it))
+    {
+        next.accepted.remove(oldest);
+    }
+    let (id, action, by) = (order.id.clone(), order.action, order.by.clone());
+    next.accepted.push(Accepted { id, action, by, at: look.now, effect });
+    next
 }
 
 /// The orders that would go on from a hold.
@@ -41,15 +74,11 @@ pub(crate) fn open_orders(hold: &Hold) -> Vec<Action> {
     }
 }
 
-/// A late, repeated or foreign order is about something else.
+/// An order about another revision or another step is about something else.
 fn is_about(look: &Look<'_>, order: &Order) -> bool {
     let status = look.status;
-    let step = status.phase.step();
     status.canary.as_ref() == Some(&order.revision)
-        && rule!(LateOrders, status.attempt == order.attempt)
-        && order.step.as_ref().is_none_or(|it| Some(it) == step)
-        && order.not_after.is_none_or(|end| look.now <= end)
-        && rule!(RepeatedOrders, !status.accepted.iter().any(|it| it.id == order.id))
+        && order.step.as_ref().is_none_or(|it| Some(it) == status.phase.step())
 }
 
 /// What an order makes of the status, and whether it overrides a gate. `None`: it has nothing to do here.

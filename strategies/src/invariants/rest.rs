@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{ALL, canary, exposure, has_ready, stable},
-    save::{check_save, goal_holds, is_open, within_authority},
+    save::{check_save, goal_holds, is_new, is_open, within_authority},
     write::{all_settled, check_write},
 };
 use crate::{
@@ -189,6 +189,14 @@ impl Judge<'_> {
         let stepping = matches!(self.status.phase, Phase::Stepping { .. });
         found.require(abort.is_none() || !stepping || turns, "S5", || {
             format!("{abort:?} is open, and the decision is {:?}", decision.next)
+        });
+        let full = Status::ORDERS <= self.status.accepted.len();
+        let mut open = self.orders.0.iter().filter(|it| is_new(self.status, it, self.now));
+        let left = open
+            .next()
+            .filter(|_| !full && !matches!(decision.next, Next::Save(_)) && self.status.phase != Phase::Left);
+        found.require(left.is_none(), "S10", || {
+            format!("{left:?} stands, and would come as a surprise later: {:?}", decision.next)
         });
         let writes = matches!(decision.next, Next::Write(_));
         let unread = unread(self.plan, self.world);

@@ -7,8 +7,8 @@ use super::{
     exposure::{Of, authorised, canary, exposure, exposure_of, loose, place_of, stable},
 };
 use crate::{
-    Action, ActivityId, Cause, Consequence, Gate, Goal, Hold, Leave, Mode, Name, Order, Orders, OwnerIs,
-    Phase, Plan, Role, Said, Seen, Status, Steering, Step, Verdict, Window, World,
+    Accepted, Action, ActivityId, Cause, Consequence, Effect, Gate, Goal, Hold, Leave, Mode, Name, Order,
+    Orders, OwnerIs, Phase, Plan, Role, Said, Seen, Status, Steering, Step, Verdict, Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -33,10 +33,14 @@ pub fn check_save(
     found.0
 }
 
+/// Whether `order` is of this attempt and was not dealt with.
+pub(super) fn is_new(status: &Status, order: &Order, now: Timestamp) -> bool {
+    let in_time = order.not_after.is_none_or(|it| now <= it);
+    in_time && status.attempt == order.attempt && status.accepted.iter().all(|it| it.id != order.id)
+}
+
 /// Whether `order` is about this rollout as it stands, and new to it.
 pub(super) fn is_open(status: &Status, order: &Order, now: Timestamp) -> bool {
-    let in_time = order.not_after.is_none_or(|it| now <= it);
-    let new = status.accepted.iter().all(|it| it.id != order.id);
     let step = match &status.phase {
         Phase::Stepping { step } => Some(step.clone()),
         Phase::Adopting
@@ -48,8 +52,7 @@ pub(super) fn is_open(status: &Status, order: &Order, now: Timestamp) -> bool {
         | Phase::Left => None,
     };
     let here = order.step.is_none() || order.step == step;
-    let same = status.canary.as_ref() == Some(&order.revision) && status.attempt == order.attempt;
-    in_time && new && here && same
+    is_new(status, order, now) && here && status.canary.as_ref() == Some(&order.revision)
 }
 
 /// Whether the world is exactly as the present step wants it: no more and no less on the canary, stamped and settled.
@@ -103,7 +106,7 @@ impl Judge<'_> {
         let it = self.after;
         let sizes = [
             ("passed", it.passed.len(), Status::PASSED),
-            ("accepted", it.accepted.len(), Status::ORDERS),
+            ("accepted", it.accepted.len(), Status::ORDERS + 2),
             ("verdicts", it.verdicts.len(), Status::VERDICTS),
             ("refused", it.refused.len(), Status::REVISIONS),
             ("recent", it.recent.len(), Status::REVISIONS),
@@ -141,7 +144,10 @@ impl Judge<'_> {
     /// Orders that take effect with this save.
     fn accepted(&self, action: Action) -> bool {
         let known = |id| self.before.accepted.iter().any(|it| it.id == id);
-        self.after.accepted.iter().any(|it| it.action == action && !known(it.id.clone()))
+        self.after
+            .accepted
+            .iter()
+            .any(|it| it.action == action && it.effect != Effect::Nothing && !known(it.id.clone()))
     }
 
     /// S5, S10: orders that took effect exist, and are not forgotten while their attempt lasts.
@@ -153,13 +159,19 @@ impl Judge<'_> {
                 order.id == it.id
                     && order.action == it.action
                     && order.by == it.by
-                    && is_open(before, order, self.now)
+                    && if it.effect == Effect::Nothing {
+                        is_new(before, order, self.now)
+                    } else {
+                        is_open(before, order, self.now)
+                    }
             });
             found.require(known || real, "S10", || format!("{it:?} was accepted and nobody ordered it"));
         }
-        let erased = before.accepted.iter().find(|it| !after.accepted.contains(it));
+        let stands = |it: &&Accepted| self.orders.0.iter().any(|order| order.id == it.id);
         let full = after.accepted.len() >= Status::ORDERS;
-        found.require(before.attempt != after.attempt || full || erased.is_none(), "S5", || {
+        let mut erased = before.accepted.iter().filter(|it| !after.accepted.contains(it));
+        let erased = erased.find(|it| !full || stands(it));
+        found.require(before.attempt != after.attempt || erased.is_none(), "S5", || {
             format!("{erased:?} was accepted and is forgotten")
         });
         let person = |any_of: &[Action]| any_of.iter().any(|it| self.accepted(*it));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use strategies::{Action, Cause, Change, Decision, End, Hold, Next, OwnerGoal, Phase, Status, WaitingFor};
+use strategies::{
+    Action, Cause, Change, Decision, Effect, End, Hold, Next, OwnerGoal, Phase, Status, WaitingFor,
+};
 
 /// Everything that was reached, by name.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +70,7 @@ pub const ALL: &[&str] = &[
     "end rolled back",
     "end superseded",
     "override recorded",
+    "order without effect",
 ];
 
 impl Coverage {
@@ -89,8 +92,12 @@ impl Coverage {
             Next::Save(after) => {
                 let new = after.accepted.iter().filter(|it| !status.accepted.contains(it));
                 for it in new {
-                    self.0.insert(action(it.action));
-                    self.0.extend(it.overrode.then_some("override recorded"));
+                    self.0.extend(it.had_effect().then(|| action(it.action)));
+                    self.0.extend(match it.effect {
+                        Effect::Took => None,
+                        Effect::Overrode => Some("override recorded"),
+                        Effect::Nothing => Some("order without effect"),
+                    });
                 }
                 if after.attempt > status.attempt && status.phase != Phase::Idle {
                     self.0.insert("order retry");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use strategies::{Epoch, Name, Order, Orders, Status};
+use strategies::{Effect, Epoch, Name, Order, Orders, Status};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -79,17 +79,6 @@ impl StatusKeep {
             it.save_checkpoint(&rollout, TRAFFIC, now, &traffic)
         };
         Ok(self.machine.keeper.commit(save).await?)
-    }
-
-    /// An order that has no effect is over. If that cannot be saved it stands, as its author was told of trouble.
-    pub(super) async fn expire(&mut self, id: &Name) {
-        let (order, now) = (id.to_string(), clock::now());
-        let closed =
-            self.machine.keeper.commit(move |it| it.close_order(&order, OrderState::Expired, now)).await;
-        if let Err(error) = closed {
-            tracing::warn!(rollout = %self.name, error = &error as &dyn std::error::Error, "an order cannot be closed");
-        }
-        self.forget();
     }
 
     /// Tells those who follow what was recorded.
@@ -189,16 +178,20 @@ fn append(
     change.append_journal(&NewRecord { rollout, at, kind: DECISION, body }).map(Some)
 }
 
-/// Orders that took effect with this status, orders that never will, and those that are left.
+/// Orders that were dealt with in this status, orders that never will be, and those that are left.
 fn close(orders: &Orders, status: &Status, now: Timestamp) -> (Vec<(String, OrderState)>, Orders) {
     let (mut closed, mut left) = (vec![], vec![]);
     for order in &orders.0 {
-        let accepted = status.accepted.iter().any(|it| it.id == order.id);
+        let dealt = status.accepted.iter().find(|it| it.id == order.id).map(|it| it.effect);
         let past = order.attempt < status.attempt || order.not_after.is_some_and(|end| end < now);
-        match (accepted, past) {
-            (true, _) => closed.push((order.id.to_string(), OrderState::Accepted)),
-            (false, true) => closed.push((order.id.to_string(), OrderState::Expired)),
-            (false, false) => left.push(order.clone()),
+        match (dealt, past) {
+            (Some(Effect::Took | Effect::Overrode), _) => {
+                closed.push((order.id.to_string(), OrderState::Accepted));
+            }
+            (Some(Effect::Nothing), _) | (None, true) => {
+                closed.push((order.id.to_string(), OrderState::Expired));
+            }
+            (None, false) => left.push(order.clone()),
         }
     }
     (closed, Orders(left))

@@ -214,7 +214,7 @@ impl Rollout {
 }
 
 fn took(next: &Status) -> bool {
-    next.accepted.iter().any(|it| it.id.as_str() == "(would it?)")
+    next.accepted.iter().any(|it| it.id.as_str() == "(would it?)" && it.had_effect())
 }
 
 fn replica(it: Replica) -> ReplicaView {
