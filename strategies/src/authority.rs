@@ -165,11 +165,15 @@ fn record_verdicts(look: &Look<'_>) -> Option<Status> {
         Some((it.id().clone(), outcome))
     });
     let ended: Vec<_> = ended.collect();
-    if ended.is_empty() || look.status.verdicts.len() >= Status::VERDICTS {
+    if ended.is_empty() {
         return None;
     }
     let mut next = look.status.clone();
     next.verdicts.extend(ended);
+    if Status::VERDICTS < next.verdicts.len() {
+        // Whatever was measured before counts no more, so it makes room: what is found now is never too many.
+        next.verdicts.retain(|id, _| running.iter().any(|it| it.id() == id));
+    }
     Some(next)
 }
 

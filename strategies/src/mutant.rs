@@ -134,6 +134,10 @@ mutants! {
     LoweredKeepsEpoch,
     /// An order that has nothing to do stays until it has.
     IdleOrdersStand,
+    /// A revision on trial is reported to pipelines as the one before it that failed.
+    RefusalStays,
+    /// The instance manager is written while it is on its way.
+    MovingWritten,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

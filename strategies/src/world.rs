@@ -126,7 +126,12 @@ pub enum OwnerIs {
     Free,
     /// It heals and sizes stable and takes no new template up.
     Held,
-    /// Between two of these; whoever looks must wait.
+    /// Between two of these, *and somebody else must act*: whoever looks must wait.
+    ///
+    /// A goal may need several writes to several objects. While the next of them is the engine's own, an adapter reports the
+    /// state that it comes from: the goal is then asked for again, and the adapter picks the next object. So the writes are
+    /// ordered such that after each but the last the workload still is what is reported, and the goal may change between
+    /// any two.
     Moving,
     /// It owns this revision's replicas and no others.
     HandedTo(Revision),

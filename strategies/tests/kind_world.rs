@@ -404,3 +404,27 @@ fn an_order_as_it_was_stored_earlier_is_read() {
     let again: Accepted = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
     assert_eq!(again, read);
 }
+
+#[test]
+fn a_failure_is_never_one_too_many_to_be_recorded() {
+    let mut kind = at_half();
+    let guard = |kind: &Kind| {
+        let run = kind.decide().run;
+        run.iter().find(|it| matches!(it.id().window, Window::From(_))).unwrap().id().clone()
+    };
+    for _ in 0..300 {
+        let outcome = Outcome { verdict: Verdict::Inconclusive, because: None };
+        kind.world.ran = [(guard(&kind), outcome)].into();
+        kind.settle(Verdict::Pending);
+        assert!(kind.status.hold.is_some());
+        kind.orders.0.clear();
+        kind.order(Action::Resume);
+        kind.orders.0[0].id = format!("again-{}", kind.status.guards_again).into();
+        kind.settle(Verdict::Pending);
+        assert!(kind.status.hold.is_none());
+        assert!(kind.status.verdicts.len() <= Status::VERDICTS);
+    }
+    kind.world.ran = [(guard(&kind), Outcome { verdict: Verdict::Fail, because: None })].into();
+    kind.settle(Verdict::Pending);
+    assert!(matches!(kind.status.phase, Phase::RolledBack { .. }));
+}

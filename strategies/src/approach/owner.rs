@@ -26,13 +26,23 @@ impl Way<'_> {
         let (Some(owner), Some(goal)) = (self.owner(), &self.target.owner) else { return };
         let goal = goal.clone();
         match (&owner.is, &goal) {
-            (OwnerIs::Moving, _) => self.wait(WaitingFor::Owner { goal }, None),
+            (OwnerIs::Moving, _) if !rule!(MovingWritten, false) => {
+                self.wait(WaitingFor::Owner { goal }, None)
+            }
+            // What is said of another revision is taken back before this one goes on.
+            (OwnerIs::Held, OwnerGoal::Held) if owner.refused.is_some() && !rule!(RefusalStays, false) => {
+                let fence = owner.fence;
+                self.offer(Change::Own(OwnerGoal::Held), fence);
+            }
             // Whatever comes after, the owner must not roll its own template out meanwhile.
             (OwnerIs::Free | OwnerIs::HandedTo(_), OwnerGoal::Held | OwnerGoal::Refused(_)) => {
                 let fence = owner.fence;
                 self.offer(Change::Own(OwnerGoal::Held), fence);
             }
-            (OwnerIs::Held | OwnerIs::UsersOwn | OwnerIs::Free | OwnerIs::HandedTo(_), _) => {}
+            (
+                OwnerIs::Held | OwnerIs::UsersOwn | OwnerIs::Free | OwnerIs::HandedTo(_) | OwnerIs::Moving,
+                _,
+            ) => {}
         }
     }
 
@@ -41,13 +51,15 @@ impl Way<'_> {
         let (Some(owner), Some(goal)) = (self.owner(), &self.target.owner) else { return };
         let (goal, fence) = (goal.clone(), owner.fence);
         let reached = match (&owner.is, &goal) {
-            (OwnerIs::Free, OwnerGoal::Free) | (OwnerIs::Held, OwnerGoal::Held) => true,
+            (OwnerIs::Free, OwnerGoal::Free) => true,
+            (OwnerIs::Held, OwnerGoal::Held) => rule!(RefusalStays, owner.refused.is_none()),
             (OwnerIs::Held, OwnerGoal::Refused(revision)) => owner.refused.as_ref() == Some(revision),
             (OwnerIs::HandedTo(revision), OwnerGoal::HandedTo(goal)) => revision == goal,
             (OwnerIs::UsersOwn | OwnerIs::Moving, _)
             | (OwnerIs::Free | OwnerIs::Held | OwnerIs::HandedTo(_), _) => false,
         };
-        let ours = !matches!(owner.is, OwnerIs::UsersOwn | OwnerIs::Moving);
+        let moving = owner.is == OwnerIs::Moving && !rule!(MovingWritten, false);
+        let ours = owner.is != OwnerIs::UsersOwn && !moving;
         if reached || !ours {
             return;
         }

@@ -240,6 +240,20 @@ impl Judge<'_> {
         found.require(at_rest || !decision.waiting.is_empty(), "L3", || {
             format!("rests in {:?} and says nothing", self.status.phase)
         });
+        let told = self.world.owner.get().and_then(|it| it.refused.as_ref());
+        let on_trial = self.status.phase.step().is_some() && self.status.held.is_some();
+        let for_owner = decision.waiting.iter().any(|it| {
+            matches!(
+                it.what,
+                WaitingFor::Owner { .. }
+                    | WaitingFor::UsersOwn
+                    | WaitingFor::Observation { .. }
+                    | WaitingFor::Contested { .. }
+            )
+        });
+        found.require(told.is_none() || !on_trial || for_owner, "S10", || {
+            format!("pipelines are told that {told:?} failed while {:?} is on trial", self.status.canary)
+        });
         self.deadlines(found, &decision.waiting);
         self.takes_up(found);
     }

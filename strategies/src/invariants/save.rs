@@ -224,9 +224,10 @@ impl Judge<'_> {
             found.require(own, "S14", || format!("{id:?} is of another attempt than {}", after.attempt));
         }
         if before.attempt == after.attempt {
-            let lost = before.verdicts.keys().find(|it| !after.verdicts.contains_key(it));
-            let full = after.verdicts.len() >= Status::VERDICTS;
-            found.require(full || lost.is_none(), "S14", || format!("{lost:?} is forgotten"));
+            let full = before.verdicts.len() >= Status::VERDICTS;
+            let mut lost = before.verdicts.keys().filter(|it| !after.verdicts.contains_key(it));
+            let lost = lost.find(|it| !full || self.is_current(it));
+            found.require(lost.is_none(), "S14", || format!("{lost:?} is forgotten"));
         }
     }
 
@@ -367,6 +368,14 @@ impl Judge<'_> {
         found.require(gone || skipped.is_none(), "S4", || {
             format!("{step} goes on, and {skipped:?} was never passed")
         });
+    }
+
+    /// Whether a verdict of this id may still be asked for.
+    fn is_current(&self, id: &ActivityId) -> bool {
+        match &id.window {
+            Window::Step(step) => Some(step) == self.before.phase.step() && id.again == self.before.again,
+            Window::From(_) => id.again == self.before.guards_again,
+        }
     }
 
     fn nothing_kept(&self, found: &mut Findings, step: &Name) {

@@ -10,8 +10,8 @@ use super::{
     },
 };
 use crate::{
-    Arm, ArmSeen, Behind, Change, Dest, Epoch, Fence, OwnerGoal, Phase, Plan, Ready, RouteId, RouteKind,
-    RouteRest, RouteSeen, Seen, Share, Sizing, Split, Status, Steering, World, Write,
+    Arm, ArmSeen, Behind, Change, Dest, Epoch, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId,
+    RouteKind, RouteRest, RouteSeen, Seen, Share, Sizing, Split, Status, Steering, World, Write,
 };
 
 /// What one write breaks, judged on the world and the status it was decided on.
@@ -389,6 +389,8 @@ impl Judge<'_> {
     /// S3, S4, S11: of what the instance manager below is asked.
     fn owner(&self, found: &mut Findings) {
         let Change::Own(goal) = &self.write.change else { return };
+        let moving = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Moving);
+        found.require(!moving, "S15", || format!("{goal:?} is asked of an owner that is on its way"));
         match goal {
             OwnerGoal::Held => {}
             OwnerGoal::Refused(revision) => {

@@ -391,5 +391,5 @@ pub fn fresh_arm(replicas: u8) -> ArmSt {
 }
 
 pub fn fresh_owner(is: OwnerSt) -> OwnerObj {
-    OwnerObj { is, runs: 0, refused: 0, version: 1 }
+    OwnerObj { is, runs: 0, refused: 0, towards: 0, written: 0, version: 1 }
 }

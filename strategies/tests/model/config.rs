@@ -22,6 +22,8 @@ pub struct Config {
     pub scaler: Option<Scaler>,
     /// Whether an instance manager stands below.
     pub owner: bool,
+    /// Writes that each of the instance manager's goals needs.
+    pub owner_writes: u8,
     /// Whether nothing is stable at first.
     pub adopts: bool,
     /// Whether somebody else makes the arms, as soon as a revision is wanted.

@@ -94,6 +94,9 @@ pub struct OwnerObj {
     pub runs: u8,
     /// The revision it reports as failed, from 1; none: 0.
     pub refused: u8,
+    /// To which kind of goal it was written so often; 0: to none.
+    pub towards: u8,
+    pub written: u8,
     pub version: u8,
 }
 
@@ -296,6 +299,12 @@ impl<const WRITES: bool> Bits<WRITES> {
         if owner.is != OwnerSt::Nobody {
             self.byte(&mut owner.runs, 2);
             self.byte(&mut owner.refused, 2);
+            let mut begun = owner.towards != 0;
+            self.flag(&mut begun);
+            if begun {
+                self.byte(&mut owner.towards, 3);
+                self.byte(&mut owner.written, 2);
+            }
             self.byte(&mut owner.version, 3);
         }
     }

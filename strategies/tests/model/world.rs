@@ -10,7 +10,7 @@ use super::{
     bridge::{Model, fresh_arm, fresh_owner, number_of, revision, ticks},
     config::Config,
     eval::Eval,
-    state::{ABSENT, ArmSt, Flight, Lag, NOTHING, Object, OwnerSt, Ro, RouteSt, St, UNPINNED},
+    state::{ABSENT, ArmSt, Flight, Lag, NOTHING, Object, OwnerObj, OwnerSt, Ro, RouteSt, St, UNPINNED},
 };
 
 /// Every step is passed.
@@ -407,7 +407,6 @@ impl Model {
             is => is,
         };
         if next.owner.is != OwnerSt::Nobody {
-            next.owner.refused = 0;
             next.owner.is = is;
             next.owner.version += 1;
         }
@@ -572,13 +571,7 @@ impl Model {
                 (route.exists, route.epoch, route.foreign) = (true, 0, false);
             }
             Change::Own(goal) => {
-                match goal {
-                    OwnerGoal::Free => next.owner.is = OwnerSt::ToFree,
-                    OwnerGoal::Held => next.owner.is = OwnerSt::ToHeld,
-                    OwnerGoal::HandedTo(it) => next.owner.is = OwnerSt::To(number_of(it)),
-                    OwnerGoal::Refused(it) => next.owner.refused = number_of(it) + 1,
-                }
-                next.owner.version += 1;
+                self.own(&mut next.owner, goal);
             }
         }
         if self.partition() {
@@ -591,6 +584,32 @@ impl Model {
                     arm.epoch = epoch;
                 }
             }
+        }
+    }
+
+    /// One write of those that a goal needs; the last one is what counts.
+    fn own(&self, owner: &mut OwnerObj, goal: &OwnerGoal) {
+        owner.version += 1;
+        let kind = match goal {
+            OwnerGoal::Free => 1,
+            OwnerGoal::Held => 2,
+            OwnerGoal::HandedTo(_) => 3,
+            OwnerGoal::Refused(_) => 4,
+        };
+        owner.written = if owner.towards == kind { owner.written + 1 } else { 1 };
+        owner.towards = kind;
+        if owner.written < self.config.owner_writes {
+            return;
+        }
+        (owner.towards, owner.written) = (0, 0);
+        match goal {
+            OwnerGoal::Free => owner.is = OwnerSt::ToFree,
+            OwnerGoal::Held => {
+                owner.refused = 0;
+                owner.is = if owner.is == OwnerSt::Held { OwnerSt::Held } else { OwnerSt::ToHeld };
+            }
+            OwnerGoal::HandedTo(it) => owner.is = OwnerSt::To(number_of(it)),
+            OwnerGoal::Refused(it) => owner.refused = number_of(it) + 1,
         }
     }
 

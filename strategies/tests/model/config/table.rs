@@ -20,6 +20,7 @@ fn base(name: &'static str, plan: Plan) -> Config {
         scaled: 1,
         scaler: None,
         owner: false,
+        owner_writes: 1,
         adopts: false,
         self_made: false,
         controllers: 1,
@@ -80,6 +81,14 @@ fn small() -> Vec<Config> {
             plan
         }),
         below("hand-over"),
+        Config { owner_writes: 2, ..below("hand-over-in-parts") },
+        Config {
+            whole: false,
+            actions: &[Action::Abort, Action::Retry],
+            budget: pods(2, 0),
+            owner: true,
+            ..small("refused-again", plan(vec![step("full", 100, at_once())], proxy(0)))
+        },
         Config { budget: Budget { pushes: 1, losses: 1, ..Budget::default() }, ..below("hand-over-loss") },
         Config {
             whole: false,
@@ -271,6 +280,13 @@ fn below() -> Vec<Config> {
             owner: true,
             budget: Budget { pushes: 1, leaves: 1, ..Budget::default() },
             ..base("two-levels-deletion", plan(full(), two_levels(0)))
+        },
+        Config {
+            owner: true,
+            owner_writes: 3,
+            actions: &[Action::Abort, Action::Retry],
+            budget: Budget { pushes: 2, orders: 1, ..Budget::default() },
+            ..base("several-writes", plan(full(), two_levels(0)))
         },
         Config {
             owner: true,
