@@ -33,9 +33,10 @@ pub(super) fn go_on(look: &Look<'_>) -> Status {
 /// A step that stands before the present one and was never passed comes first. The canary has no more there, or what
 /// every step before it lets it have.
 fn back_to_what_was_not_passed(look: &Look<'_>, place: usize) -> Option<Status> {
-    let all_the_way = look.status.said == Said::PromotedFully || rule!(InsertedSkipped, false);
-    let before = look.plan.steps.iter().take(if all_the_way { 0 } else { place });
-    let first = before.clone().position(|it| !look.status.has_passed(it))?;
+    if rule!(InsertedSkipped, look.status.said == Said::PromotedFully) {
+        return None;
+    }
+    let first = look.plan.steps.iter().take(place).position(|it| !look.status.has_passed(it))?;
     Some(look.restart(first))
 }
 
@@ -52,7 +53,7 @@ fn take_up_anew(look: &Look<'_>, place: usize) -> Option<Status> {
         return Some(Status { doing: Some(asks), ..status.clone() });
     }
     let mut next = look.restart(place);
-    if status.said == Said::PromotedFully || rule!(EditKeepsYes, false) {
+    if rule!(EditKeepsYes, status.said == Said::PromotedFully) {
         next.said = status.said;
     }
     if rule!(EditKeepsTime, false) {
