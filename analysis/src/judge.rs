@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use self::sequential::Baseline;
 use crate::{
     finding::{Evidence, Finding, Verdict},
-    poll::Poll,
+    poll::{Measured, Poll, Sides},
 };
 
 /// What a judge is told when it starts.
@@ -79,6 +79,9 @@ pub trait Judge: Clone + PartialEq {
     /// What this configuration needs.
     fn needs(&self) -> Needs;
 
+    /// Whether it can use readings of this kind. What it cannot use is no measurement.
+    fn reads(&self, measured: &Measured) -> bool;
+
     /// Derives the tables.
     fn tables(&self, setting: &Setting) -> Self::Tables;
 
@@ -90,6 +93,9 @@ pub trait Judge: Clone + PartialEq {
 
     /// What everything read so far supports. Cheap.
     fn verdict(&self, setting: &Setting, state: &Self::State) -> Verdict;
+
+    /// What its pass rests on, while it passes.
+    fn standing(&self, state: &Self::State) -> Standing;
 
     /// The numbers behind the verdict, for judges that weigh evidence.
     fn evidence(&self, setting: &Setting, tables: &Self::Tables, state: &Self::State) -> Option<Evidence>;
@@ -104,6 +110,17 @@ pub trait Judge: Clone + PartialEq {
     }
 }
 
+/// What a pass rests on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Standing {
+    /// On the last measurement: it is a pass if the window ends now.
+    Latest,
+    /// On evidence that suffices; later evidence may still fail the canary.
+    Enough,
+    /// On everything that the judge wants to read: nothing that comes changes it.
+    Final,
+}
+
 /// One judge at work.
 #[derive(Clone, Debug)]
 pub struct At<J: Judge> {
@@ -111,6 +128,40 @@ pub struct At<J: Judge> {
     setting: Setting,
     tables: J::Tables,
     state: J::State,
+    seen: Sides,
+}
+
+impl<J: Judge> At<J> {
+    fn observe(&mut self, poll: &Poll) {
+        if self.judge.reads(&poll.measured) {
+            self.seen = self.seen.or(poll.measured.sides());
+        }
+        self.judge.observe(&self.setting, &self.tables, &mut self.state, poll);
+    }
+
+    /// The side that a pass needs samples of and has none of.
+    fn unmeasured(&self) -> Option<&'static str> {
+        match (self.judge.needs(), self.seen) {
+            (_, Sides { canary: false, .. }) => Some("the canary"),
+            (Needs::Baseline, Sides { baseline: false, .. }) => Some("what the canary is compared with"),
+            (Needs::Baseline | Needs::CanaryOnly, _) => None,
+        }
+    }
+
+    /// What was not measured never passes, whatever the judge makes of it.
+    fn verdict(&self) -> Verdict {
+        let verdict = self.judge.verdict(&self.setting, &self.state);
+        if verdict == Verdict::Pass && self.unmeasured().is_some() { Verdict::Pending } else { verdict }
+    }
+
+    fn finding(&self) -> Finding {
+        let mut finding = self.judge.finding(&self.setting, &self.tables, &self.state);
+        if let Some(side) = self.unmeasured().filter(|_| finding.verdict == Verdict::Pass) {
+            finding.verdict = Verdict::Pending;
+            finding.because = format!("nothing was measured of {side}; {}", finding.because);
+        }
+        finding
+    }
 }
 
 impl AnyJudge {
@@ -134,8 +185,18 @@ macro_rules! judges {
 
         /// What a judge remembers: the checkpoint of one metric.
         #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+        pub struct JudgeState {
+            #[serde(flatten)]
+            of: StateOf,
+            /// The sides that were measured. Absent in checkpoints from before this was kept: then the next
+            /// measurement tells.
+            #[serde(default)]
+            seen: Sides,
+        }
+
+        #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
         #[serde(rename_all = "camelCase")]
-        pub enum JudgeState { $($(#[$doc])* $Kind(Box<<$Kind as Judge>::State>),)* }
+        enum StateOf { $($(#[$doc])* $Kind(Box<<$Kind as Judge>::State>),)* }
 
         /// A judge at work on one metric.
         #[derive(Clone, Debug)]
@@ -167,17 +228,20 @@ macro_rules! judges {
                     tables: it.tables(&setting),
                     state: it.begin(&setting),
                     setting,
+                    seen: Sides::default(),
                 })),)* }
             }
 
             /// Goes on from a checkpoint. `None`: it is another judge's.
             pub fn resume(&self, setting: Setting, state: JudgeState) -> Option<Judging> {
-                match (self, state) {
-                    $((Self::$Kind(it), JudgeState::$Kind(state)) => Some(Judging::$Kind(Box::new(At {
+                let JudgeState { of, seen } = state;
+                match (self, of) {
+                    $((Self::$Kind(it), StateOf::$Kind(state)) => Some(Judging::$Kind(Box::new(At {
                         judge: it.clone(),
                         tables: it.tables(&setting),
                         state: *state,
                         setting,
+                        seen,
                     }))),)*
                     #[allow(unreachable_patterns, reason = "reachable with more than one judge")]
                     (_, _) => None,
@@ -188,12 +252,18 @@ macro_rules! judges {
         impl Judging {
             /// Reads one poll. Polls come in order of time.
             pub fn observe(&mut self, poll: &Poll) {
-                match self { $(Self::$Kind(it) => it.judge.observe(&it.setting, &it.tables, &mut it.state, poll),)* }
+                match self { $(Self::$Kind(it) => it.observe(poll),)* }
             }
 
-            /// What everything read so far supports. Cheap.
+            /// What everything read so far supports. Never a pass before there are samples of every side that is
+            /// compared. Cheap.
             pub fn verdict(&self) -> Verdict {
-                match self { $(Self::$Kind(it) => it.judge.verdict(&it.setting, &it.state),)* }
+                match self { $(Self::$Kind(it) => it.verdict(),)* }
+            }
+
+            /// What the pass rests on, while it passes.
+            pub fn standing(&self) -> Standing {
+                match self { $(Self::$Kind(it) => it.judge.standing(&it.state),)* }
             }
 
             /// The numbers behind the verdict, without the interval and without a sentence.
@@ -203,7 +273,7 @@ macro_rules! judges {
 
             /// The verdict with its reason.
             pub fn finding(&self) -> Finding {
-                match self { $(Self::$Kind(it) => it.judge.finding(&it.setting, &it.tables, &it.state),)* }
+                match self { $(Self::$Kind(it) => it.finding(),)* }
             }
 
             /// The interval that holds the true ratio at every moment with 95 % confidence. Costs milliseconds.
@@ -213,7 +283,10 @@ macro_rules! judges {
 
             /// What to keep so that [`AnyJudge::resume`] goes on as if never interrupted.
             pub fn checkpoint(&self) -> JudgeState {
-                match self { $(Self::$Kind(it) => JudgeState::$Kind(Box::new(it.state.clone())),)* }
+                match self { $(Self::$Kind(it) => JudgeState {
+                    of: StateOf::$Kind(Box::new(it.state.clone())),
+                    seen: it.seen,
+                },)* }
             }
         }
     };

@@ -65,7 +65,48 @@ pub enum Measured {
     Missing(Missing),
 }
 
+/// The two sides of a comparison, and whether there is something of each.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sides {
+    /// The canary.
+    pub canary: bool,
+    /// What it is compared with.
+    pub baseline: bool,
+}
+
+impl Sides {
+    /// What either of both has.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self { canary: self.canary || other.canary, baseline: self.baseline || other.baseline }
+    }
+}
+
 impl Measured {
+    /// The sides of which it holds at least one sample: a request, a finite number, a pod. Readings that cannot be
+    /// right, such as more bad requests than requests, hold none.
+    pub fn sides(&self) -> Sides {
+        let some = |it: &Counts| it.total != 0 && it.bad <= it.total;
+        let finite = |it: &[f64]| it.iter().any(|it| it.is_finite());
+        let ended = |it: &[u64]| it.last().is_some_and(|it| *it != 0);
+        match self {
+            Self::Counts { canary, baseline } => {
+                Sides { canary: some(canary), baseline: baseline.as_ref().is_some_and(some) }
+            }
+            Self::Histogram(it) if it.check().is_ok() => {
+                Sides { canary: ended(&it.canary), baseline: ended(&it.baseline) }
+            }
+            Self::Values { canary, baseline } => Sides { canary: finite(canary), baseline: finite(baseline) },
+            Self::Pods { canary, baseline } => {
+                Sides { canary: canary.desired != 0, baseline: baseline.desired != 0 }
+            }
+            Self::Histogram(_) | Self::Before { .. } | Self::Beside { .. } | Self::Missing(_) => {
+                Sides::default()
+            }
+        }
+    }
+
     /// Whether it tells how the baseline's pods differ, and nothing about the canary.
     pub fn calibrates(&self) -> bool {
         matches!(self, Self::Before { .. } | Self::Beside { .. })

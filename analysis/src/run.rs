@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     finding::Verdict,
-    judge::{AnyJudge, JudgeState, Judging, Needs, Problem, Setting},
+    judge::{AnyJudge, JudgeState, Judging, Needs, Problem, Setting, Standing},
     poll::{Counts, Measured, Missing, Poll},
     written::Span,
 };
@@ -62,9 +62,10 @@ pub enum Window {
     },
     /// Must pass before a step is left.
     Gate {
-        /// The earliest end.
+        /// How long it measures at least. Zero: until each metric concludes by itself; one that passes while its last
+        /// measurement was a success does not.
         min: Duration,
-        /// The latest end: then it is inconclusive, or in error if it could not be measured.
+        /// The latest end: then it passes if every metric passes, or else is inconclusive, or in error if it could not be measured.
         max: Duration,
         /// Whether it may fail by weighed evidence. `false` where a guard watches the same metrics, so that the
         /// allowance for false roll backs is spent once; it then does not pass either while that evidence stands.
@@ -388,15 +389,29 @@ impl Run {
         }
         let Window::Gate { min, max, .. } = self.spec.window else { return None };
         let since = now.duration_since(self.began);
-        let passing =
-            self.deciding().all(|(_, it)| it.verdict() == Verdict::Pass) && self.deciding().next().is_some();
-        if passing && signed(min) <= since {
+        let passing = self.passes_from(Standing::Latest);
+        let concluded = !min.is_zero() || self.passes_from(Standing::Enough);
+        if passing && (signed(max) <= since || (concluded && signed(min) <= since)) {
             return Some((Verdict::Pass, self.all_pass()));
         }
         if signed(max) <= since {
             return Some(self.undecided());
         }
         None
+    }
+
+    /// Ends the run with a pass if every metric passes and none wants to read more. For windows that are there for
+    /// nothing but measuring.
+    pub fn conclude(&mut self, now: Timestamp) {
+        if self.ended.is_none() && self.passes_from(Standing::Final) {
+            self.end(now, Verdict::Pass, self.all_pass());
+        }
+    }
+
+    /// Whether every metric that decides passes, and its pass rests on at least that.
+    fn passes_from(&self, least: Standing) -> bool {
+        let passes = |it: &Judging| it.verdict() == Verdict::Pass && least <= it.standing();
+        self.deciding().next().is_some() && self.deciding().all(|(_, it)| passes(it))
     }
 
     fn all_pass(&self) -> String {

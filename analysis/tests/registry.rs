@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use analysis::{AnyJudge, Counts, Measured, Missing, Poll, Setting, Verdict};
+use analysis::{
+    AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll, Setting, Verdict, judge::Needs,
+};
 use jiff::Timestamp;
 
 /// The shortest document of each judge.
@@ -23,9 +25,69 @@ fn examples() -> Vec<(&'static str, AnyJudge)> {
         .collect()
 }
 
-/// Readings that nobody should call healthy: silence, nonsense, and the wrong kind.
+/// Every option of each judge that says what becomes of what is missing, or when a pass is due.
+fn documents() -> Vec<AnyJudge> {
+    let of = |name: &str| -> Vec<String> {
+        match name {
+            "sequential" => ["{}", r#"{"warmUp":"0s"}"#, r#"{"objective":"99%","warmUp":"0s"}"#]
+                .into_iter()
+                .chain([
+                    r#"{"range":{"from":0,"to":1},"warmUp":"0s"}"#,
+                    r#"{"promote":{"negligible":"50%"}}"#,
+                ])
+                .map(str::to_owned)
+                .collect(),
+            "threshold" => thresholds(),
+            "kayenta" => kayentas(),
+            "fixedHorizon" => ["mannWhitney", "welch", "kolmogorovSmirnov", "rateRatio", "fisher"]
+                .into_iter()
+                .flat_map(|test| ["higher", "lower", "different"].map(|fails| (test, fails)))
+                .map(|(test, fails)| format!(r#"{{"test":"{test}","after":"1m","failsWhen":"{fails}"}}"#))
+                .collect(),
+            _ => vec!["{}".to_owned()],
+        }
+    };
+    let read = |name: &str, body: &str| {
+        let read = serde_json::from_str(&format!(r#"{{"{name}":{body}}}"#));
+        read.unwrap_or_else(|error| panic!("{name} {body}: {error}"))
+    };
+    AnyJudge::NAMES.iter().flat_map(|name| of(name).into_iter().map(|body| read(name, &body))).collect()
+}
+
+fn thresholds() -> Vec<String> {
+    let mut all = Vec::new();
+    for condition in [r#""fail":"result > 5.0""#, r#""pass":"result < 5.0""#, r#""fail":"result > baseline""#]
+    {
+        for no_data in ["inconclusive", "pass", "fail", "error", "ignore"] {
+            for end in ["", r#","count":3"#, r#","consecutiveSuccessLimit":2"#] {
+                let limits = r#""failureLimit":-1,"inconclusiveLimit":-1,"consecutiveErrorLimit":-1"#;
+                all.push(format!(r#"{{{condition},"noData":"{no_data}",{limits}{end}}}"#));
+            }
+        }
+    }
+    all
+}
+
+fn kayentas() -> Vec<String> {
+    let mut all = Vec::new();
+    for nan in ["remove", "replace"] {
+        for direction in ["increase", "decrease", "either"] {
+            for flag in ["", r#","critical":true"#, r#","mustHaveData":true"#, r#","muted":true"#] {
+                for look in ["", r#","interval":"5m""#, r#","lifetime":"6m","lookback":"2m""#] {
+                    let canary = format!(r#"{{"nanStrategy":"{nan}","direction":"{direction}"{flag}}}"#);
+                    all.push(format!(
+                        r#"{{"canary":{canary},"scoreThresholds":{{"pass":1,"marginal":0}}{look}}}"#
+                    ));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// What comes when nothing, or only one side, is measured.
 fn worthless() -> Vec<Measured> {
-    let values = |canary: f64| Measured::Values { canary: vec![canary], baseline: vec![canary] };
+    let both = |value: f64| Measured::Values { canary: vec![value], baseline: vec![value] };
     let missing = [
         Missing::NoData,
         Missing::NotFinite,
@@ -35,10 +97,33 @@ fn worthless() -> Vec<Measured> {
         Missing::Error,
     ];
     let mut all: Vec<Measured> = missing.into_iter().map(Measured::Missing).collect();
-    all.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(values));
+    all.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(both));
     all.push(Measured::Values { canary: vec![], baseline: vec![] });
     all.push(Measured::Counts { canary: Counts::default(), baseline: Some(Counts::default()) });
+    all.extend(one_sided(false));
     all
+}
+
+/// Readings of the canary alone, or of what it is compared with alone.
+fn one_sided(of_canary: bool) -> Vec<Measured> {
+    let (some, none) = (vec![1.0], vec![]);
+    let (counted, nothing) = (Counts::new(100, 0), Counts::default());
+    let (ended, quiet) = (vec![90, 100], vec![0, 0]);
+    let bounds = vec![0.1];
+    match of_canary {
+        true => vec![
+            Measured::Values { canary: some, baseline: none },
+            Measured::Values { canary: vec![1.0], baseline: vec![f64::NAN] },
+            Measured::Counts { canary: counted, baseline: Some(nothing) },
+            Measured::Counts { canary: counted, baseline: None },
+            Measured::Histogram(Histogram { bounds, canary: ended, baseline: quiet }),
+        ],
+        false => vec![
+            Measured::Values { canary: none, baseline: some },
+            Measured::Counts { canary: nothing, baseline: Some(counted) },
+            Measured::Histogram(Histogram { bounds, canary: quiet, baseline: ended }),
+        ],
+    }
 }
 
 fn poll(second: i64, measured: Measured) -> Poll {
@@ -63,16 +148,56 @@ fn stream() -> impl Iterator<Item = Poll> {
     })
 }
 
+#[track_caller]
+fn never_passes(judge: &AnyJudge, readings: &[Measured]) {
+    let mut it = judge.begin(setting());
+    for second in 1..=1200i64 {
+        it.observe(&poll(second, readings[second as usize % readings.len()].clone()));
+        assert!(it.verdict() != Verdict::Pass, "{judge:?} passes on {readings:?}");
+        assert!(it.finding().verdict == it.verdict(), "{judge:?}");
+    }
+}
+
+/// A pass needs samples of every side that is compared, whatever the judge, its options, and the kind of silence;
+/// also where one silence follows another.
 #[test]
-fn no_judge_passes_on_worthless_readings() {
-    for (name, judge) in examples() {
-        for measured in worthless() {
-            let mut it = judge.begin(setting());
-            for second in 1..=1200 {
-                it.observe(&poll(second, measured.clone()));
-                assert!(it.verdict() != Verdict::Pass, "{name} passes on {measured:?}");
-            }
+fn what_was_not_measured_never_passes() {
+    for judge in documents() {
+        let mut worthless = worthless();
+        if judge.needs() == Needs::Baseline {
+            worthless.extend(one_sided(true));
         }
+        for measured in &worthless {
+            never_passes(&judge, std::slice::from_ref(measured));
+        }
+        let of_canary = |it: &Measured| it.sides().canary;
+        let mixed: Vec<Measured> = worthless.into_iter().filter(|it| !of_canary(it)).collect();
+        never_passes(&judge, &mixed);
+    }
+}
+
+/// The property above would hold of judges that never pass.
+#[test]
+fn every_kind_of_judge_passes_what_was_measured_and_is_good() {
+    for name in AnyJudge::NAMES {
+        let passes = documents().iter().filter(|it| it.name() == *name).any(|judge| {
+            let readings = [
+                Measured::Counts { canary: Counts::new(500, 0), baseline: Some(Counts::new(4500, 0)) },
+                Measured::Values { canary: vec![1.0], baseline: vec![1.0] },
+                Measured::Pods {
+                    canary: PodsSeen { desired: 1, ready: 1, ..PodsSeen::default() },
+                    baseline: PodsSeen { desired: 1, ready: 1, ..PodsSeen::default() },
+                },
+            ];
+            readings.iter().any(|measured| {
+                let mut it = judge.begin(setting());
+                (1..=1200).any(|second| {
+                    it.observe(&poll(second, measured.clone()));
+                    it.verdict() == Verdict::Pass
+                })
+            })
+        });
+        assert!(passes, "{name}");
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PERCENT")]
     weight: Option<String>,
 
-    /// How long to measure, where it is measured live
+    /// How long to measure, where it is measured live. A failure ends it at once, and so does a pass after which no
+    /// metric measures any more, as with a `count`
     #[arg(long = "for", value_name = "TIME", default_value = "30m", conflicts_with_all = ["start", "end"])]
     length: HumanDuration,
 
@@ -137,7 +138,7 @@ impl Args {
         let (name, ready) = self.measurings(template)?;
         let spec = Spec {
             metrics: ready.iter().map(|it| it.metric.clone()).collect(),
-            window: Window::Gate { min: Duration::ZERO, max: time.length, may_fail: true },
+            window: Window::Gate { min: time.length, max: time.length, may_fail: true },
             delay: Duration::ZERO,
         };
         let has_baseline = ready.iter().any(|it| it.question.baseline.is_some());

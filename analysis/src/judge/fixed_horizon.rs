@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     finding::{Evidence, Finding, Verdict, Warning},
-    judge::{Judge, Needs, Problem, Setting},
+    judge::{Judge, Needs, Problem, Setting, Standing},
     poll::{Counts, Measured, Missing, Poll},
     stats::fixed::{Alternative, kolmogorov, proportion, rank, welch},
     written::{Fraction, Span},
@@ -183,6 +183,15 @@ impl Judge for FixedHorizon {
         Needs::Baseline
     }
 
+    fn reads(&self, measured: &Measured) -> bool {
+        match self.test {
+            Test::MannWhitney | Test::Welch | Test::KolmogorovSmirnov => {
+                matches!(measured, Measured::Values { .. })
+            }
+            Test::RateRatio | Test::Fisher => matches!(measured, Measured::Counts { .. }),
+        }
+    }
+
     fn tables(&self, _setting: &Setting) {}
 
     fn begin(&self, _setting: &Setting) -> State {
@@ -209,6 +218,10 @@ impl Judge for FixedHorizon {
             Some((_, Some(p))) if p < self.alpha.get() => Verdict::Inconclusive,
             Some((_, Some(_))) => Verdict::Pass,
         }
+    }
+
+    fn standing(&self, _state: &State) -> Standing {
+        Standing::Final
     }
 
     fn evidence(&self, _setting: &Setting, _tables: &(), _state: &State) -> Option<Evidence> {

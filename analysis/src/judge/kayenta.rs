@@ -2,6 +2,10 @@
 //!
 //! It collects one value per arm and step, compares the two samples at every interval, and fails as soon as a look
 //! scores no more than the marginal score. Repeated looks are not corrected for: that is one of its defects.
+//!
+//! One defect is not copied: what was not measured does not pass. A step in which the source gave no answer is no
+//! point, so that `replace` makes no zero of an outage; and the last look passes nothing unless there is a measured
+//! point of either arm and the comparison could be made.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     finding::{Evidence, Finding, Verdict, Warning},
-    judge::{Judge, Needs, Problem, Setting},
+    judge::{Judge, Needs, Problem, Setting, Standing},
     poll::{Counts, Measured, Missing, Poll},
     stats::kayenta::{
         classify::{Class, Classified, Direction, Measure, NanStrategy, OutlierStrategy, Settings, classify},
@@ -132,12 +136,19 @@ pub struct State {
     step: i64,
     canary: Sum,
     baseline: Sum,
+    /// Whether the source answered in this step, be it that there is no data.
+    #[serde(default = "yes")]
+    answered: bool,
     points: Vec<Point>,
     looks: i64,
     last: Option<Look>,
     decided: Option<Verdict>,
     last_missing: Option<Missing>,
     missing: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a step has collected: sum of values and their number, or bad requests and all.
@@ -196,6 +207,12 @@ impl Kayenta {
     fn look(&self, state: &mut State, last: bool) {
         let kept = self.lookback.map_or(usize::MAX, |it| (ms(it) / self.step_ms()) as usize);
         let points = &state.points[state.points.len().saturating_sub(kept)..];
+        if points.is_empty() {
+            let blind = if state.last_missing.is_some_and(Missing::is_error) { Verdict::Error } else { Verdict::Inconclusive };
+            state.decided = last.then_some(blind);
+            return;
+        }
+        let measured = points.iter().any(|it| it.0.is_some()) && points.iter().any(|it| it.1.is_some());
         let arm = |it: fn(&Point) -> Option<f64>| {
             points.iter().map(|point| it(point).unwrap_or(f64::NAN)).collect::<Vec<f64>>()
         };
@@ -212,9 +229,24 @@ impl Kayenta {
         if aborts(score, marginal) {
             state.decided = Some(Verdict::Fail);
         } else if last {
-            let passed = passes(score, Some(pass), Some(marginal));
-            state.decided = Some(if passed { Verdict::Pass } else { Verdict::Fail });
+            state.decided = Some(match passes(score, Some(pass), Some(marginal)) {
+                true if measured && class != Class::Error => Verdict::Pass,
+                true => Verdict::Inconclusive,
+                false => Verdict::Fail,
+            });
         }
+    }
+}
+
+/// Whether somebody said something of this moment, be it that there is no data.
+fn answers(measured: &Measured) -> bool {
+    match measured {
+        Measured::Counts { .. } | Measured::Values { .. } => true,
+        Measured::Missing(why) => match why {
+            Missing::NoData | Missing::NotFinite => true,
+            Missing::NotOneNumber | Missing::Stale | Missing::Partial | Missing::Error => false,
+        },
+        Measured::Histogram(_) | Measured::Pods { .. } | Measured::Before { .. } | Measured::Beside { .. } => false,
     }
 }
 
@@ -252,6 +284,10 @@ impl Judge for Kayenta {
         Needs::Baseline
     }
 
+    fn reads(&self, measured: &Measured) -> bool {
+        matches!(measured, Measured::Counts { .. } | Measured::Values { .. })
+    }
+
     fn tables(&self, _setting: &Setting) {}
 
     fn begin(&self, _setting: &Setting) -> State {
@@ -269,6 +305,7 @@ impl Judge for Kayenta {
         }
         let percent = |it: Counts| Sum { values: 100.0 * it.bad as f64, number: it.total as f64 };
         let mean = |it: &[f64]| Sum { values: it.iter().sum(), number: it.len() as f64 };
+        state.answered |= answers(&poll.measured);
         let (canary, baseline) = match &poll.measured {
             Measured::Counts { canary, baseline } => (percent(*canary), percent(baseline.unwrap_or_default())),
             Measured::Values { canary, baseline } => (mean(canary), mean(baseline)),
@@ -304,6 +341,10 @@ impl Judge for Kayenta {
         }
     }
 
+    fn standing(&self, _state: &State) -> Standing {
+        Standing::Final
+    }
+
     fn evidence(&self, _setting: &Setting, _tables: &(), _state: &State) -> Option<Evidence> {
         None
     }
@@ -328,10 +369,12 @@ impl Judge for Kayenta {
 impl Kayenta {
     fn close_step(&self, setting: &Setting, state: &mut State) {
         let point = (state.canary.take(), state.baseline.take());
-        if state.points.len() == POINTS_KEPT {
-            state.points.remove(0);
+        if std::mem::take(&mut state.answered) {
+            if state.points.len() == POINTS_KEPT {
+                state.points.remove(0);
+            }
+            state.points.push(point);
         }
-        state.points.push(point);
         state.step += 1;
         let elapsed = state.step * self.step_ms();
         let last = self.last_look_ms(setting) <= elapsed;
@@ -375,6 +418,37 @@ mod tests {
         assert_eq!(verdict_after(60, |t| 2.0 + 0.1 * (t as f64 * 1.3).sin()), (Verdict::Fail, 5));
         assert_eq!(verdict_after(60, |t| 1.0 + 0.1 * (t as f64 * 1.3).sin()), (Verdict::Pass, 60));
         assert_eq!(verdict_after(59, |t| 1.0 + 0.1 * (t as f64 * 1.3).sin()), (Verdict::Pending, 59));
+    }
+
+    /// What the last of 60 looks at readings of this kind says, with missing points replaced by zeros.
+    fn replaced(measured: impl Fn(i64) -> Measured) -> Option<Verdict> {
+        let judge: Kayenta =
+            serde_json::from_str(r#"{ "canary": { "direction": "increase", "nanStrategy": "replace" } }"#).unwrap();
+        let setting = Setting::alone(Timestamp::UNIX_EPOCH, Duration::from_secs(3600));
+        let mut state = judge.begin(&setting);
+        for minute in 1..=60 {
+            let at = Timestamp::from_second(60 * minute).unwrap();
+            judge.observe(&setting, &(), &mut state, &Poll { at, weight: None, measured: measured(minute) });
+        }
+        state.decided
+    }
+
+    #[test]
+    fn an_outage_is_no_zero() {
+        let down = || Measured::Missing(Missing::Error);
+        assert_eq!(replaced(|_| down()), Some(Verdict::Error));
+        assert_eq!(replaced(|_| Measured::Missing(Missing::Stale)), Some(Verdict::Inconclusive));
+        let bad = |_| Measured::Values { canary: vec![9.0], baseline: vec![1.0] };
+        assert_eq!(replaced(|t| if t % 10 == 0 { bad(t) } else { down() }), replaced(bad), "only what was measured counts");
+    }
+
+    #[test]
+    fn nothing_but_zeros_for_what_is_not_there_passes_nothing() {
+        assert_eq!(replaced(|_| Measured::Missing(Missing::NoData)), Some(Verdict::Inconclusive));
+        let one = |_| Measured::Values { canary: vec![], baseline: vec![1.0] };
+        assert_eq!(replaced(one), Some(Verdict::Inconclusive));
+        let seldom = |t: i64| if t == 7 { Measured::Values { canary: vec![0.0], baseline: vec![0.0] } } else { Measured::Missing(Missing::NoData) };
+        assert_eq!(replaced(seldom), Some(Verdict::Pass));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     finding::{Evidence, Finding, Verdict, Warning},
-    judge::{Judge, Needs, Problem, Setting},
+    judge::{Judge, Needs, Problem, Setting, Standing},
     poll::{Counts, Measured, Missing, PodsSeen, Poll},
     stats::{
         increment::{self, Stratum},
@@ -48,6 +48,9 @@ pub struct State {
     crash_loops_in_a_row: u32,
     polls: u64,
     last: Option<(PodsSeen, PodsSeen)>,
+    /// Whether the last poll could be read: what was seen before says nothing of now.
+    #[serde(default)]
+    read: bool,
     missing: u64,
     last_missing: Option<Missing>,
     failed: Option<Cause>,
@@ -124,6 +127,10 @@ impl Judge for Pods {
         Needs::CanaryOnly
     }
 
+    fn reads(&self, measured: &Measured) -> bool {
+        matches!(measured, Measured::Pods { .. })
+    }
+
     fn tables(&self, _setting: &Setting) -> Prior {
         Prior::errors()
     }
@@ -136,6 +143,7 @@ impl Judge for Pods {
             crash_loops_in_a_row: 0,
             polls: 0,
             last: None,
+            read: false,
             missing: 0,
             last_missing: None,
             failed: None,
@@ -143,6 +151,7 @@ impl Judge for Pods {
     }
 
     fn observe(&self, setting: &Setting, tables: &Prior, state: &mut State, poll: &Poll) {
+        state.read = state.read && poll.measured.calibrates();
         let (canary, stable) = match &poll.measured {
             Measured::Pods { canary, baseline } => (*canary, *baseline),
             Measured::Before { .. } | Measured::Beside { .. } => return,
@@ -171,6 +180,7 @@ impl Judge for Pods {
         };
         increment::each(stratum, 1.0, &tables.psi, |i, it| state.more.add(i, it));
         state.last = Some((canary, stable));
+        state.read = true;
         if state.failed.is_none() && setting.may_fail {
             state.failed = self.cause(setting, tables, state);
         }
@@ -180,9 +190,13 @@ impl Judge for Pods {
         let quiet = state.last.is_some_and(|(canary, _)| canary.desired != 0 && canary.desired <= canary.ready);
         match state.failed {
             Some(_) => Verdict::Fail,
-            None if quiet && state.crash_loops_in_a_row == 0 => Verdict::Pass,
+            None if quiet && state.read && state.crash_loops_in_a_row == 0 => Verdict::Pass,
             None => Verdict::Pending,
         }
+    }
+
+    fn standing(&self, _state: &State) -> Standing {
+        Standing::Latest
     }
 
     fn evidence(&self, setting: &Setting, tables: &Prior, state: &State) -> Option<Evidence> {
@@ -290,6 +304,19 @@ mod tests {
 
     #[test]
     fn unread_pods_pass_nothing() {
+        let setting = Setting::alone(Timestamp::UNIX_EPOCH, Duration::from_secs(600));
+        let judge = Pods::default();
+        let (tables, mut state) = (judge.tables(&setting), judge.begin(&setting));
+        let seen = Measured::Pods { canary: pods(2, 0, 0), baseline: pods(2, 0, 0) };
+        for (measured, expected) in [
+            (seen.clone(), Verdict::Pass),
+            (Measured::Missing(Missing::Error), Verdict::Pending),
+            (seen, Verdict::Pass),
+        ] {
+            let poll = Poll { at: Timestamp::UNIX_EPOCH, weight: None, measured };
+            judge.observe(&setting, &tables, &mut state, &poll);
+            assert_eq!(judge.verdict(&setting, &state), expected, "{poll:?}");
+        }
         check(&[], Verdict::Pending);
         check(&[(pods(0, 0, 0), pods(9, 0, 0))], Verdict::Pending);
     }

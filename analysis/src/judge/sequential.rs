@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{baseline::Baseline, state::State};
 use crate::{
     finding::{Evidence, Finding, Verdict},
-    judge::{Judge, Needs, Problem, Setting},
-    poll::Poll,
+    judge::{Judge, Needs, Problem, Setting, Standing},
+    poll::{Measured, Poll},
     stats::{absolute::Objective, prior::Prior},
     written::{Fraction, Ratio, Span},
 };
@@ -168,6 +168,10 @@ impl Judge for Sequential {
         if self.objective.is_some() { Needs::CanaryOnly } else { Needs::Baseline }
     }
 
+    fn reads(&self, measured: &Measured) -> bool {
+        matches!(measured, Measured::Counts { .. } | Measured::Histogram(_) | Measured::Values { .. })
+    }
+
     fn tables(&self, setting: &Setting) -> Tables {
         let psi0 = self.roll_back.worse_than.times();
         let margin = self.promote.not_worse_than.times();
@@ -200,6 +204,10 @@ impl Judge for Sequential {
 
     fn verdict(&self, _setting: &Setting, state: &State) -> Verdict {
         state.verdict()
+    }
+
+    fn standing(&self, _state: &State) -> Standing {
+        Standing::Enough
     }
 
     fn evidence(&self, setting: &Setting, tables: &Tables, state: &State) -> Option<Evidence> {

@@ -1,7 +1,7 @@
 //! Compares each measurement with fixed conditions, as Argo Rollouts and Flagger do, for those who want it.
 //!
 //! It knows nothing of chance: one error in thirty requests is "3.3 %". What is not one finite number never counts
-//! as a success unless the document says so for missing data.
+//! as a success unless the document says so for missing data, and even then nothing passes before something was measured.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     condition::{Condition, Vars},
     finding::{Evidence, Finding, Verdict, Warning},
-    judge::{Judge, Needs, Problem, Setting},
+    judge::{Judge, Needs, Problem, Setting, Standing},
     poll::{Counts, Measured, Missing, Poll},
     written::Span,
 };
@@ -63,7 +63,8 @@ pub enum NoData {
     /// The measurement is inconclusive.
     #[default]
     Inconclusive,
-    /// It is a success: for counters that do not exist before the first error.
+    /// It is a success: for counters that do not exist before the first error. A pass needs a measured number besides:
+    /// let the query answer 0 where there is nothing, as with `or vector(0)`.
     Pass,
     /// It is a failure.
     Fail,
@@ -103,7 +104,10 @@ pub struct State {
 impl Threshold {
     fn outcome(&self, measured: &Measured) -> Result<(Outcome, f64), Missing> {
         let vars = vars(measured)?;
-        let holds = |condition: &Option<Condition>| condition.as_ref().map(|it| it.holds(vars)).transpose();
+        let holds = |condition: &Option<Condition>| condition.as_ref().map(|it| holds(it, vars)).transpose();
+        if [&self.fail, &self.pass].into_iter().any(|it| matches!(holds(it), Err(Unclear::NotMeasured))) {
+            return Err(Missing::Partial);
+        }
         let outcome = match (holds(&self.fail), holds(&self.pass)) {
             (Err(_), _) | (_, Err(_)) => Outcome::Error,
             (Ok(Some(true)), Ok(_)) | (Ok(None), Ok(Some(false))) => Outcome::Failure,
@@ -138,10 +142,33 @@ impl Threshold {
         let measured = state.successes + state.failures + state.inconclusive;
         let complete = self.count.is_some_and(|count| count <= measured);
         match (row, complete) {
-            (Some(true), _) | (None, true) => Some(Verdict::Pass),
-            (Some(false), true) => Some(Verdict::Inconclusive),
-            (Some(false) | None, false) => None,
+            (Some(true), _) | (None, true) if state.last_value.is_some() => Some(Verdict::Pass),
+            (_, true) => Some(Verdict::Inconclusive),
+            (_, false) => None,
         }
+    }
+}
+
+/// Why a condition is neither true nor false.
+enum Unclear {
+    /// It depends on something that was not measured.
+    NotMeasured,
+    /// It cannot be evaluated.
+    Wrong,
+}
+
+/// Whether the condition holds, whatever the numbers would be that were not measured.
+fn holds(condition: &Condition, vars: Vars) -> Result<bool, Unclear> {
+    let with = |sign: f64| {
+        let of = |it: f64, extreme: f64| if it.is_nan() { sign * extreme } else { it };
+        let Vars { result, baseline, total, bad } = vars;
+        let baseline = of(baseline, f64::MAX);
+        Vars { result, baseline, total: of(total, f64::MAX / 2.0), bad: of(bad, f64::MAX / 4.0) }
+    };
+    match (condition.holds(with(1.0)), condition.holds(with(-1.0))) {
+        (Ok(much), Ok(little)) if much == little => Ok(much),
+        (Ok(_), Ok(_)) => Err(Unclear::NotMeasured),
+        (Err(_), _) | (_, Err(_)) => Err(Unclear::Wrong),
     }
 }
 
@@ -205,6 +232,10 @@ impl Judge for Threshold {
         Needs::CanaryOnly
     }
 
+    fn reads(&self, measured: &Measured) -> bool {
+        vars(measured).is_ok()
+    }
+
     fn tables(&self, _setting: &Setting) {}
 
     fn begin(&self, _setting: &Setting) -> State {
@@ -242,8 +273,13 @@ impl Judge for Threshold {
     fn verdict(&self, _setting: &Setting, state: &State) -> Verdict {
         let passing = self.count.is_none()
             && self.consecutive_success_limit.is_none()
+            && state.last_value.is_some()
             && state.last == Some(Outcome::Success);
         state.decided.unwrap_or(if passing { Verdict::Pass } else { Verdict::Pending })
+    }
+
+    fn standing(&self, state: &State) -> Standing {
+        if state.decided.is_some() { Standing::Final } else { Standing::Latest }
     }
 
     fn evidence(&self, _setting: &Setting, _tables: &(), _state: &State) -> Option<Evidence> {
@@ -347,7 +383,7 @@ mod tests {
     #[test]
     fn no_data_means_what_the_document_says() {
         for (policy, expected) in [
-            ("pass", Verdict::Pass),
+            ("pass", Verdict::Inconclusive),
             ("fail", Verdict::Fail),
             ("inconclusive", Verdict::Inconclusive),
             ("ignore", Verdict::Pending),
@@ -356,6 +392,26 @@ mod tests {
             let judge = threshold(&format!(r#"{{"fail":"result > 5.0","count":1,"noData":"{policy}"}}"#));
             assert_eq!(verdict(&judge, &[Measured::Missing(Missing::NoData)]), expected, "{policy}");
         }
+    }
+
+    #[test]
+    fn no_data_is_a_success_beside_something_that_was_measured() {
+        let judge = threshold(r#"{"fail":"result > 5.0","count":2,"noData":"pass"}"#);
+        let one = Measured::Values { canary: vec![1.0], baseline: vec![] };
+        let none = Measured::Missing(Missing::NoData);
+        assert_eq!(verdict(&judge, &[one, none.clone()]), Verdict::Pass);
+        assert_eq!(verdict(&judge, &[none.clone(), none]), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn a_condition_on_what_was_not_measured_is_inconclusive() {
+        let one = Measured::Values { canary: vec![0.5], baseline: vec![] };
+        for text in ["result > baseline", "!(baseline < 1.0)", "total > bad"] {
+            let judge = threshold(&format!(r#"{{"fail":"{text}","count":1}}"#));
+            assert_eq!(verdict(&judge, std::slice::from_ref(&one)), Verdict::Inconclusive, "{text}");
+        }
+        let either = threshold(r#"{"pass":"result < 1.0 || result < 2.0 * baseline","count":1}"#);
+        assert_eq!(verdict(&either, &[one]), Verdict::Pass);
     }
 
     #[test]

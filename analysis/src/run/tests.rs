@@ -155,6 +155,52 @@ fn weak_evidence_of_many_metrics_adds_up() {
 }
 
 #[test]
+fn a_window_without_a_least_length_waits_until_each_metric_concludes() {
+    let open = |metric: Metric| {
+        let window = Window::Gate { min: Duration::ZERO, max: Duration::from_secs(60), may_fail: true };
+        Spec { window, ..gate(vec![metric]) }
+    };
+    let counted = metric("rate", r#"{"threshold":{"pass":"result >= 0.99","count":3}}"#);
+    ended(&play(open(counted), 90, |t, _| value(t, 1.0)), Verdict::Pass, 3..=3);
+    ended(&play(open(sequential("errors")), 90, |t, _| counts(t, 5, 45)), Verdict::Pass, 1..=20);
+    // Its pass is that of its last measurement, so it is told at the end.
+    ended(&play(open(threshold("rate")), 90, |t, _| value(t, 1.0)), Verdict::Pass, 60..=60);
+    let turns_bad = |t, _| value(t, if t < 30 { 1.0 } else { 0.0 });
+    ended(&play(open(threshold("rate")), 90, turns_bad), Verdict::Fail, 31..=31);
+}
+
+#[test]
+fn only_a_pass_that_nothing_changes_can_be_concluded_early() {
+    let concluded = |metric: Metric, each: fn(i64) -> Poll| {
+        let mut run = Run::begin(gate(vec![metric]), T0, T0);
+        for second in 1..=50 {
+            run.record(0, &each(second));
+            run.conclude(at(second));
+        }
+        run.ended().map(|it| (it.verdict, it.at.as_second()))
+    };
+    let counted = metric("rate", r#"{"threshold":{"pass":"result >= 0.99","count":3}}"#);
+    assert_eq!(concluded(counted, |t| value(t, 1.0)), Some((Verdict::Pass, 3)));
+    assert_eq!(concluded(threshold("rate"), |t| value(t, 1.0)), None);
+    assert_eq!(concluded(sequential("errors"), |t| counts(t, 5, 45)), None);
+}
+
+#[test]
+fn a_checkpoint_from_before_measured_sides_were_kept_is_taken_up() {
+    let mut run = Run::begin(guard(vec![sequential("errors")]), T0, T0);
+    run.record(0, &counts(2, 5, 45));
+    let mut stored = serde_json::to_value(run.checkpoint()).unwrap();
+    let state = stored["metrics"][0][2].as_object_mut().unwrap();
+    assert!(state.remove("seen").is_some() && state.contains_key("sequential"));
+    let mut resumed =
+        Run::resume(guard(vec![sequential("errors")]), serde_json::from_value(stored).unwrap()).unwrap();
+    for it in [&mut run, &mut resumed] {
+        it.record(0, &counts(3, 5, 45));
+    }
+    assert_eq!(resumed.checkpoint(), run.checkpoint());
+}
+
+#[test]
 fn stopping_an_undecided_run_is_never_a_pass() {
     let mut run = Run::begin(gate(vec![threshold("rate")]), T0, T0);
     run.record(0, &value(1, 1.0));

@@ -77,12 +77,13 @@ impl Course {
         Self { run: Run::begin(spec, began, began), began, metrics: metrics.into_iter().map(asked).collect() }
     }
 
-    /// Measures as time goes by, until it is decided.
+    /// Measures as time goes by: to the end of the window, unless it fails before or nothing is left to measure.
     pub(super) async fn live(mut self) -> Done {
         let mut asking = JoinSet::new();
         loop {
             let now = clock::now();
             self.run.tick(now);
+            self.run.conclude(now);
             if self.run.ended().is_some() {
                 return self.done();
             }
@@ -113,6 +114,7 @@ impl Course {
                 self.take(it, now);
             }
             self.run.tick(now);
+            self.run.conclude(now);
         }
         self.done()
     }

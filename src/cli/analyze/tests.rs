@@ -57,12 +57,18 @@ fn what_cannot_be_asked_is_refused_before_anybody_is_asked() {
 
 /// A source that says the same number to every question, as of the time that it is asked about.
 fn source(number: &'static str) -> std::net::SocketAddr {
+    source_that_says(move |_| number)
+}
+
+/// A source that says a number of its own to each question.
+fn source_that_says(number: impl Fn(usize) -> &'static str + Send + 'static) -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
+        for (asked, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
+            let number = number(asked);
             let mut text = vec![0; 4096];
             let n = stream.read(&mut text).unwrap();
             let text = String::from_utf8_lossy(&text[..n]).into_owned();
@@ -98,6 +104,41 @@ fn nobody_there_is_undecided_and_never_a_pass() {
         file.path().display()
     );
     assert_eq!(args(&line).run().unwrap(), Exit::Undecided);
+}
+
+#[test]
+fn a_metric_without_a_count_is_measured_to_the_end() {
+    let judge = r#"{ threshold: { pass: "result < 10.0" } }"#;
+    for (turns, exit) in [(40, Exit::RolledBack), (1000, Exit::Done)] {
+        let source = source_that_says(move |asked| if asked < turns { "5" } else { "50" });
+        let text = TEMPLATE.replace("ADDRESS", &format!("http://{source}"));
+        let file = file(&text.replace(r#"{ threshold: { pass: "result < 10.0", count: 3 } }"#, judge));
+        let line = format!(
+            "-f {} --arg service=a --start 2026-01-01T00:00:00Z --end 2026-01-01T00:10:00Z",
+            file.path().display()
+        );
+        assert_eq!(args(&line).run().unwrap(), exit, "bad from measurement {turns} on, of 60");
+    }
+}
+
+#[test]
+fn an_outage_passes_by_no_option_of_a_judge() {
+    let judges = [
+        r#"{ kayenta: { canary: { direction: increase, nanStrategy: replace }, step: 10s, lifetime: 60s } }"#,
+        r#"{ threshold: { pass: "result < 10.0", noData: pass, count: 3, consecutiveErrorLimit: -1 } }"#,
+        r#"{ fixedHorizon: { test: welch, after: 30s } }"#,
+    ];
+    for judge in judges {
+        let text = TEMPLATE.replace(r#"{ threshold: { pass: "result < 10.0", count: 3 } }"#, judge);
+        let text =
+            text.replace("ADDRESS", "http://127.0.0.1:1").replace("queue{", r#"queue{pod=~\"$(arm.pods)\","#);
+        let file = file(&text);
+        let line = format!(
+            "-f {} --arg service=a --canary pods=b --stable pods=a --start 2026-01-01T00:00:00Z --end 2026-01-01T00:01:00Z",
+            file.path().display()
+        );
+        assert_eq!(args(&line).run().unwrap(), Exit::Undecided, "{judge}");
+    }
 }
 
 #[test]

@@ -184,6 +184,25 @@ fn gauges_and_thresholds_are_judged() {
 }
 
 #[test]
+fn what_was_not_measured_passes_by_no_option_of_a_judge() {
+    let one_side = r#""canary":{"values":[]},"baseline":{"values":[1]}"#;
+    let nothing = r#""canary":{"values":[]},"baseline":{"values":[]}"#;
+    for judge in [
+        "kayenta: { canary: { direction: increase, nanStrategy: replace }, step: 10s, lifetime: 60s }",
+        "threshold: { pass: result < 10.0, noData: pass, count: 3, consecutiveErrorLimit: -1, inconclusiveLimit: -1 }",
+    ] {
+        for sides in [one_side, nothing] {
+            let polls: String = (1..=30)
+                .map(|i| format!(r#"{{"run":"r1","t":{},"signal":"e",{sides}}}"#, 10 * i) + "\n")
+                .collect();
+            let came = with(&format!("signals: {{ e: {{ {judge} }} }}"), &[], &polls);
+            assert!(!verdicts(&came).contains(&"pass"), "{judge} {sides} {}", came.complaints);
+            assert_eq!(verdicts(&came).last(), Some(&"inconclusive"), "{judge} {sides} {}", came.complaints);
+        }
+    }
+}
+
+#[test]
 fn an_arm_that_is_missing_decides_nothing() {
     let lonely = r#"{"run":"r1","t":10,"signal":"errors","canary":{"total":500,"bad":500},"weight":0.1}"#;
     let came = with(ERRORS, &[], &format!("{lonely}\n"));
