@@ -9,7 +9,8 @@
 //!   that. What straddles a change of the split belongs to no window.
 //! - Counters that only rise become intervals once each, counter by counter: one that restarts counts from zero,
 //!   one that answers late or twice loses and doubles nothing.
-//! - Only requests that were drawn by weight are compared. Others are another population.
+//! - Requests that were drawn by weight are compared with such, and copies with their originals. Others are another
+//!   population: only what is wrong whoever asks counts against a canary that gets nothing else.
 
 mod arms_now;
 mod calibration;
@@ -20,6 +21,7 @@ mod incidents;
 mod ledger;
 mod replicas;
 mod running;
+mod usage;
 mod view;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
@@ -40,14 +42,15 @@ pub use self::{
     arms_now::{ArmsNow, FreshNow, Population},
     calibration::Calibration,
     checkpoint::Checkpoint,
-    counted::{Counted, PodHealth, Replica, Routed, Series},
-    definition::{Definition, MetricDefinition, PODS, Reads},
+    counted::{Counted, PodHealth, Replica, Routed, Series, Usage},
+    definition::{ANSWERS, Answered, Definition, MEMORY, MetricDefinition, PODS, Reads},
     view::{EvidenceView, MetricView},
 };
 use self::{
     incidents::PodBook,
     ledger::Ledger,
     running::{Due, Look, Running, Sampling},
+    usage::UsageBook,
 };
 
 /// How long a gate may take whose plan gives no end: its judges conclude by themselves.
@@ -67,6 +70,7 @@ pub struct Analyses {
     bounds: Arc<[f64]>,
     ledger: Ledger,
     pods: PodBook,
+    usage: UsageBook,
     calibration: Calibration,
     trial: Option<Trial>,
     runs: BTreeMap<ActivityId, Running>,
@@ -137,11 +141,13 @@ pub fn planned_length(plan: &Plan) -> Duration {
 }
 
 impl Analyses {
-    /// Nothing is running yet. `definitions` are the document's analyses by name; the guard [`PODS`] is there even
-    /// if the document does not name it. `planned`: see [`planned_length`].
+    /// Nothing is running yet. `definitions` are the document's analyses by name; the guards [`PODS`], [`ANSWERS`] and
+    /// [`MEMORY`] are there even if the document does not name them. `planned`: see [`planned_length`].
     #[must_use]
     pub fn new(mut definitions: BTreeMap<Name, Definition>, planned: Duration) -> Self {
         definitions.entry(PODS.into()).or_insert_with(Definition::pods);
+        definitions.entry(ANSWERS.into()).or_insert_with(Definition::answers);
+        definitions.entry(MEMORY.into()).or_insert_with(Definition::memory);
         Self {
             definitions,
             planned,
@@ -151,6 +157,7 @@ impl Analyses {
             bounds: Arc::from([]),
             ledger: Ledger::default(),
             pods: PodBook::default(),
+            usage: UsageBook::default(),
             calibration: Calibration::default(),
             trial: None,
             runs: BTreeMap::new(),
@@ -221,6 +228,7 @@ impl Analyses {
         };
         let intervals = self.ledger.take(&counted, now);
         let incidents = feed.pods.and_then(|it| self.pods.look(it, now));
+        let used = feed.pods.and_then(|it| self.usage.look(it, now));
         let look = Look {
             now,
             before: self.fed,
@@ -230,6 +238,7 @@ impl Analyses {
             counted: !counted.is_empty(),
             pods_read: feed.pods.is_some(),
             incidents: incidents.as_ref(),
+            used: used.as_ref(),
             beside: beside.as_ref(),
             urgent: feed.urgent,
         };
@@ -253,7 +262,7 @@ impl Analyses {
                     analysis: analysis.clone(),
                     metric: metric.name.clone(),
                     number: due.metric,
-                    compared: self.arms.population() == Some(Population::Weight),
+                    compared: self.arms.population().is_some_and(Population::is_compared),
                     baseline: metric.judge.baseline(),
                     since: due.since,
                     memory: due.memory,

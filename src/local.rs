@@ -12,4 +12,5 @@ pub mod sample;
 pub mod store;
 pub mod supervisor;
 pub mod timeline;
+pub mod usage;
 pub mod worker;

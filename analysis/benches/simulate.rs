@@ -6,6 +6,8 @@
 
 #[path = "simulate/experiment.rs"]
 mod experiment;
+#[path = "simulate/guards.rs"]
+mod guards;
 #[path = "simulate/stalls.rs"]
 mod stalls;
 #[path = "simulate/traffic.rs"]
@@ -16,6 +18,7 @@ use experiment::{
     Decider, Stopped, allowed, detections, largest_evidence, largest_latency_evidence, latency_detections,
     mean, median, promotions, sequential, share_reaching, wald,
 };
+use guards::{Different, Holds, answers, memory};
 use stalls::{Service, Told, roll_backs};
 use traffic::{Cell, POLL_S, POLLS, Shares, Slower};
 
@@ -37,7 +40,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let divide = arguments.iter().filter_map(|it| it.parse::<u64>().ok()).next().unwrap_or(1);
     let words: Vec<&String> = arguments.iter().filter(|it| it.parse::<u64>().is_err()).collect();
-    let tables: [Table; 10] = [
+    let tables: [Table; 12] = [
         ("equal", 2000, equal_canaries),
         ("information", 400, information),
         ("damage", 400, damage),
@@ -46,6 +49,8 @@ fn main() {
         ("latency", 600, latency),
         ("dispersion", 2000, dispersion),
         ("stalls", 400, stalling),
+        ("answers", 1000, answering),
+        ("memory", 1000, leaking),
         ("side", 200, side_by_side),
         ("planner", 200, planner_against_simulation),
     ];
@@ -316,4 +321,57 @@ fn planner_against_simulation(runs: u64) {
         }
     }
     println!("\nGeometric mean error: {}", percent(mean(errors.iter().copied()).exp_m1()));
+}
+
+/// How many of these came to an end, and when in the median.
+fn came(runs: &[Option<f64>]) -> (String, String) {
+    let failed = runs.iter().flatten().count() as f64 / runs.len() as f64;
+    (percent(failed), format!("{:.0} s", median(runs.iter().copied())))
+}
+
+fn answering(runs: u64) {
+    println!(
+        "\n## How a canary answers (guard `answers`, looked at every second for an hour; {runs} runs)\n"
+    );
+    println!(
+        "| traffic, weight | alike: rolled back | all 404 | 404 for one in ten more | lets in what stable refuses |"
+    );
+    println!("|---|---|---|---|---|");
+    for per_s in [5.0, 50.0, 500.0] {
+        for share in [0.05, 0.5] {
+            let alike = came(&answers(per_s, share, Different::No, runs)).0;
+            let each = [Different::NothingFound, Different::MoreNotFound, Different::LetsIn];
+            let seen = each.map(|it| came(&answers(per_s, share, it, (runs / 10).max(20))));
+            let cells = seen.map(|(failed, after)| format!("{failed}, {after}")).join(" | ");
+            println!("| {per_s} /s, {:.0} % | {alike} | {cells} |", 100.0 * share);
+        }
+    }
+}
+
+fn leaking(runs: u64) {
+    println!("\n## Memory (guard `memory`, two processes a side, an hour; {runs} runs)\n");
+    println!("| the canary's processes | rolled back | in the median after |");
+    println!("|---|---|---|");
+    let same = Holds::AS_STABLE;
+    let warm = |level: f64, tau_s: f64| Holds { level, from: 0.3, tau_s, ..same };
+    let leak = |leak: f64, leaks_from_s: f64| Holds { leak, leaks_from_s, ..same };
+    for (name, holds) in [
+        ("as stable's", same),
+        ("hold three times as much", Holds { level: 3.0, ..same }),
+        ("warm up within a minute", warm(1.0, 20.0)),
+        ("warm up over five minutes", warm(1.0, 100.0)),
+        ("warm up over half an hour", warm(1.0, 600.0)),
+        ("warm up over a minute, to twice as much", warm(2.0, 20.0)),
+        ("warm up over five minutes, to twice as much", warm(2.0, 100.0)),
+        ("warm up over half an hour, to twice as much", warm(2.0, 600.0)),
+        ("warm up over half an hour, to three times as much", warm(3.0, 600.0)),
+        ("leak all of it again every minute", leak(1.0, 0.0)),
+        ("leak a fifth of it every minute", leak(0.2, 0.0)),
+        ("leak a twentieth of it every minute", leak(0.05, 0.0)),
+        ("leak a fiftieth of it every minute", leak(0.02, 0.0)),
+        ("leak a fifth of it every minute, from minute 20 on", leak(0.2, 1200.0)),
+    ] {
+        let (failed, after) = came(&memory(holds, runs));
+        println!("| {name} | {failed} | {after} |");
+    }
 }

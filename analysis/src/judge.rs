@@ -170,7 +170,12 @@ impl AnyJudge {
     pub fn baseline(&self) -> Baseline {
         match self {
             Self::Sequential(it) => it.baseline,
-            Self::Threshold(_) | Self::Pods(_) | Self::Kayenta(_) | Self::FixedHorizon(_) => Baseline::Stable,
+            Self::Threshold(_)
+            | Self::Pods(_)
+            | Self::Answers(_)
+            | Self::Leak(_)
+            | Self::Kayenta(_)
+            | Self::FixedHorizon(_) => Baseline::Stable,
         }
     }
 }
@@ -299,6 +304,10 @@ judges! {
     threshold::Threshold = "threshold",
     /// Watches restarts, crash loops and readiness of the pods themselves.
     pods::Pods = "pods",
+    /// Compares how canary and stable answer: the distribution over classes of status.
+    answers::Answers = "answers",
+    /// Sees memory of the canary's processes that grows without slowing down.
+    leak::Leak = "leak",
     /// Netflix's judge as it is, for people who migrate.
     kayenta::Kayenta = "kayenta",
     /// A classical test at one declared look.

@@ -4,6 +4,7 @@
 //! polls: polls come in, findings go out, and what is remembered between them is a value that can be stored and taken
 //! up again. What is deliberately absent: any notion of a rollout, of a step or of a cluster.
 
+pub mod answers;
 pub mod calibrate;
 pub mod condition;
 pub mod counter;
@@ -16,6 +17,7 @@ pub mod run;
 pub mod stats;
 pub mod written;
 
+pub use answers::Answers;
 pub use finding::{Evidence, Finding, Verdict, Warning};
 pub use judge::{AnyJudge, JudgeState, Judging, Setting};
 pub use poll::{Counts, Histogram, Measured, Missing, PodsSeen, Poll};

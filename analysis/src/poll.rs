@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use crate::stats::dispersion::PodCounts;
-use crate::stats::increment::Stratum;
+use crate::{answers::Answers, stats::increment::Stratum};
 
 /// One reading of one metric.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -46,6 +46,22 @@ pub enum Measured {
         /// Of stable.
         baseline: PodsSeen,
     },
+    /// What answers meant in the interval.
+    Answers {
+        /// Of the canary.
+        canary: Answers,
+        /// Of the baseline. `None`: there is none.
+        baseline: Option<Answers>,
+        /// How the requests of both sides were chosen.
+        drawn: Drawn,
+    },
+    /// Memory of the processes of both arms.
+    Memory {
+        /// Of the canary.
+        canary: Grown,
+        /// Of stable.
+        stable: Grown,
+    },
     /// What the baseline's pods did before the canary got its first request, over `seconds`. It calibrates the
     /// dispersion and is evidence for nothing.
     Before {
@@ -63,6 +79,28 @@ pub enum Measured {
     },
     /// Nothing that can be judged.
     Missing(Missing),
+}
+
+/// How the requests of the two sides were chosen.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Drawn {
+    /// From the same ones: at random, or copies of them.
+    Alike,
+    /// By what is in them: they may ask for other things, and come from other people.
+    Apart,
+}
+
+/// Memory of the processes of one arm.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grown {
+    /// Processes that are compared.
+    pub processes: u32,
+    /// What each has on average. Bytes.
+    pub level: f64,
+    /// What those that were there at the last poll too have grown by since then, on average. Bytes.
+    pub grown: f64,
 }
 
 /// The two sides of a comparison, and whether there is something of each.
@@ -98,6 +136,14 @@ impl Measured {
                 Sides { canary: ended(&it.canary), baseline: ended(&it.baseline) }
             }
             Self::Values { canary, baseline } => Sides { canary: finite(canary), baseline: finite(baseline) },
+            Self::Answers { canary, baseline, drawn: _ } => {
+                let some = |it: &Answers| it.total() != 0;
+                Sides { canary: some(canary), baseline: baseline.as_ref().is_some_and(some) }
+            }
+            Self::Memory { canary, stable } => {
+                let some = |it: &Grown| it.processes != 0 && it.level.is_finite();
+                Sides { canary: some(canary), baseline: some(stable) }
+            }
             Self::Pods { canary, baseline } => {
                 Sides { canary: canary.desired != 0, baseline: baseline.desired != 0 }
             }
@@ -105,6 +151,11 @@ impl Measured {
                 Sides::default()
             }
         }
+    }
+
+    /// Why a judge of other readings can make nothing of it.
+    pub(crate) fn why_missing(&self) -> Missing {
+        if let Self::Missing(why) = self { *why } else { Missing::NotOneNumber }
     }
 
     /// Whether it tells how the baseline's pods differ, and nothing about the canary.

@@ -17,6 +17,7 @@ pub use self::{
     schedule::Due,
 };
 use crate::{
+    answers::Answers,
     finding::Verdict,
     judge::{AnyJudge, JudgeState, Judging, Needs, Problem, Setting, Standing},
     poll::{Counts, Measured, Missing, Poll},
@@ -468,6 +469,11 @@ fn brief(measured: &Measured) -> Brief {
         Measured::Histogram(it) => Brief::Counts(total(&it.canary), total(&it.baseline)),
         Measured::Values { canary, baseline } => Brief::Values(first(canary), first(baseline)),
         Measured::Pods { canary, baseline } => Brief::Pods(canary.ready, baseline.ready),
+        Measured::Answers { canary, baseline, drawn: _ } => {
+            let total = |it: &Answers| Counts::new(it.total(), 0);
+            Brief::Counts(total(canary), baseline.as_ref().map(total).unwrap_or_default())
+        }
+        Measured::Memory { canary, stable } => Brief::Values(first(&[canary.level]), first(&[stable.level])),
         Measured::Before { .. } | Measured::Beside { .. } => Brief::Before,
         Measured::Missing(why) => Brief::Missing(*why),
     }

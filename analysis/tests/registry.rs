@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use analysis::{
-    AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll, Setting, Verdict, judge::Needs,
+    Answers, AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll, Setting, Verdict,
+    judge::Needs,
+    poll::{Drawn, Grown},
 };
 use jiff::Timestamp;
 
@@ -44,6 +46,8 @@ fn documents() -> Vec<AnyJudge> {
                 .flat_map(|test| ["higher", "lower", "different"].map(|fails| (test, fails)))
                 .map(|(test, fails)| format!(r#"{{"test":"{test}","after":"1m","failsWhen":"{fails}"}}"#))
                 .collect(),
+            "answers" => vec!["{}".to_owned(), r#"{"moreThan":"1x","negligible":"50%"}"#.to_owned()],
+            "leak" => vec!["{}".to_owned(), r#"{"moreThan":"1.01x","alpha":"50%"}"#.to_owned()],
             _ => vec!["{}".to_owned()],
         }
     };
@@ -110,6 +114,8 @@ fn one_sided(of_canary: bool) -> Vec<Measured> {
     let (counted, nothing) = (Counts::new(100, 0), Counts::default());
     let (ended, quiet) = (vec![90, 100], vec![0, 0]);
     let bounds = vec![0.1];
+    let (answered, silent) = (Answers { success: 100, ..Answers::default() }, Answers::default());
+    let some_memory = Grown { processes: 1, level: 1e8, grown: 0.0 };
     match of_canary {
         true => vec![
             Measured::Values { canary: some, baseline: none },
@@ -117,11 +123,16 @@ fn one_sided(of_canary: bool) -> Vec<Measured> {
             Measured::Counts { canary: counted, baseline: Some(nothing) },
             Measured::Counts { canary: counted, baseline: None },
             Measured::Histogram(Histogram { bounds, canary: ended, baseline: quiet }),
+            Measured::Answers { canary: answered, baseline: Some(silent), drawn: Drawn::Alike },
+            Measured::Answers { canary: answered, baseline: None, drawn: Drawn::Alike },
+            Measured::Memory { canary: some_memory, stable: Grown::default() },
         ],
         false => vec![
             Measured::Values { canary: none, baseline: some },
             Measured::Counts { canary: nothing, baseline: Some(counted) },
             Measured::Histogram(Histogram { bounds, canary: quiet, baseline: ended }),
+            Measured::Answers { canary: silent, baseline: Some(answered), drawn: Drawn::Alike },
+            Measured::Memory { canary: Grown::default(), stable: some_memory },
         ],
     }
 }
@@ -184,6 +195,15 @@ fn every_kind_of_judge_passes_what_was_measured_and_is_good() {
             let readings = [
                 Measured::Counts { canary: Counts::new(500, 0), baseline: Some(Counts::new(4500, 0)) },
                 Measured::Values { canary: vec![1.0], baseline: vec![1.0] },
+                Measured::Answers {
+                    canary: Answers { success: 500, ..Answers::default() },
+                    baseline: Some(Answers { success: 500, ..Answers::default() }),
+                    drawn: Drawn::Alike,
+                },
+                Measured::Memory {
+                    canary: Grown { processes: 1, level: 1e8, grown: 0.0 },
+                    stable: Grown { processes: 1, level: 1e8, grown: 0.0 },
+                },
                 Measured::Pods {
                     canary: PodsSeen { desired: 1, ready: 1, ..PodsSeen::default() },
                     baseline: PodsSeen { desired: 1, ready: 1, ..PodsSeen::default() },

@@ -1,4 +1,4 @@
-use analysis::judge::Baseline;
+use analysis::{judge::Baseline, poll::Drawn};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strategies::{Phase, Plan, Revision, Status, Weight, World, settles_at};
@@ -47,7 +47,7 @@ pub enum Population {
     WeightAlone,
     /// Sent by a match: another population than stable's, so they are compared with an objective or not at all.
     Match,
-    /// Copies: compared with an objective or not at all.
+    /// Copies of users' requests: compared with all of stable's, of which they are a random part.
     Mirror,
 }
 
@@ -103,27 +103,73 @@ impl ArmsNow {
             == (&other.stable, &other.canary, &other.weight, &other.matched, &other.mirrored, &other.fresh)
     }
 
-    /// The canary's share of the requests that are compared, its own and the baseline's; `None`: there is nothing to
-    /// compare with.
-    pub(super) fn share_of_compared(&self, baseline: Baseline) -> Option<f64> {
+    /// With which requests of that baseline the canary's are compared; `None`: with none.
+    pub(super) fn compared(&self, baseline: Baseline) -> Option<Compared> {
         let own = self.weight.fraction();
-        match (self.population(), baseline, &self.fresh) {
-            (Some(Population::Weight), Baseline::Stable, _) => Some(own),
-            (Some(Population::Weight), Baseline::Fresh, Some(fresh)) => {
-                Some(own / (own + fresh.weight.fraction()))
+        match (self.population()?, baseline, &self.fresh) {
+            (Population::Weight, Baseline::Stable, _) => Some(Compared::Drawn(own)),
+            (Population::Weight, Baseline::Fresh, Some(fresh)) => {
+                Some(Compared::Drawn(own / (own + fresh.weight.fraction())))
             }
-            (Some(Population::Weight), Baseline::Fresh, None)
-            | (Some(Population::WeightAlone | Population::Match | Population::Mirror) | None, _, _) => None,
+            (Population::Mirror, Baseline::Stable, _) => Some(Compared::Copied),
+            (Population::Match, Baseline::Stable, _) => Some(Compared::Others),
+            (Population::Weight | Population::Match | Population::Mirror, Baseline::Fresh, _)
+            | (Population::WeightAlone, _, _) => None,
         }
     }
 
     /// Whether that baseline gets requests, where the canary's are compared.
     pub(super) fn has(&self, baseline: Baseline) -> bool {
-        self.population() != Some(Population::Weight) || self.share_of_compared(baseline).is_some()
+        self.population() != Some(Population::Weight) || self.compared(baseline).is_some()
+    }
+}
+
+/// How the requests that the canary's are compared with were chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Compared {
+    /// At random by weight as the canary's were, which are this share of both.
+    Drawn(f64),
+    /// They are the originals, and others like them.
+    Copied,
+    /// In another way: only what is wrong whoever asks can be compared.
+    Others,
+}
+
+impl Compared {
+    /// The canary's share of the requests of both, where it says whether a weight was kept.
+    pub(super) fn share(self) -> Option<f64> {
+        match self {
+            Self::Drawn(share) => Some(share),
+            Self::Copied | Self::Others => None,
+        }
+    }
+
+    /// Whether both sides' requests are alike.
+    pub(super) fn drawn(self) -> Drawn {
+        match self {
+            Self::Drawn(_) | Self::Copied => Drawn::Alike,
+            Self::Others => Drawn::Apart,
+        }
     }
 }
 
 impl Population {
+    /// How the requests were routed that these are compared with.
+    pub(super) fn compared_with(self) -> &'static [Routed] {
+        match self {
+            Self::Weight | Self::WeightAlone => &[Routed::Weight],
+            Self::Match | Self::Mirror => &[Routed::Weight, Routed::Match, Routed::Sticky],
+        }
+    }
+
+    /// Whether they are compared with requests like them.
+    pub(super) fn is_compared(self) -> bool {
+        match self {
+            Self::Weight | Self::Mirror => true,
+            Self::WeightAlone | Self::Match => false,
+        }
+    }
+
     pub(super) fn routed(self) -> Routed {
         match self {
             Self::Weight | Self::WeightAlone => Routed::Weight,
@@ -141,11 +187,11 @@ impl Population {
             }
             Self::WeightAlone => "all requests go to the canary: there is nothing left to compare it with",
             Self::Match => {
-                "only requests claimed by a match reach the canary: another population than stable's, so they are \
-                 not compared with it"
+                "only requests claimed by a match reach the canary: another population than stable's, so nothing but \
+                 far more failures than stable's counts against it (`answers`)"
             }
             Self::Mirror => {
-                "only copies reach the canary: another population than stable's, so they are not compared with it"
+                "only copies of users' requests reach the canary: its answers to them are compared with stable's"
             }
         }
     }

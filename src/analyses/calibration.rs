@@ -85,9 +85,14 @@ impl Calibration {
         let before = match reads {
             // Errors are rare: short windows of few of them would have to be taken at their worst.
             Reads::Errors => minutes(self.history.iter()),
-            Reads::Latency | Reads::Pods => self.history.iter().cloned().chain(cut).collect(),
-            // What others count is not told replica by replica.
-            Reads::Asked { .. } => vec![],
+            Reads::Latency => self.history.iter().cloned().chain(cut).collect(),
+            // Nobody tells these replica by replica, or nothing of it clumps.
+            Reads::Pods
+            | Reads::Answers
+            | Reads::Answered(_)
+            | Reads::Memory
+            | Reads::Cpu
+            | Reads::Asked { .. } => vec![],
         };
         let before = before.iter().filter_map(|it| {
             Some(Measured::Before { seconds: it.seconds, pods: of_pods(it, reads, bounds)? })
@@ -135,7 +140,12 @@ fn of_pods(window: &Window, reads: Reads, bounds: &[f64]) -> Option<OfPods> {
     match reads {
         Reads::Errors => Some(window.errors()),
         Reads::Latency => window.latency(bounds),
-        Reads::Pods | Reads::Asked { .. } => None,
+        Reads::Pods
+        | Reads::Answers
+        | Reads::Answered(_)
+        | Reads::Memory
+        | Reads::Cpu
+        | Reads::Asked { .. } => None,
     }
 }
 

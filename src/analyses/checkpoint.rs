@@ -11,6 +11,7 @@ use super::{
     incidents::PodBook,
     ledger::Ledger,
     running::{Running, Sampling},
+    usage::UsageBook,
 };
 
 /// Everything that is remembered of all analyses of one rollout, bounded in size. To be stored after every feed
@@ -24,6 +25,8 @@ pub struct Checkpoint {
     bounds: Vec<f64>,
     ledger: Ledger,
     pods: PodBook,
+    #[serde(default)]
+    usage: UsageBook,
     calibration: Calibration,
     trial: Option<Trial>,
     runs: Vec<RunCheckpoint>,
@@ -65,6 +68,7 @@ impl Analyses {
             bounds: self.bounds.to_vec(),
             ledger: self.ledger.clone(),
             pods: self.pods.clone(),
+            usage: self.usage.clone(),
             calibration: self.calibration.clone(),
             trial: self.trial.clone(),
             runs: runs.collect(),
@@ -83,7 +87,8 @@ impl Analyses {
         planned: Duration,
         checkpoint: Checkpoint,
     ) -> Self {
-        let Checkpoint { now, fed, arms, bounds, ledger, pods, calibration, trial, runs, lost } = checkpoint;
+        let Checkpoint { now, fed, arms, bounds, ledger, pods, usage, calibration, trial, runs, lost } =
+            checkpoint;
         let mut analyses = Self::new(definitions, planned);
         for stored in runs {
             let id = stored.id.clone();
@@ -93,7 +98,18 @@ impl Analyses {
             }
         }
         analyses.lost.extend(lost);
-        Self { now, fed, arms, bounds: Arc::from(bounds), ledger, pods, calibration, trial, ..analyses }
+        Self {
+            now,
+            fed,
+            arms,
+            bounds: Arc::from(bounds),
+            ledger,
+            pods,
+            usage,
+            calibration,
+            trial,
+            ..analyses
+        }
     }
 
     fn resume(&self, stored: RunCheckpoint) -> Result<Running, String> {

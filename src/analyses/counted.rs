@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use analysis::Answers;
 use serde::{Deserialize, Serialize};
 use strategies::{Name, Revision};
 
@@ -53,6 +54,8 @@ pub struct Series {
     pub failed: u64,
     /// Ended requests by how long they took: one count per bucket, not cumulative.
     pub latency: Vec<u64>,
+    /// Ended requests by what their answers meant, without those that their clients gave up.
+    pub answers: Answers,
 }
 
 /// Requests that one replica ended, since the counter began. However they were routed: before a canary there is
@@ -88,4 +91,15 @@ pub struct PodHealth {
     pub oom_kills: u64,
     /// Whether it failed repeatedly and waits to be started once more.
     pub crash_looping: bool,
+    /// What it uses; `None`: nobody looked just now.
+    pub usage: Option<Usage>,
+}
+
+/// What a process uses, with those that it started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// Memory that it holds itself, without files and libraries that it maps. Bytes.
+    pub memory: u64,
+    /// Processor time since it began. Milliseconds.
+    pub cpu_ms: u64,
 }

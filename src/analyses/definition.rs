@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use analysis::{
-    AnyJudge,
-    judge::{Pods, Sequential},
+    AnyJudge, answers,
+    judge::{Answers, Leak, Pods, Sequential},
     run,
     written::Span,
 };
@@ -45,6 +45,14 @@ pub enum Reads {
     Latency,
     /// Restarts, crash loops and readiness of the pods or processes themselves.
     Pods,
+    /// Requests that a router counted, by what their answers meant.
+    Answers,
+    /// Requests that a router counted, and how many of them were answered so.
+    Answered(Answered),
+    /// Memory of the processes.
+    Memory,
+    /// Processors that the processes keep busy.
+    Cpu,
     /// What somebody outside is asked for.
     Asked {
         /// Another one wherever another question is asked: evidence is of one question only.
@@ -52,14 +60,61 @@ pub enum Reads {
     },
 }
 
-/// The name of the guard that needs no configuration.
+/// Answers that are no failures of a service, and may show one all the same.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answered {
+    /// 3xx.
+    Redirects,
+    /// 404.
+    NotFound,
+    /// 4xx, 404 among them.
+    ClientErrors,
+}
+
+impl Answered {
+    /// How many of them there are.
+    pub(super) fn of(self, answers: &answers::Answers) -> u64 {
+        match self {
+            Self::Redirects => answers.redirect,
+            Self::NotFound => answers.not_found,
+            Self::ClientErrors => answers.not_found + answers.client_error,
+        }
+    }
+}
+
+/// The name of the guard on restarts, crash loops and readiness.
 pub const PODS: &str = "pods";
+/// The name of the guard on how a canary answers.
+pub const ANSWERS: &str = "answers";
+/// The name of the guard on leaks.
+pub const MEMORY: &str = "memory";
 
 impl Definition {
     /// The guard that needs no configuration: restarts, crash loops and lost readiness, once a second.
     #[must_use]
     pub fn pods() -> Self {
         Self { metrics: vec![MetricDefinition::plain(PODS, AnyJudge::Pods(Pods::default()), Reads::Pods)] }
+    }
+
+    /// The guard on how a canary answers, once a second.
+    #[must_use]
+    pub fn answers() -> Self {
+        let judge = AnyJudge::Answers(Answers::default());
+        Self { metrics: vec![MetricDefinition::plain(ANSWERS, judge, Reads::Answers)] }
+    }
+
+    /// The guard on leaks, every five seconds.
+    #[must_use]
+    pub fn memory() -> Self {
+        let judge = AnyJudge::Leak(Leak::default());
+        let every = Duration::from_secs(5);
+        Self {
+            metrics: vec![MetricDefinition {
+                every,
+                ..MetricDefinition::plain(MEMORY, judge, Reads::Memory)
+            }],
+        }
     }
 
     /// What is judged where a document says nothing: errors and latency, both by the sequential test.

@@ -96,6 +96,7 @@ mod tests {
             restarts,
             oom_kills: 0,
             crash_looping: false,
+            usage: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use analysis::Answers;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use strategies::{Name, Revision};
@@ -38,6 +39,8 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// One count per bucket, not cumulative.
     pub(super) latency: Vec<u64>,
+    #[serde(default)]
+    pub(super) answers: Answers,
 }
 
 /// What one counter counted between two readings.
@@ -102,8 +105,13 @@ impl Ledger {
 fn totals(series: &[Series]) -> BTreeMap<(Name, Revision, Routed), Tally> {
     let mut totals: BTreeMap<_, Tally> = BTreeMap::new();
     for it in series {
-        let tally =
-            Tally { begun: it.begun, ended: it.ended, failed: it.failed, latency: it.latency.clone() };
+        let tally = Tally {
+            begun: it.begun,
+            ended: it.ended,
+            failed: it.failed,
+            latency: it.latency.clone(),
+            answers: it.answers,
+        };
         totals.entry((it.entry.clone(), it.revision.clone(), it.routed)).or_default().add(&tally);
     }
     totals
@@ -127,6 +135,7 @@ impl Tally {
         self.begun += other.begun;
         self.ended += other.ended;
         self.failed += other.failed;
+        self.answers.add(&other.answers);
         if self.latency.len() < other.latency.len() {
             self.latency.resize(other.latency.len(), 0);
         }
@@ -146,6 +155,7 @@ impl Tally {
             ended: self.ended.checked_sub(before.ended)?,
             failed: self.failed.checked_sub(before.failed)?,
             latency: latency.collect::<Option<_>>()?,
+            answers: self.answers.since(&before.answers)?,
         })
     }
 
@@ -183,6 +193,7 @@ mod tests {
             ended,
             failed: ended / 10,
             latency: vec![ended, 0],
+            answers: Answers::default(),
         };
         Counted {
             source: source.into(),

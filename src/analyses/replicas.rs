@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use analysis::poll::{OfPods, PodCounts};
+use analysis::{
+    Answers,
+    poll::{OfPods, PodCounts},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use strategies::{Name, Revision};
@@ -190,6 +193,7 @@ fn of_replicas(counted: &Counted, stable: &Revision) -> Counted {
         ended: it.ended,
         failed: it.failed,
         latency: it.latency.clone(),
+        answers: Answers::default(),
     });
     Counted { series: series.collect(), replicas: vec![], ..counted.clone() }
 }

@@ -5,21 +5,23 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use analysis::{
     AnyJudge, Counts, Histogram, Measured, Missing, PodsSeen, Poll,
     judge::Baseline,
+    poll::Drawn,
     provider::{Memory, Polled},
     run::{self, Run},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Outcome, Purpose, Samples, Verdict};
+use strategies::{Name, Outcome, Purpose, Revision, Samples, Verdict};
 
 use super::{
-    arms_now::{ArmsNow, Population},
+    arms_now::{ArmsNow, Compared, Population},
     calibration,
     counted::Routed,
     definition::Reads,
     incidents::{self, Incidents},
     ledger::{Interval, Tally},
     replicas::Window,
+    usage::{OfArm, Used},
 };
 
 /// Why nothing is compared with fresh replicas of stable.
@@ -70,6 +72,8 @@ struct Gathered {
     canary: Tally,
     baseline: Tally,
     pods: Option<(PodsSeen, PodsSeen)>,
+    #[serde(default)]
+    used: Option<(OfArm, OfArm)>,
 }
 
 /// Everything one feed brings.
@@ -85,6 +89,8 @@ pub(super) struct Look<'a> {
     /// Whether the pods could be read.
     pub(super) pods_read: bool,
     pub(super) incidents: Option<&'a Incidents>,
+    /// What the processes used, whenever somebody looked.
+    pub(super) used: Option<&'a Used>,
     /// What stable's replicas did beside the canary, whenever a window is over.
     pub(super) beside: Option<&'a Window>,
     /// Whether to judge at once what is there, because a counter saw failures close together.
@@ -232,41 +238,78 @@ impl Running {
     }
 
     fn gather(&mut self, look: &Look<'_>, since: Timestamp) {
-        let (stable, canary) = (look.arms.stable.as_ref(), look.arms.canary.as_ref());
-        let Some(canary) = canary else { return };
-        let routed = look.arms.population().map(Population::routed);
+        let Some(canary) = look.arms.canary.as_ref() else { return };
+        let population = look.arms.population();
+        let routed = population.map(Population::routed);
         for interval in look.intervals.iter().filter(|it| since <= it.since) {
             for other in [Routed::Match, Routed::Sticky].into_iter().filter(|it| Some(*it) != routed) {
                 self.sampling.left_out += interval.of(canary, other).ended;
             }
-            let Some(routed) = routed else { continue };
-            let to_canary = interval.of(canary, routed);
-            let fresh = look.arms.fresh.as_ref();
-            let to_fresh = fresh.map(|it| interval.of(&it.counted_as, routed)).unwrap_or_default();
-            let mut to_stable = stable.map(|it| interval.of(it, routed)).unwrap_or_default();
-            to_stable.add(&to_fresh);
-            for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
-                let baseline = self.run.spec().metrics[index].judge.baseline();
-                match (reads, baseline) {
-                    (Reads::Pods | Reads::Asked { .. }, _) => {}
-                    (Reads::Errors | Reads::Latency, Baseline::Stable) => {
-                        gathered.requests(&to_canary, &to_stable);
+            if let Some(population) = population {
+                self.gather_requests(look, interval, canary, population);
+            }
+        }
+        self.gather_processes(look, since, canary);
+    }
+
+    fn gather_requests(
+        &mut self,
+        look: &Look<'_>,
+        interval: &Interval,
+        canary: &Revision,
+        population: Population,
+    ) {
+        let to_canary = interval.of(canary, population.routed());
+        let to = |revision: Option<&Revision>| {
+            let mut sum = Tally::default();
+            for routed in population.compared_with() {
+                sum.add(&revision.map(|it| interval.of(it, *routed)).unwrap_or_default());
+            }
+            sum
+        };
+        let to_fresh = to(look.arms.fresh.as_ref().map(|it| &it.counted_as));
+        let mut to_stable = to(look.arms.stable.as_ref());
+        to_stable.add(&to_fresh);
+        for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
+            let baseline = self.run.spec().metrics[index].judge.baseline();
+            match reads {
+                Reads::Pods | Reads::Memory | Reads::Cpu | Reads::Asked { .. } => continue,
+                Reads::Errors | Reads::Latency | Reads::Answers | Reads::Answered(_) => {}
+            }
+            match baseline {
+                Baseline::Stable => gathered.requests(&to_canary, &to_stable),
+                Baseline::Fresh => {
+                    match look.arms.has(baseline) {
+                        true => drop(self.sampling.failures.remove(&index)),
+                        false => drop(self.sampling.failures.insert(index, NO_FRESH.to_owned())),
                     }
-                    (Reads::Errors | Reads::Latency, Baseline::Fresh) => {
-                        match look.arms.has(baseline) {
-                            true => drop(self.sampling.failures.remove(&index)),
-                            false => drop(self.sampling.failures.insert(index, NO_FRESH.to_owned())),
-                        }
-                        gathered.requests(&to_canary, &to_fresh);
-                    }
+                    gathered.requests(&to_canary, &to_fresh);
                 }
             }
         }
-        let Some(seen) = look.incidents.filter(|it| since <= it.since) else { return };
+    }
+
+    fn gather_processes(&mut self, look: &Look<'_>, since: Timestamp, canary: &Revision) {
+        let stable = look.arms.stable.as_ref();
+        let incidents = look.incidents.filter(|it| since <= it.since);
+        let used = look.used.filter(|it| since <= it.since);
         for (reads, gathered) in self.reads.iter().zip(&mut self.sampling.gathered) {
             match reads {
-                Reads::Pods => gathered.pods(seen.of(Some(canary)), seen.of(stable)),
-                Reads::Errors | Reads::Latency | Reads::Asked { .. } => {}
+                Reads::Pods => {
+                    if let Some(seen) = incidents {
+                        gathered.pods(seen.of(Some(canary)), seen.of(stable));
+                    }
+                }
+                Reads::Memory | Reads::Cpu => {
+                    if let Some(used) = used {
+                        gathered.used(used.of(Some(canary)), used.of(stable));
+                    }
+                }
+                Reads::Errors
+                | Reads::Latency
+                | Reads::Answers
+                | Reads::Answered(_)
+                | Reads::Asked { .. } => {}
             }
         }
     }
@@ -295,8 +338,8 @@ impl Running {
             }
             let read = match std::mem::take(gathered) {
                 it if it.any => {
-                    let baseline = self.run.spec().metrics[index].judge.baseline();
-                    it.read(*reads, look, look.arms.share_of_compared(baseline))
+                    let judge = &self.run.spec().metrics[index].judge;
+                    it.read(*reads, judge, look, look.arms.compared(judge.baseline()))
                 }
                 _ => unanswered(*reads, look, since).map(|why| (Measured::Missing(why), None)),
             };
@@ -323,10 +366,12 @@ pub(super) fn verdict(of: analysis::Verdict) -> Verdict {
 fn unanswered(reads: Reads, look: &Look<'_>, since: Timestamp) -> Option<Missing> {
     let whole = look.before.is_some_and(|before| since <= before);
     let asked = match reads {
-        Reads::Errors => look.arms.population().is_some() && !look.counted,
-        Reads::Latency => look.arms.population() == Some(Population::Weight) && !look.counted,
+        Reads::Errors | Reads::Answers | Reads::Answered(_) => {
+            look.arms.population().is_some() && !look.counted
+        }
+        Reads::Latency => look.arms.population().is_some_and(Population::is_compared) && !look.counted,
         Reads::Pods => !look.pods_read,
-        Reads::Asked { .. } => false,
+        Reads::Memory | Reads::Cpu | Reads::Asked { .. } => false,
     };
     (whole && asked).then_some(Missing::Error)
 }
@@ -345,22 +390,44 @@ impl Gathered {
         incidents::add(baselines, baseline);
     }
 
+    fn used(&mut self, canary: OfArm, baseline: OfArm) {
+        self.any = true;
+        let (canaries, baselines) = self.used.get_or_insert_default();
+        canaries.add(canary);
+        baselines.add(baseline);
+    }
+
     /// The measurement, and the share of requests that was asked for where those counted here tell whether it was
     /// kept. `None`: there is nothing that this kind of metric could judge.
-    ///
-    /// `share`: the canary's of the requests that are compared; `None`: there are none to compare with.
-    fn read(self, reads: Reads, look: &Look<'_>, share: Option<f64>) -> Option<(Measured, Option<f64>)> {
-        let population = look.arms.population();
-        let compared = share.is_some();
+    fn read(
+        self,
+        reads: Reads,
+        judge: &AnyJudge,
+        look: &Look<'_>,
+        compared: Option<Compared>,
+    ) -> Option<(Measured, Option<f64>)> {
+        let alike = compared.is_some_and(|it| it.drawn() == Drawn::Alike);
         match reads {
             Reads::Errors => {
-                population?;
+                look.arms.population()?;
                 let counts = |it: &Tally| Counts::new(it.ended, it.failed.min(it.ended));
-                let baseline = compared.then(|| counts(&self.baseline));
-                let told = compared && self.canary.is_steady() && self.baseline.is_steady();
-                Some((Measured::Counts { canary: counts(&self.canary), baseline }, share.filter(|_| told)))
+                let told = self.canary.is_steady() && self.baseline.is_steady();
+                let share = compared.and_then(Compared::share).filter(|_| told);
+                let baseline = alike.then(|| counts(&self.baseline));
+                Some((Measured::Counts { canary: counts(&self.canary), baseline }, share))
             }
-            Reads::Latency if compared => {
+            Reads::Answered(by) => {
+                look.arms.population()?;
+                let counts = |it: &Tally| Counts::new(it.answers.total(), by.of(&it.answers));
+                let baseline = alike.then(|| counts(&self.baseline));
+                Some((Measured::Counts { canary: counts(&self.canary), baseline }, None))
+            }
+            Reads::Answers => {
+                let drawn = compared?.drawn();
+                let (canary, baseline) = (self.canary.answers, Some(self.baseline.answers));
+                Some((Measured::Answers { canary, baseline, drawn }, None))
+            }
+            Reads::Latency if alike => {
                 let arm = |it: &Tally| match it.latency.is_empty() {
                     true => vec![0; look.bounds.len() + 1],
                     false => it.cumulative(),
@@ -374,6 +441,34 @@ impl Gathered {
                 let (canary, baseline) = self.pods?;
                 Some((Measured::Pods { canary, baseline }, None))
             }
+            Reads::Memory | Reads::Cpu => {
+                let (canary, baseline) = self.used?;
+                let measured = match (judge, reads) {
+                    (AnyJudge::Leak(_), _) => {
+                        Measured::Memory { canary: canary.grown, stable: baseline.grown }
+                    }
+                    (_, Reads::Cpu) => values(judge, canary.cpu, baseline.cpu),
+                    (_, _) => values(judge, canary.memory, baseline.memory),
+                };
+                Some((measured, None))
+            }
         }
+    }
+}
+
+/// One value per process; a threshold looks at their mean.
+fn values(judge: &AnyJudge, canary: Vec<f64>, baseline: Vec<f64>) -> Measured {
+    let mean = |it: Vec<f64>| match it.len() {
+        0 => it,
+        number => vec![it.iter().sum::<f64>() / number as f64],
+    };
+    match judge {
+        AnyJudge::Threshold(_) => Measured::Values { canary: mean(canary), baseline: mean(baseline) },
+        AnyJudge::Sequential(_)
+        | AnyJudge::Pods(_)
+        | AnyJudge::Answers(_)
+        | AnyJudge::Leak(_)
+        | AnyJudge::Kayenta(_)
+        | AnyJudge::FixedHorizon(_) => Measured::Values { canary, baseline },
     }
 }

@@ -109,6 +109,11 @@ impl Rig {
             ended,
             failed,
             latency: vec![ended - failed, failed],
+            answers: analysis::Answers {
+                success: ended - failed,
+                server_error: failed,
+                ..analysis::Answers::default()
+            },
         };
         let worker = |(number, it): (usize, &Worker)| Counted {
             source: number.to_string().into(),
@@ -261,6 +266,93 @@ fn a_canary_that_is_not_the_one_of_the_analysis_is_not_judged() {
     rig = rig.listed(&[guard("errors")]);
     rig.second((50, 50), (450, 0));
     assert_eq!(rig.counts(), [0; 4]);
+}
+
+#[test]
+fn answers_to_copies_are_compared_with_those_to_users() {
+    let shadow = || {
+        let mut rig = Rig::new();
+        (rig.arms.weight, rig.arms.mirrored, rig.routed) = (Weight::ZERO, true, Routed::Mirror);
+        rig
+    };
+    let mut rig = shadow().listed(&[guard("errors")]);
+    rig.seconds(5, (50, 0), (450, 4));
+    assert_eq!(rig.counts(), [500, 0, 4500, 40]);
+    rig.check(Verdict::Pending);
+    rig.second((50, 50), (450, 4));
+    rig.check(Verdict::Fail);
+    assert!(rig.view().notes.iter().any(|it| it.contains("only copies")), "{:?}", rig.view().notes);
+    // Both sides are asked for, where somebody else counts.
+    let mut asks = shadow().listed(&[guard("asked")]);
+    asks.second((50, 0), (450, 4));
+    assert!(asks.analyses.asks(at(asks.second)).iter().all(|it| it.compared));
+    let mut slow = shadow().listed(&[guard("latency")]);
+    slow.seconds(20, (50, 40), (450, 4));
+    slow.check(Verdict::Fail);
+}
+
+/// A canary that answers one thing to everybody, by how its requests come.
+#[test]
+fn a_canary_that_answers_differently_fails_the_guard_that_needs_no_configuration() {
+    let lost = |ended: u64| analysis::Answers { not_found: ended, ..analysis::Answers::default() };
+    let broken = |ended: u64| analysis::Answers { server_error: ended, ..analysis::Answers::default() };
+    let verdict = |routed: Routed, answer: &dyn Fn(u64) -> analysis::Answers| {
+        let mut rig = Rig::new();
+        rig.routed = routed;
+        match routed {
+            Routed::Match => (rig.arms.weight, rig.arms.matched) = (Weight::ZERO, true),
+            Routed::Mirror => (rig.arms.weight, rig.arms.mirrored) = (Weight::ZERO, true),
+            Routed::Weight | Routed::Sticky | Routed::Retry => {}
+        }
+        rig.list(&[guard(ANSWERS)]);
+        for _ in 0..10 {
+            let mut counted = rig.counted();
+            for series in
+                counted.iter_mut().flat_map(|it| &mut it.series).filter(|it| it.revision.as_str() == V2)
+            {
+                series.answers = answer(series.ended);
+            }
+            rig.feed_with(&counted, false);
+            rig.serve((20, 0), (180, 0));
+            rig.second += 1;
+        }
+        rig.analyses.outcomes().into_values().next().unwrap().verdict
+    };
+    assert_eq!(verdict(Routed::Weight, &lost), Verdict::Fail);
+    assert_eq!(verdict(Routed::Mirror, &lost), Verdict::Fail);
+    // Others may well ask for what is not there; that everything they ask for fails is another matter.
+    assert_eq!(verdict(Routed::Match, &lost), Verdict::Pending);
+    assert_eq!(verdict(Routed::Match, &broken), Verdict::Fail);
+}
+
+#[test]
+fn a_leak_fails_the_guard_that_needs_no_configuration_and_a_warm_up_does_not() {
+    let verdict = |grows: &dyn Fn(f64) -> f64| {
+        let mut rig = Rig::new();
+        rig.list(&[guard(MEMORY)]);
+        for second in (0..600).step_by(5) {
+            let of = |revision: &str, mib: f64| PodHealth {
+                revision: revision.into(),
+                pod: "0".into(),
+                ready: true,
+                leaving: false,
+                restarts: 0,
+                oom_kills: 0,
+                crash_looping: false,
+                usage: Some(Usage { memory: (mib * 1048576.0) as u64, cpu_ms: 0 }),
+            };
+            let t = second as f64;
+            let pods = [of(V1, 100.0 + t.sin()), of(V2, grows(t) + (1.3 * t).sin())];
+            let arms = rig.arms.clone();
+            let feed = Feed { counted: &[], pods: Some(&pods), arms: &arms, urgent: false };
+            rig.analyses.feed(&feed, at(second));
+        }
+        (rig.analyses.outcomes().into_values().next().unwrap().verdict, rig.view().because)
+    };
+    let (leaks, because) = verdict(&|t| 100.0 + t);
+    assert_eq!(leaks, Verdict::Fail, "{because}");
+    assert!(because.contains("leaks memory"), "{because}");
+    assert_eq!(verdict(&|t| 250.0 * (1.0 - 0.8 * (-t / 60.0).exp())).0, Verdict::Pending);
 }
 
 #[test]
@@ -428,6 +520,7 @@ fn a_crash_looping_canary_fails_the_guard_that_needs_no_configuration() {
             restarts: 0,
             oom_kills: 0,
             crash_looping,
+            usage: None,
         };
         [pod(V1, false), pod(V2, crash_looping)]
     };
@@ -709,6 +802,7 @@ fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_othe
             ended,
             failed,
             latency: vec![ended, 0],
+            answers: analysis::Answers::default(),
         };
         let fresh = fresh.map(|(ended, failed)| series(FRESH, ended, failed));
         let own = [series(V2, 10 * second, 0), series(V1, 80 * second, 0)];

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use analysis::Answers;
 use strategies::{Name, Revision};
 
-use super::proxy::{EndpointSnapshot, LATENCY_BOUNDS_US, Routed as RoutedBy, SeriesSnapshot, Snapshot};
+use super::proxy::{
+    EndpointSnapshot, LATENCY_BOUNDS_US, Outcomes, Routed as RoutedBy, SeriesSnapshot, Snapshot,
+};
 use crate::analyses::{Counted, Replica, Routed, Series};
 
 /// One worker's counts. `revisions`: what the process behind each address runs; addresses that are not listed tell
@@ -46,7 +49,14 @@ fn series(it: &SeriesSnapshot) -> Series {
         ended: it.completed,
         failed: it.errors.total(),
         latency: it.latency.clone(),
+        answers: answers(it),
     }
+}
+
+/// What the answers meant.
+fn answers(it: &SeriesSnapshot) -> Answers {
+    let Outcomes { success, redirect, not_found, client_error, server_error, unanswered } = it.outcomes;
+    Answers { success, redirect, not_found, client_error, server_error, unanswered }
 }
 
 #[cfg(test)]
@@ -75,7 +85,7 @@ mod tests {
             latency_sum_us: 0,
             life: Vec::new(),
             life_sum_us: 0,
-            outcomes: Outcomes::default(),
+            outcomes: Outcomes { success: 7, server_error: 1, unanswered: 1, ..Outcomes::default() },
             grpc: Vec::new(),
         };
         let endpoint = |port: u16| EndpointSnapshot {
@@ -100,6 +110,8 @@ mod tests {
         let got = counted(&snapshot, &BTreeMap::from([(endpoint(2).address, "v2".into())]));
         assert_eq!((got.source, got.up), ("3".into(), Duration::from_millis(1500)));
         assert_eq!((got.series[0].begun, got.series[0].ended, got.series[0].failed), (12, 10, 2));
+        let answers = Answers { success: 7, server_error: 1, unanswered: 1, ..Answers::default() };
+        assert_eq!(got.series[0].answers, answers);
         assert_eq!(got.bounds.len() + 1, got.series[0].latency.len());
         let replica = Replica {
             replica: "127.0.0.1:2".into(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use analysis::{
     AnyJudge,
-    judge::{Baseline, Needs, Pods},
+    judge::{Answers, Baseline, Leak, Needs, Pods},
 };
 use strategies::{
     Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Scale, Sizing,
@@ -14,7 +14,7 @@ use strategies::{
 
 use super::{
     CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec, golden,
-    provider::{Provider, SourceKind, Whom},
+    provider::{ProcessUse, Provider, ProxyCounts, Signal, SourceKind, Used, Whom},
     rollout::Direct,
     template::AnalysisTemplateSpec,
 };
@@ -26,6 +26,9 @@ use crate::{
 
 /// The guard that is always on: crashes and lost readiness.
 pub const PODS: &str = "pods";
+/// The guards that are there without being asked for. Analyses of these names in a document take their place, that of
+/// replicas apart.
+pub const BUILT_IN: [&str; 3] = [PODS, "answers", "memory"];
 
 /// The route of the built-in proxy: all its sockets are moved as one.
 pub const PROXY_ROUTE: &str = "proxy";
@@ -128,7 +131,7 @@ impl Compiled {
     #[must_use]
     pub fn can_gate(&self) -> bool {
         use strategies::LeaveBehavior as _;
-        let guarded = self.plan.guards.iter().any(|it| it.name.as_str() != PODS);
+        let guarded = self.plan.guards.iter().any(|it| !BUILT_IN.contains(&it.name.as_str()));
         guarded || self.plan.steps.iter().any(|it| it.leave.gates())
     }
 }
@@ -404,7 +407,9 @@ fn guards(spec: &RolloutSpec, steps: &Steps) -> Option<Vec<Guard>> {
         None => guard_names(spec).into_iter().map(traffic).collect(),
     };
     let known = |it: &Guard| steps.steps.iter().any(|step| step.name == it.from);
-    let all: Vec<Guard> = std::iter::once(pods).chain(others).collect();
+    let built_in = built_in(spec).into_keys().filter(|name| !others.iter().any(|it| it.name == *name));
+    let built_in: Vec<Guard> = built_in.map(traffic).collect();
+    let all: Vec<Guard> = std::iter::once(pods).chain(built_in).chain(others).collect();
     all.iter().all(known).then_some(all)
 }
 
@@ -496,7 +501,8 @@ fn analyses(
         judge: AnyJudge::Pods(Pods::default()),
         from: MetricFrom::Replicas,
     };
-    let mut all = BTreeMap::from([(Name::from(PODS), CompiledAnalysis { metrics: vec![pods] })]);
+    let mut all = built_in(spec);
+    all.insert(PODS.into(), CompiledAnalysis { metrics: vec![pods] });
     for it in spec.analyses.iter().flatten() {
         let analysis = fill.analysis(it.template_ref.kind, &it.template_ref.name, &it.args)?;
         all.insert(it.name.clone(), analysis);
@@ -510,6 +516,32 @@ fn analyses(
         all.insert(it.analysis.clone(), fill.analysis(it.kind, &it.template, &it.args)?);
     }
     Some(all)
+}
+
+/// What is judged beside replicas without being asked for, where it can be measured: how a canary answers, and whether
+/// its processes leak.
+fn built_in(spec: &RolloutSpec) -> BTreeMap<Name, CompiledAnalysis> {
+    let metric = |name: &str, judge: AnyJudge, provider: Provider| {
+        let metric = CompiledMetric {
+            name: name.into(),
+            every: provider.every(),
+            weight: 1.0,
+            dry_run: false,
+            judge,
+            from: MetricFrom::Provider { provider, source: None },
+        };
+        (Name::from(name), CompiledAnalysis { metrics: vec![metric] })
+    };
+    let mut all = BTreeMap::new();
+    if spec.workload.is_some() && spec.traffic.iter().any(|it| it.proxy.is_some()) {
+        let counts = ProxyCounts { signal: Signal::Answers };
+        all.extend([metric("answers", AnyJudge::Answers(Answers::default()), Provider::Proxy(counts))]);
+    }
+    if matches!(spec.workload, Some(Workload::Process(_))) {
+        let usage = ProcessUse { signal: Used::Memory };
+        all.extend([metric("memory", AnyJudge::Leak(Leak::default()), Provider::Process(usage))]);
+    }
+    all
 }
 
 impl Filling<'_> {

@@ -14,8 +14,8 @@ use strategies::{Goal, Leave, Name, Plan, Step, Weight};
 
 use super::{
     Compiled, CompiledAnalysis, CompiledMetric,
-    compile::{MetricFrom, PODS, peak_replicas},
-    provider::Yields,
+    compile::{BUILT_IN, MetricFrom, peak_replicas},
+    provider::{Provider, Signal, Yields},
 };
 use crate::written::list_of;
 
@@ -308,7 +308,8 @@ impl Judged<'_> {
 }
 
 fn errors_judge(compiled: &Compiled) -> Option<Judged<'_>> {
-    let guards = compiled.plan.guards.iter().filter(|it| it.name.as_str() != PODS).map(|it| &it.name);
+    let guards =
+        compiled.plan.guards.iter().filter(|it| !BUILT_IN.contains(&it.name.as_str())).map(|it| &it.name);
     let gates = compiled.plan.steps.iter().flat_map(|it| match &it.leave {
         Leave::Until(it) => it.analyses.as_slice(),
         Leave::Analyze(it) => it.analyses.as_slice(),
@@ -317,12 +318,17 @@ fn errors_judge(compiled: &Compiled) -> Option<Judged<'_>> {
     guards.chain(gates).filter_map(|it| compiled.analyses.get(it)).find_map(errors_of)
 }
 
+/// Whether these counts are of requests that failed, rather than of some other answer.
+fn counts_failures(provider: &Provider) -> bool {
+    !matches!(provider, Provider::Proxy(it) if it.signal != Signal::Errors)
+}
+
 fn errors_of(analysis: &CompiledAnalysis) -> Option<Judged<'_>> {
     let counted = || analysis.metrics.iter().filter(|it| !it.dry_run);
     let total: f64 = counted().map(|it| it.weight).sum();
     counted().find_map(|it: &CompiledMetric| match (&it.judge, &it.from) {
         (AnyJudge::Sequential(judge), MetricFrom::Provider { provider, .. })
-            if provider.yields() == Yields::Counts =>
+            if provider.yields() == Yields::Counts && counts_failures(provider) =>
         {
             Some(Judged { judge, part: it.weight / total, poll_s: it.every.0.as_secs_f64() })
         }

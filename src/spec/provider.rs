@@ -20,6 +20,7 @@ mod graphite;
 mod influxql;
 mod new_relic;
 mod preset;
+mod process;
 mod prometheus;
 mod proxy;
 mod service;
@@ -38,7 +39,8 @@ pub use self::{
     graphite::Graphite,
     influxql::Influxql,
     new_relic::NewRelic,
-    preset::{Preset, PresetName},
+    preset::{Exported, Preset, PresetName},
+    process::{ProcessUse, Used},
     prometheus::{Prometheus, SourceKind, SourceRef},
     proxy::{ProxyCounts, Signal},
     sky_walking::SkyWalking,
@@ -127,6 +129,8 @@ pub enum Yields {
     Counts,
     /// Counts by bucket, per side.
     Buckets,
+    /// Counts by class of answer, per side.
+    Answers,
     /// One number, per side if its text says so.
     Value,
     /// It cannot be told: its record is not complete.
@@ -207,6 +211,8 @@ macro_rules! providers {
 providers! {
     /// What the built-in proxy counts.
     "proxy" Proxy(ProxyCounts),
+    /// What the processes use.
+    "process" Process(ProcessUse),
     /// A Prometheus, or what speaks like one.
     "prometheus" Prometheus(Prometheus),
     /// Graphite.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use analysis::AnyJudge;
+use analysis::{Answers, AnyJudge};
 use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -321,6 +321,11 @@ impl Service {
                     ended: it.ended,
                     failed: it.failed,
                     latency: it.latency.clone(),
+                    answers: Answers {
+                        success: it.ended - it.failed,
+                        server_error: it.failed,
+                        ..Answers::default()
+                    },
                 })
                 .collect(),
             replicas: counts
@@ -351,6 +356,7 @@ impl Service {
                     restarts: 0,
                     oom_kills: 0,
                     crash_looping: false,
+                    usage: None,
                 })
                 .collect::<Vec<_>>()
         };

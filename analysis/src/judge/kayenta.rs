@@ -246,7 +246,12 @@ fn answers(measured: &Measured) -> bool {
             Missing::NoData | Missing::NotFinite => true,
             Missing::NotOneNumber | Missing::Stale | Missing::Partial | Missing::Error => false,
         },
-        Measured::Histogram(_) | Measured::Pods { .. } | Measured::Before { .. } | Measured::Beside { .. } => false,
+        Measured::Histogram(_)
+        | Measured::Pods { .. }
+        | Measured::Answers { .. }
+        | Measured::Memory { .. }
+        | Measured::Before { .. }
+        | Measured::Beside { .. } => false,
     }
 }
 
@@ -315,7 +320,7 @@ impl Judge for Kayenta {
                 state.last_missing = Some(*why);
                 (Sum::default(), Sum::default())
             }
-            Measured::Histogram(_) | Measured::Pods { .. } => {
+            Measured::Histogram(_) | Measured::Pods { .. } | Measured::Answers { .. } | Measured::Memory { .. } => {
                 state.missing += 1;
                 state.last_missing = Some(Missing::NotOneNumber);
                 return;

@@ -160,7 +160,11 @@ impl Judge for Pods {
                 state.last_missing = Some(*why);
                 return;
             }
-            Measured::Counts { .. } | Measured::Histogram(_) | Measured::Values { .. } => {
+            Measured::Counts { .. }
+            | Measured::Histogram(_)
+            | Measured::Values { .. }
+            | Measured::Answers { .. }
+            | Measured::Memory { .. } => {
                 state.missing += 1;
                 state.last_missing = Some(Missing::NotOneNumber);
                 return;

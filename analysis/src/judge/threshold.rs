@@ -192,7 +192,12 @@ fn vars(measured: &Measured) -> Result<Vars, Missing> {
             }
             [_, _, ..] => return Err(Missing::NotOneNumber),
         },
-        Measured::Histogram(_) | Measured::Pods { .. } | Measured::Before { .. } | Measured::Beside { .. } => return Err(Missing::NotOneNumber),
+        Measured::Histogram(_)
+        | Measured::Pods { .. }
+        | Measured::Answers { .. }
+        | Measured::Memory { .. }
+        | Measured::Before { .. }
+        | Measured::Beside { .. } => return Err(Missing::NotOneNumber),
         Measured::Missing(why) => return Err(*why),
     };
     if vars.result.is_finite() { Ok(vars) } else { Err(Missing::NotFinite) }

@@ -61,18 +61,24 @@ pub(super) fn next(spec: &Spec, metric: &Metric, began: Timestamp, at: Timestamp
 fn every(metric: &Metric) -> Duration {
     match &metric.judge {
         AnyJudge::Threshold(it) => it.interval.unwrap_or(metric.every).0,
-        AnyJudge::Sequential(_) | AnyJudge::Pods(_) | AnyJudge::Kayenta(_) | AnyJudge::FixedHorizon(_) => {
-            metric.every.0
-        }
+        AnyJudge::Sequential(_)
+        | AnyJudge::Pods(_)
+        | AnyJudge::Answers(_)
+        | AnyJudge::Leak(_)
+        | AnyJudge::Kayenta(_)
+        | AnyJudge::FixedHorizon(_) => metric.every.0,
     }
 }
 
 fn initial_delay(judge: &AnyJudge) -> Duration {
     match judge {
         AnyJudge::Threshold(it) => it.initial_delay.map_or(Duration::ZERO, |it| it.0),
-        AnyJudge::Sequential(_) | AnyJudge::Pods(_) | AnyJudge::Kayenta(_) | AnyJudge::FixedHorizon(_) => {
-            Duration::ZERO
-        }
+        AnyJudge::Sequential(_)
+        | AnyJudge::Pods(_)
+        | AnyJudge::Answers(_)
+        | AnyJudge::Leak(_)
+        | AnyJudge::Kayenta(_)
+        | AnyJudge::FixedHorizon(_) => Duration::ZERO,
     }
 }
 

@@ -102,9 +102,12 @@ impl Metric {
     fn of(it: &MetricHistory, tried: Result<Calibrated, CannotTry>) -> Self {
         let promised = match &it.judge {
             AnyJudge::Sequential(judge) => Some(judge.roll_back.alpha.get() * it.part),
-            AnyJudge::Threshold(_) | AnyJudge::Pods(_) | AnyJudge::Kayenta(_) | AnyJudge::FixedHorizon(_) => {
-                None
-            }
+            AnyJudge::Threshold(_)
+            | AnyJudge::Pods(_)
+            | AnyJudge::Answers(_)
+            | AnyJudge::Leak(_)
+            | AnyJudge::Kayenta(_)
+            | AnyJudge::FixedHorizon(_) => None,
         };
         let tried = match tried {
             Ok(it) => Tried::Runs(Runs {

@@ -65,11 +65,19 @@ impl Config {
         if spec.metrics.is_empty() {
             wrong = vec!["signals: name at least one, such as `errors: { sequential: {} }`".to_owned()];
         }
-        for metric in spec.metrics.iter().filter(|it| matches!(it.judge, AnyJudge::Pods(_))) {
-            wrong.push(format!(
-                "signals.{}: pods are watched in a rollout only, no line says how they are",
-                metric.name
-            ));
+        for metric in &spec.metrics {
+            let what = match metric.judge {
+                AnyJudge::Pods(_) => "pods are watched in a rollout only, no line says how they are",
+                AnyJudge::Answers(_) => {
+                    "classes of answers are counted in a rollout only, no line tells them"
+                }
+                AnyJudge::Leak(_) => "the memory of processes is watched in a rollout only, no line tells it",
+                AnyJudge::Sequential(_)
+                | AnyJudge::Threshold(_)
+                | AnyJudge::Kayenta(_)
+                | AnyJudge::FixedHorizon(_) => continue,
+            };
+            wrong.push(format!("signals.{}: {what}", metric.name));
         }
         for (key, span) in [("poll", poll), ("deadline", deadline)] {
             if span.0.is_zero() {

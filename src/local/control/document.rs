@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use strategies::{Name, Plan, Revision};
 
 use crate::{
-    analyses::{Definition, MetricDefinition, Reads},
+    analyses::{Answered, Definition, MetricDefinition, Reads},
     api::{Refusal, view::Finding},
     local::adapter::{release::listed, site::Asked},
     measure::{Prepared, prepare, secret_of_this_machine},
@@ -17,7 +17,7 @@ use crate::{
         self, Compiled, CompiledAnalysis, Placed, Read, Runtime, Severity,
         compile::{MetricFrom, PROXY_ROUTE},
         diagnostic::Report,
-        provider::{Provider, Signal},
+        provider::{Provider, Signal, Used},
     },
     workload::Workload,
 };
@@ -182,6 +182,14 @@ fn reads(metric: &spec::CompiledMetric) -> Reads {
         MetricFrom::Provider { provider: Provider::Proxy(it), source: _ } => match it.signal {
             Signal::Errors => Reads::Errors,
             Signal::Latency => Reads::Latency,
+            Signal::Answers => Reads::Answers,
+            Signal::Redirects => Reads::Answered(Answered::Redirects),
+            Signal::NotFound => Reads::Answered(Answered::NotFound),
+            Signal::ClientErrors => Reads::Answered(Answered::ClientErrors),
+        },
+        MetricFrom::Provider { provider: Provider::Process(it), source: _ } => match it.signal {
+            Used::Memory => Reads::Memory,
+            Used::Cpu => Reads::Cpu,
         },
         MetricFrom::Provider { provider, source } => {
             let written = serde_json::to_vec(&(provider, source)).unwrap_or_default();

@@ -4,7 +4,12 @@ mod ask;
 mod keep;
 mod show;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use strategies::{Arm, Name, Phase, Plan, Revision, Role, Status};
@@ -18,7 +23,7 @@ use self::keep::StatusKeep;
 pub(super) use self::keep::shown;
 use super::{document::Understood, traffic::Traffic};
 use crate::{
-    analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, planned_length},
+    analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, Usage, planned_length},
     api::view::{AddressView, CalibrationView, JournalRecord, RolloutView},
     clock,
     engine::{self, Ports, Recorder, TickError, Ticked},
@@ -29,12 +34,15 @@ use crate::{
         },
         counted::counted,
         supervisor::protocol::ProcessState,
+        usage,
     },
     port::{Activities, Unavailable, WallClock},
 };
 
 /// How often counts are read while something moves or somebody watches.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is read what processes use while a canary is on trial.
+const USAGE_EVERY: Duration = Duration::from_secs(5);
 /// Least time between two readings.
 const LEAST_EVERY: Duration = Duration::from_millis(50);
 /// How often evidence is stored.
@@ -135,6 +143,7 @@ pub(super) struct Rollout {
     last: Option<Ticked>,
     status: Status,
     polled: Option<Timestamp>,
+    used: Option<Timestamp>,
     stored: Option<Timestamp>,
     failing: Option<Failing>,
     waiting: Vec<(Name, oneshot::Sender<Answered>)>,
@@ -197,6 +206,7 @@ impl Rollout {
             last: None,
             status,
             polled: None,
+            used: None,
             stored: None,
             failing: None,
             waiting: vec![],
@@ -409,14 +419,31 @@ impl Rollout {
             listening.filter_map(|(address, revision)| Some((address?, revision))).collect();
         let own: Vec<Counted> = snapshots.iter().map(|it| self.own_only(counted(it, &revisions))).collect();
         self.traffic.take(&own, |_| true, asked);
-        let Some(last) = &self.last else { return };
-        let mut arms = ArmsNow::seen(&self.plan, &self.status, &last.world);
+        let Some(world) = self.last.as_ref().map(|it| &it.world) else { return };
+        let mut arms = ArmsNow::seen(&self.plan, &self.status, world);
         arms.fresh = self.ports.outside.fresh_now();
+        let usage = self.usage(&replicas, asked).await;
         let pods: Vec<PodHealth> =
-            replicas.iter().flat_map(|(arm, all)| all.iter().map(|it| pod(arm, it))).collect();
+            replicas.iter().flat_map(|(arm, all)| all.iter().map(|it| pod(arm, it, &usage))).collect();
         let known = replicas.values().flatten().all(|it| it.known);
         let pods = known.then_some(pods.as_slice());
         self.ports.activities.0.feed(&Feed { counted: &own, pods, arms: &arms, urgent }, asked);
+    }
+
+    /// What the processes use; nothing where it was read just now, or nobody would judge it.
+    async fn usage(
+        &mut self,
+        replicas: &BTreeMap<Arm, Vec<Replica>>,
+        now: Timestamp,
+    ) -> BTreeMap<u32, Usage> {
+        if self.status.phase.step().is_none() || self.used.is_some_and(|at| now < at + USAGE_EVERY) {
+            return BTreeMap::new();
+        }
+        self.used = Some(now);
+        let leaders: BTreeSet<u32> =
+            replicas.values().flatten().filter_map(|it| it.process.as_ref()?.pid).collect();
+        // Files of the kernel, but many of them. If it fails nobody knows what they use.
+        tokio::task::spawn_blocking(move || usage::of_groups(&leaders)).await.unwrap_or_default()
     }
 
     fn own_only(&self, mut counted: Counted) -> Counted {
@@ -454,8 +481,9 @@ impl Rollout {
     }
 }
 
-fn pod(arm: &Arm, it: &Replica) -> PodHealth {
+fn pod(arm: &Arm, it: &Replica, usage: &BTreeMap<u32, Usage>) -> PodHealth {
     let process = it.process.as_ref();
+    let pid = process.and_then(|it| it.pid);
     let state = process.map(|it| it.state);
     PodHealth {
         revision: arm.revision.clone(),
@@ -469,6 +497,7 @@ fn pod(arm: &Arm, it: &Replica) -> PodHealth {
         restarts: process.map_or(0, |it| it.restarts),
         oom_kills: 0,
         crash_looping: state == Some(ProcessState::BackingOff) && process.is_some_and(|it| it.restarts >= 2),
+        usage: pid.and_then(|it| usage.get(&it)).copied(),
     }
 }
 

@@ -287,6 +287,7 @@ mod tests {
             ended,
             failed,
             latency: vec![ended, 0],
+            answers: analysis::Answers::default(),
         };
         Counted {
             source: "0".into(),

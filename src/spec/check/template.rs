@@ -6,7 +6,7 @@ use crate::{
     spec::{
         Severity,
         provider::{
-            Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Web, Whom, Yields,
+            Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Used, Web, Whom, Yields,
         },
         template::{AnalysisTemplateSpec, Metric},
     },
@@ -79,6 +79,7 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
         }
         _ => {}
     }
+    of_the_engine(metric, way, check);
     let asked = [way, &[Key::Field("provider"), Key::Field(metric.provider.key())]].concat();
     if let Provider::Prometheus(it) = &metric.provider {
         prometheus(it, &asked, check);
@@ -96,6 +97,34 @@ fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut
         whom(source_ref, address, &asked, check);
     }
     parameters(spec, metric, way, check);
+}
+
+/// Judges and signals that are there for one another alone.
+fn of_the_engine(metric: &Metric, way: &[Key], check: &mut Check<'_>) {
+    let by_class = metric.provider.yields() == Yields::Answers;
+    let memory = matches!(&metric.provider, Provider::Process(it) if it.signal == Used::Memory);
+    let compares_classes = matches!(metric.judge, AnyJudge::Answers(_));
+    let looks_for_leaks = matches!(metric.judge, AnyJudge::Leak(_));
+    let (message, help) = if compares_classes && !by_class {
+        (
+            "`answers` compares classes of answers, which only the built-in proxy counts",
+            "write `provider: { proxy: { signal: answers } }`",
+        )
+    } else if looks_for_leaks && !memory {
+        (
+            "`leak` looks at the memory of processes over time",
+            "write `provider: { process: { signal: memory } }`",
+        )
+    } else if by_class && !compares_classes {
+        (
+            "this signal yields classes of answers, which only the judge `answers` compares",
+            "write `judge: { answers: {} }`, or look at one class: `signal: clientErrors`",
+        )
+    } else {
+        return;
+    };
+    let way = [way, &[Key::Field("judge")]].concat();
+    check.error(Code::Mismatch, &way, message, help);
 }
 
 fn is_query(provider: &Provider) -> bool {

@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Prometheus, Signal, Yields};
+use super::{Prometheus, Yields};
 use crate::written::MetricText;
 
 mod istio;
@@ -20,7 +20,7 @@ pub struct Preset {
     /// Whose metrics.
     pub name: PresetName,
     /// What is looked at.
-    pub signal: Signal,
+    pub signal: Exported,
     /// The label that tells stable and canary apart. Default: the data plane's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"))]
@@ -32,6 +32,16 @@ pub struct Preset {
     /// More matchers, such as `namespace="$(namespace)"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matchers: Option<MetricText>,
+}
+
+/// What a data plane tells.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Exported {
+    /// Requests, and those that failed.
+    Errors,
+    /// Requests by how long they took.
+    Latency,
 }
 
 /// What a data plane exports.
@@ -95,8 +105,8 @@ impl Preset {
 
     pub(super) fn yields(&self) -> Yields {
         match self.signal {
-            Signal::Errors => Yields::Counts,
-            Signal::Latency => Yields::Buckets,
+            Exported::Errors => Yields::Counts,
+            Exported::Latency => Yields::Buckets,
         }
     }
 
@@ -113,12 +123,12 @@ impl Preset {
         };
         let asked = Prometheus { preset: None, ..asked.clone() };
         Some(match self.signal {
-            Signal::Errors => Prometheus {
+            Exported::Errors => Prometheus {
                 bad: Some(select(exports.requests, &format!(",{}", exports.bad))?),
                 total: Some(select(exports.requests, "")?),
                 ..asked
             },
-            Signal::Latency => Prometheus { histogram: Some(select(exports.durations, "")?), ..asked },
+            Exported::Latency => Prometheus { histogram: Some(select(exports.durations, "")?), ..asked },
         })
     }
 }

@@ -22,6 +22,14 @@ pub enum Signal {
     Errors,
     /// Requests by how long they took until the head of the answer.
     Latency,
+    /// Requests by class of their answer, for the judge `answers`: successes, redirects, 404, other 4xx, 5xx, none.
+    Answers,
+    /// Requests, and those that were answered with a redirect: 3xx.
+    Redirects,
+    /// Requests, and those that were answered with 404.
+    NotFound,
+    /// Requests, and those that were refused: 4xx, 404 among them.
+    ClientErrors,
 }
 
 impl ProviderKind for ProxyCounts {
@@ -35,8 +43,9 @@ impl ProviderKind for ProxyCounts {
 
     fn yields(&self) -> Yields {
         match self.signal {
-            Signal::Errors => Yields::Counts,
+            Signal::Errors | Signal::Redirects | Signal::NotFound | Signal::ClientErrors => Yields::Counts,
             Signal::Latency => Yields::Buckets,
+            Signal::Answers => Yields::Answers,
         }
     }
 

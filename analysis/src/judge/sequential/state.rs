@@ -105,7 +105,7 @@ impl State {
                 }
             }
             Measured::Values { canary, baseline } => self.values(setting, tables, poll, canary, baseline),
-            Measured::Pods { .. } => self.wrong_kind = true,
+            Measured::Pods { .. } | Measured::Answers { .. } | Measured::Memory { .. } => self.wrong_kind = true,
         }
         if !poll.measured.calibrates() && !matches!(poll.measured, Measured::Missing(_)) {
             self.clumping.taken();

@@ -281,7 +281,12 @@ fn judged(it: &Definition) -> Option<Judged<'_>> {
         AnyJudge::Sequential(judge) => {
             Some(Judged { judge, part: it.weight / total, poll_s: it.every.as_secs_f64() })
         }
-        AnyJudge::Threshold(_) | AnyJudge::Pods(_) | AnyJudge::Kayenta(_) | AnyJudge::FixedHorizon(_) => None,
+        AnyJudge::Threshold(_)
+        | AnyJudge::Pods(_)
+        | AnyJudge::Answers(_)
+        | AnyJudge::Leak(_)
+        | AnyJudge::Kayenta(_)
+        | AnyJudge::FixedHorizon(_) => None,
     })
 }
 
