@@ -1,17 +1,23 @@
 //! What a Rollout delivers: the instance managers that Serinus drives and does not own.
 //!
 //! Adding a kind for one machine: write `workload/<kind>.rs` with a record that implements [`WorkloadKind`], then
-//! add one line to `workloads!` below.
+//! add one line to `workloads!` below. For a cluster: write `workload/<kind>.rs` with a [`WorkloadCodec`], then add one
+//! line to [`CODECS`]; `tests/conformance` plays it against an API server.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::Sizing;
 
+mod codec;
+mod deployment;
 mod process;
 mod reference;
+mod template;
 mod upstream;
 
 pub use self::{
+    codec::{Ask, Look, PodNames, Standing, WorkloadCodec, Workloads},
+    deployment::{Deployment, DeploymentSeen, Edit, Facts, SetOwner, SetSeen, Template},
     process::{
         CopyKeeping, EnvVar, HttpProbe, Limits, LogKeeping, ProbeHeader, Process, Readiness, Restart,
         RestartWhen, Signal, Stop, TcpProbe,
@@ -61,4 +67,16 @@ workloads! {
     "process" Process,
     /// Addresses that someone else runs.
     "upstream" Upstream,
+}
+
+/// The kinds of a cluster that are driven.
+pub const CODECS: &[&dyn Workloads] = &[&Deployment];
+
+impl WorkloadRef {
+    /// What drives it; `None`: no kind that is driven.
+    #[must_use]
+    pub fn codec(&self) -> Option<&'static dyn Workloads> {
+        let wanted = crate::object::Kind::new(&self.api_version, &self.kind);
+        CODECS.iter().find(|it| it.kind() == wanted).copied()
+    }
 }
