@@ -268,6 +268,8 @@ pub(super) fn text(forecast: &Forecast, expected: Option<Expected>) -> String {
         let what = match metrics.as_slice() {
             [] => "only the cluster knows its metrics".to_owned(),
             ["pods"] => "crashes and lost readiness".to_owned(),
+            ["answers"] => "answers unlike stable's".to_owned(),
+            ["memory"] => "leaks".to_owned(),
             metrics => metrics.join(", "),
         };
         let _ = writeln!(text, "Guard `{}` ({what}) from `{}` on.", guard.name, guard.from);
