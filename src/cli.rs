@@ -23,6 +23,7 @@ mod output;
 mod picture;
 mod progress;
 mod send;
+mod service_manager;
 mod story;
 mod summary;
 mod supervised;
@@ -45,6 +46,7 @@ mod history;
 mod internal;
 pub mod judge;
 pub mod lint;
+mod logs;
 mod pause;
 mod plan;
 mod promote;
@@ -58,6 +60,7 @@ mod set_command;
 mod set_image;
 mod status;
 mod undo;
+mod upgrade;
 mod version;
 mod wait;
 
@@ -154,6 +157,8 @@ commands! {
     History(history::Args),
     /// Tell the story of a rollout, with the evidence
     Explain(explain::Args),
+    /// Print what the processes of a rollout printed
+    Logs(logs::Args),
     /// Decide a recorded rollout again and show where it would go otherwise
     Replay(replay::Args),
     /// End the present step, or all of them
@@ -176,6 +181,8 @@ commands! {
     SetCommand(set_command::Args),
     #[command(hide = true)]
     SetImage(set_image::Args),
+    /// Replace a running instance by this or another version of the program, without losing a request
+    Upgrade(upgrade::Args),
     /// Print shell completions, or write manual pages
     Completions(completions::Args),
     /// Print the version

@@ -87,6 +87,46 @@ pub struct RolloutView {
     pub addresses: Vec<AddressView>,
     /// What is wrong with it, as sentences for people: last failures to observe or to write. Empty: nothing.
     pub troubles: Vec<Trouble>,
+    /// What replicas of the present or the last attempt failed of.
+    #[serde(default)]
+    pub failure: Option<FailureView>,
+    /// Orders of this attempt that took effect, oldest first.
+    #[serde(default)]
+    pub given: Vec<GivenOrder>,
+}
+
+/// An order that took effect.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenOrder {
+    /// What was ordered.
+    pub action: Action,
+    /// By whom: the login name, where this machine knows one.
+    pub by: Name,
+    /// When it took effect.
+    pub at: Timestamp,
+    /// Why, in the person's words.
+    pub reason: Option<Name>,
+}
+
+/// What a replica on trial failed of: kept until the next attempt begins.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureView {
+    /// The revision it runs.
+    pub revision: Revision,
+    /// The attempt; 0 before the first.
+    pub attempt: u32,
+    /// When.
+    pub at: Timestamp,
+    /// What, in one sentence.
+    pub because: String,
+    /// Whether its process ended; else it runs and is not ready.
+    pub ended: bool,
+    /// The last lines it printed, oldest first.
+    pub said: Vec<String>,
+    /// The file with all that it printed; `None`: it is no process of ours.
+    pub log: Option<PathBuf>,
 }
 
 /// Where a rollout stands, as a word.
@@ -234,6 +274,9 @@ pub struct ReplicaView {
     pub restarts: u64,
     /// Why it is not ready, or how its last run ended: one sentence.
     pub because: Option<String>,
+    /// The file with what it prints, where it is a process of ours.
+    #[serde(default)]
+    pub log: Option<PathBuf>,
 }
 
 /// One thing that is waited for.
@@ -406,12 +449,30 @@ pub struct AppliedRollout {
     pub change: DocumentChange,
     /// The revision that is wanted now.
     pub revision: Revision,
+    /// Why it was turned back before: it gets no requests until somebody orders a retry.
+    #[serde(default)]
+    pub refused: Option<Cause>,
+    /// The document that was applied last before this one.
+    #[serde(default)]
+    pub before: Option<KnownDocument>,
     /// The attempt that would be the next one: what a caller waits for after [`DocumentChange::NewRevision`].
     pub next_attempt: u32,
     /// Which of its documents this is: a view with a smaller generation has not met it yet.
     pub generation: u64,
     /// Where users reach it.
     pub addresses: Vec<AddressView>,
+}
+
+/// A document that was applied.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownDocument {
+    /// What its file is called.
+    pub path: String,
+    /// The revision that it asks for.
+    pub revision: Revision,
+    /// When it, or what is wanted of it, was changed last.
+    pub at: Timestamp,
 }
 
 /// What an application means for a rollout.

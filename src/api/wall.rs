@@ -65,6 +65,8 @@ impl Told for RolloutView {
             recent,
             last,
             troubles,
+            failure,
+            given,
             name: _,
             mode: _,
             phase: _,
@@ -93,6 +95,8 @@ impl Told for RolloutView {
         recent.each_moment(each);
         last.iter_mut().for_each(|it| each(&mut it.at));
         troubles.each_moment(each);
+        failure.iter_mut().for_each(|it| each(&mut it.at));
+        given.iter_mut().for_each(|it| each(&mut it.at));
     }
 }
 
@@ -172,7 +176,9 @@ impl Told for Health {
 }
 
 impl Told for Applied {
-    fn each_moment(&mut self, _: &mut dyn FnMut(&mut Timestamp)) {}
+    fn each_moment(&mut self, each: &mut dyn FnMut(&mut Timestamp)) {
+        self.rollouts.iter_mut().filter_map(|it| it.before.as_mut()).for_each(|it| each(&mut it.at));
+    }
 }
 
 /// Only differences of its moments mean something.

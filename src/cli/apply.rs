@@ -8,8 +8,8 @@ use super::{
     finish,
     instance::Instance,
     output::{Flow, print},
-    send::{Letter, awaited, only, tell},
-    watch::{Screen, Watch},
+    send::{self, Letter, tell, tell_what_would_be},
+    watch::Unseen,
 };
 use crate::api::client::Client;
 
@@ -19,8 +19,9 @@ use crate::api::client::Client;
 A changed command, environment or file of the workload is a new revision: it is taken to the users step by step. \
 Anything else changes how the steps go on.
 
-Exit codes with --wait: 0 promoted, 3 rolled back or aborted, 4 undecided or paused at a deadline, 5 not over in time, \
-6 superseded.
+A revision that was rolled back before gets no requests; it is named, and the exit code is 3: `serinus retry` tries it \
+again. Other exit codes with --wait: 0 promoted, 3 rolled back or aborted, 4 undecided or paused at a deadline, 5 not over \
+in time, 6 superseded; of several rollouts that of the first that did not end well.
 
 Examples:
   serinus apply shop.yaml
@@ -51,22 +52,26 @@ impl Args {
         block_on(async {
             let client = Client::new(&state);
             let applied = letter.send(&client, &state).await?;
+            if self.dry_run {
+                tell_what_would_be(&applied, self.waiting.output)?;
+                return Ok(send::exit(&applied));
+            }
             tell(&applied, self.waiting.output)?;
             if !self.waiting.wait {
-                if self.waiting.output == Flow::Text && !self.dry_run {
+                let exit = send::exit(&applied);
+                if self.waiting.output == Flow::Text && exit == Exit::Done {
                     print("`serinus status --watch` shows what becomes of it")?;
                 }
-                return Ok(Exit::Done);
+                return Ok(exit);
             }
-            let one = only(&applied)?;
-            let mut watch = Watch::new(client, one.name.clone(), &state);
-            watch.awaited = Some(awaited(one));
-            watch.timeout = self.waiting.timeout.map(|it| it.0);
-            let mut screen =
-                Screen::choose(self.waiting.output, self.waiting.no_live, "stop waiting; it goes on")?;
-            let watched = watch.run(&mut screen).await;
-            drop(screen);
-            finish::wait(watched?, &watch, self.waiting.output)
+            finish::wait_for_all(
+                &applied,
+                &client,
+                &state,
+                &self.waiting,
+                ("stop waiting; it goes on", Unseen::Ends),
+            )
+            .await
         })
     }
 }

@@ -1,10 +1,10 @@
 //! What changed between two looks at a rollout, one line each: the view of those who have no terminal, and the log
 //! of those who have. Pure.
 
-use strategies::Verdict;
+use strategies::{Action, Verdict};
 
 use super::words;
-use crate::api::view::{AnalysisView, ArmRole, ArmView, PhaseName, RolloutView};
+use crate::api::view::{AnalysisView, ArmRole, ArmView, GivenOrder, PhaseName, RolloutView};
 
 /// How a change is to be taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
@@ -36,6 +36,7 @@ pub(super) fn changes(before: Option<&RolloutView>, now: &RolloutView) -> Vec<Ch
         return [Some(Change { tone: Tone::Plain, text: format!("{}: {}", now.name, words::stands(now)) })]
             .into_iter()
             .flatten()
+            .chain(failure(None, now))
             .chain(troubles(None, now))
             .collect();
     };
@@ -43,13 +44,16 @@ pub(super) fn changes(before: Option<&RolloutView>, now: &RolloutView) -> Vec<Ch
     all.extend(attempt(before, now));
     all.extend(phase(before, now));
     all.extend(weight(before, now));
-    all.extend(replicas(before, now));
+    let failed = failure(Some(before), now);
+    all.extend(replicas(before, now, failed.is_none()));
+    all.extend(failed);
     // A verdict that is already told as the reason of something is not told again.
     let told: Vec<_> = verdicts(before, now)
         .into_iter()
         .filter(|verdict| !all.iter().any(|it: &Change| it.text.contains(&verdict.text)))
         .collect();
     all.extend(told);
+    all.extend(given(before, now));
     all.extend(hold(before, now));
     all.extend(troubles(Some(before), now));
     all
@@ -109,7 +113,24 @@ fn weight(before: &RolloutView, now: &RolloutView) -> Option<Change> {
     Some(plain(format!("the canary gets {settled} of the requests")))
 }
 
-fn replicas(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
+fn failure(before: Option<&RolloutView>, now: &RolloutView) -> Option<Change> {
+    let is = now.failure.as_ref()?;
+    let was = before.and_then(|it| it.failure.as_ref());
+    if was.is_some_and(|was| {
+        (&was.because, &was.revision, was.attempt) == (&is.because, &is.revision, is.attempt)
+    }) {
+        return None;
+    }
+    let text = format!(
+        "revision {} {}: {}",
+        is.revision,
+        if is.ended { "fails" } else { "is not ready" },
+        words::failure(is)
+    );
+    Some(Change { tone: Tone::Warn, text })
+}
+
+fn replicas(before: &RolloutView, now: &RolloutView, with_reason: bool) -> Vec<Change> {
     let restarts = |view: &RolloutView, of: &ArmView| {
         let arm = view.arms.iter().find(|it| (&it.revision, it.role) == (&of.revision, of.role));
         arm.map_or(0, |it| it.replicas.iter().map(|it| it.restarts).sum::<u64>())
@@ -119,7 +140,7 @@ fn replicas(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
         if more == 0 {
             return None;
         }
-        let because = arm.replicas.iter().find_map(|it| it.because.clone());
+        let because = arm.replicas.iter().find_map(|it| it.because.clone()).filter(|_| with_reason);
         let because = because.map(|it| format!(": {it}")).unwrap_or_default();
         let role = role(arm.role);
         let text = format!("{role} {}: {}{because}", arm.revision, words::counted(more, "restart"));
@@ -156,10 +177,24 @@ fn verdicts(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
     news.map(tell).collect()
 }
 
+/// Orders that somebody gave a reason for; what they lead to is told anyway.
+fn given(before: &RolloutView, now: &RolloutView) -> Vec<Change> {
+    let told = |it: &&GivenOrder| {
+        let shown_elsewhere = matches!(it.action, Action::Pause | Action::Abort);
+        it.reason.is_some() && !shown_elsewhere && !before.given.contains(it)
+    };
+    let tell = |it: &GivenOrder| {
+        let reason = it.reason.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+        plain(format!("{} ordered: {}{reason}", it.by, it.action))
+    };
+    now.given.iter().filter(told).map(tell).collect()
+}
+
 fn hold(before: &RolloutView, now: &RolloutView) -> Option<Change> {
     match (&before.hold, &now.hold) {
         (was, Some(is)) if was.as_ref() != Some(is) => {
-            Some(Change { tone: Tone::Warn, text: format!("paused: {}", words::hold(is)) })
+            let held = words::held(now).unwrap_or_default();
+            Some(Change { tone: Tone::Warn, text: format!("paused: {held}") })
         }
         (Some(_), None) if now.phase == PhaseName::Stepping => Some(plain("it goes on".to_owned())),
         (Some(_) | None, Some(_) | None) => None,
@@ -186,6 +221,25 @@ mod tests {
         change(&mut now);
         let lines: Vec<_> = changes(Some(&before), &now).into_iter().map(|it| it.text).collect();
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn what_a_replica_fails_of_is_told_once_with_its_log() {
+        let failure = crate::api::view::FailureView {
+            revision: "b".into(),
+            attempt: 1,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            because: "exit code 1: no config".into(),
+            ended: true,
+            said: vec!["no config".into()],
+            log: Some("/state/logs/shop/b-main-0.log".into()),
+        };
+        let told = "revision b fails: exit code 1: no config; its log: /state/logs/shop/b-main-0.log";
+        check(|it| it.failure = Some(failure.clone()), &[told]);
+        let (mut before, mut now) = (view(), view());
+        (before.failure, now.failure) = (Some(failure.clone()), Some(failure));
+        assert_eq!(changes(Some(&before), &now), []);
+        assert!(changes(None, &now).iter().any(|it| it.text == told));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Args {
             };
             match watched {
                 Watched::Gone => print(format!("{} is deleted", found.name)).map(|()| Exit::Done),
-                Watched::Left | Watched::Over(_) | Watched::TimedOut(_) => Ok(Exit::Failed),
+                Watched::Left | Watched::Closed | Watched::Over(_) | Watched::TimedOut(_) => Ok(Exit::Failed),
             }
         })
     }

@@ -171,7 +171,7 @@ impl Args {
         block_on(async {
             let live = self.output == Flow::Text && !self.no_live && super::live::possible();
             let says = if live { Says::InLogOnly } else { Says::Aloud };
-            let starting = Supervised::start(&place.path, 2, says);
+            let starting = Supervised::start(&place.path, 2, says, &[]);
             let mut house = super::progress::during("starting", starting).await?;
             let ended = self.show(&mut house, &documents).await;
             let stopped = super::progress::during("finishing the requests under way", house.stop()).await;
@@ -206,7 +206,7 @@ impl Args {
         watch.timeout = Some(self.warm_up.0);
         match either(house, &mut watch, &mut screen).await? {
             Watched::TimedOut(_) | Watched::Over(_) => {}
-            Watched::Left | Watched::Gone => return Ok(Exit::Failed),
+            Watched::Left | Watched::Closed | Watched::Gone => return Ok(Exit::Failed),
         }
         let over = self.release(house, documents, &mut watch, &mut screen, &users).await?;
         drop(screen);
@@ -235,7 +235,7 @@ impl Args {
         watch.timeout = Some(self.timeout.0);
         let over = match either(house, watch, screen).await? {
             Watched::Over(over) | Watched::TimedOut(over) => over,
-            Watched::Left | Watched::Gone => return Ok(None),
+            Watched::Left | Watched::Closed | Watched::Gone => return Ok(None),
         };
         // What the old version still answers belongs to the story.
         watch.awaited = None;
@@ -256,7 +256,7 @@ impl Args {
                 what: "version 1 of the sample service did not come up within a minute".to_owned(),
                 help: format!("what it said is in {}", house.state.join("logs").display()),
             }),
-            Watched::Left | Watched::Gone => Ok(false),
+            Watched::Left | Watched::Closed | Watched::Gone => Ok(false),
         }
     }
 

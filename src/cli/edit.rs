@@ -6,7 +6,7 @@ use super::{
     Exit, Failure, block_on, finish,
     instance::Chosen,
     output::{Flow, print},
-    send::{awaited, only, show_findings, tell},
+    send::{self, awaited, only, show_findings, tell},
     watch::{Screen, Watch},
 };
 use crate::api::view::Edit;
@@ -57,10 +57,11 @@ impl Common {
             }
             tell(&applied, self.waiting.output)?;
             if !self.waiting.wait {
-                if self.waiting.output == Flow::Text {
+                let exit = send::exit(&applied);
+                if self.waiting.output == Flow::Text && exit == Exit::Done {
                     print("`serinus status --watch` shows what becomes of it")?;
                 }
-                return Ok(Exit::Done);
+                return Ok(exit);
             }
             let mut watch = Watch::new(found.client.clone(), found.name.clone(), &found.state);
             watch.awaited = Some(awaited(only(&applied)?));

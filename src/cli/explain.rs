@@ -1,6 +1,6 @@
 //! `serinus explain`: the story of one attempt in plain words, from the journal.
 
-use strategies::{Next, Status};
+use strategies::{Name, Next, Order, Status};
 
 use super::{
     Exit, Failure, block_on, color,
@@ -11,7 +11,7 @@ use super::{
     words,
 };
 use crate::{
-    api::view::{JournalQuery, JournalRecord, RolloutView, TrafficView},
+    api::view::{FailureView, JournalQuery, JournalRecord, RolloutView, TrafficView},
     cli::changes::Tone,
 };
 
@@ -45,6 +45,7 @@ struct Explained<'a> {
     stands: String,
     story: &'a [Chapter],
     traffic: &'a [TrafficView],
+    failure: Option<&'a FailureView>,
 }
 
 impl Args {
@@ -52,8 +53,9 @@ impl Args {
         block_on(async {
             let found = self.chosen.find().await?;
             let attempt = self.attempt.unwrap_or(found.view.attempt);
-            let statuses: Vec<_> = journal(&found).await?.iter().filter_map(saved).collect();
-            let told = story(&statuses, attempt);
+            let journal = journal(&found).await?;
+            let statuses: Vec<_> = journal.iter().filter_map(saved).collect();
+            let told = story(&statuses, attempt, &journal.iter().filter_map(reason).collect());
             if told.is_empty() {
                 return Err(Failure::NothingToDo {
                     what: format!("the journal knows nothing of attempt {attempt} of {}", found.name),
@@ -62,8 +64,9 @@ impl Args {
             }
             let traffic = traffic(&found.view, attempt);
             let stands = words::stands(&found.view);
+            let failure = found.view.failure.as_ref().filter(|it| it.attempt == attempt);
             let explained =
-                Explained { rollout: found.name.as_str(), attempt, stands, story: &told, traffic };
+                Explained { rollout: found.name.as_str(), attempt, stands, story: &told, traffic, failure };
             if !structured(self.output, &explained)? {
                 print(text(&explained, &found.view))?;
             }
@@ -95,6 +98,12 @@ fn saved(record: &JournalRecord) -> Option<Status> {
     }
 }
 
+/// Why an order was given, by its id.
+fn reason(record: &JournalRecord) -> Option<(Name, Name)> {
+    let order: Order = serde_json::from_value(record.body.clone()).ok().filter(|_| record.kind == "order")?;
+    Some((order.id, order.reason?))
+}
+
 /// The requests of an attempt, where they are still known.
 fn traffic(view: &RolloutView, attempt: u32) -> &[TrafficView] {
     match &view.last {
@@ -116,6 +125,15 @@ fn text(explained: &Explained<'_>, view: &RolloutView) -> String {
         };
         let time = color::paint(color::DIM, words::day_and_time(it.at));
         text.push_str(&format!("\n{time}  {}", color::paint(style, &it.text)));
+    }
+    if let Some(it) = view.failure.as_ref().filter(|it| it.attempt == explained.attempt) {
+        text.push_str(&format!("\n\nIts process: {}.", it.because));
+        for line in &it.said {
+            text.push_str(&color::paint(color::DIM, format!("\n  | {line}")));
+        }
+        if let Some(log) = &it.log {
+            text.push_str(&format!("\nAll it printed: {}", log.display()));
+        }
     }
     if let Some(canary) = canary_of(explained.traffic, None) {
         let all: u64 = explained.traffic.iter().map(|it| it.requests).sum();

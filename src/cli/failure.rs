@@ -63,6 +63,14 @@ pub enum Failure {
         /// The log of the control process.
         log: PathBuf,
     },
+    /// The engine ends as soon as it is started, again and again.
+    #[error("the engine cannot start: {why}")]
+    EngineEnds {
+        /// The last that it said.
+        why: String,
+        /// The log of the control process.
+        log: PathBuf,
+    },
     /// It took longer than `--timeout`.
     #[error("{what} did not end within {within}")]
     TimedOut {
@@ -142,6 +150,7 @@ impl Failure {
             | Self::Supervisor(_)
             | Self::Part(_)
             | Self::SupervisorEnded { .. }
+            | Self::EngineEnds { .. }
             | Self::EngineDown { .. } => Exit::Failed,
             Self::NoState
             | Self::NothingRuns { .. }
@@ -168,6 +177,7 @@ impl Failure {
             Self::TimedOut { .. } => {
                 "it goes on by itself; `serinus status` shows what it waits for, and `serinus wait` waits on".to_owned()
             }
+            Self::EngineEnds { log, .. } => format!("what it said is in {}", log.display()),
             Self::EngineDown { .. } | Self::SupervisorEnded { .. } => {
                 "`serinus run` starts everything again where it stood".to_owned()
             }

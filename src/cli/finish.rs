@@ -1,11 +1,19 @@
 //! The end of a wait: the summary, and the exit code that says the same.
 
+use std::path::Path;
+
 use super::{
     Exit, Failure,
+    edit::Waiting,
     ending::Ending,
     output::{Flow, json_line, print},
+    send::awaited,
     summary::Summary,
-    watch::{Watch, Watched},
+    watch::{Screen, Unseen, Watch, Watched},
+};
+use crate::{
+    api::{client::Client, view::Applied},
+    clock,
 };
 
 /// Says how a wait ended.
@@ -15,7 +23,7 @@ use super::{
 pub(super) fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, Failure> {
     let over = match watched {
         Watched::Over(over) | Watched::TimedOut(over) => over,
-        Watched::Left => {
+        Watched::Left | Watched::Closed => {
             if flow == Flow::Text {
                 print("it goes on by itself; `serinus wait` waits on")?;
             }
@@ -32,6 +40,38 @@ pub(super) fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, 
     let summary = Summary::new(&over.view, revision, over.ending.clone(), over.took, &over.traffic);
     say(&summary, flow)?;
     Ok(summary.phase.exit())
+}
+
+/// Waits for every rollout of an application, one after the other; the exit is that of the first that did not end well.
+///
+/// # Errors
+/// The engine is gone, or the output.
+pub(super) async fn wait_for_all(
+    applied: &Applied,
+    client: &Client,
+    state: &Path,
+    waiting: &Waiting,
+    (leaving, unseen): (&'static str, Unseen),
+) -> Result<Exit, Failure> {
+    let until = waiting.timeout.map(|it| clock::instant() + it.0);
+    let mut exit = Exit::Done;
+    for one in &applied.rollouts {
+        let mut watch = Watch::new(client.clone(), one.name.clone(), state);
+        watch.awaited = Some(awaited(one));
+        watch.unseen = unseen;
+        watch.timeout = until.map(|it| it.saturating_duration_since(clock::instant()));
+        let mut screen = Screen::choose(waiting.output, waiting.no_live, leaving)?;
+        let watched = watch.run(&mut screen).await;
+        drop(screen);
+        let watched = watched?;
+        let left = matches!(watched, Watched::Left | Watched::Closed);
+        let ended = wait(watched, &watch, waiting.output)?;
+        exit = if exit == Exit::Done { ended } else { exit };
+        if left {
+            break;
+        }
+    }
+    Ok(exit)
 }
 
 /// Prints a summary.

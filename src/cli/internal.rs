@@ -1,6 +1,11 @@
 //! Hidden commands: the parts of a running instance, started by one another and by tests, never by hand.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +16,7 @@ use crate::local::{
     load::{LoadPlan, Outcome, generate},
     process::shim::exec_shim,
     sample::{CRASH_STATUS, SampleArgs, SampleError, run_sample},
-    supervisor::{self, Settings},
+    supervisor::{self, Settings, channel},
     worker::run_worker,
 };
 
@@ -38,6 +43,9 @@ enum Part {
         /// How many proxy workers
         #[arg(long)]
         workers: u32,
+        /// How many listening sockets standard input brings
+        #[arg(long, default_value_t = 0)]
+        sockets: usize,
     },
     /// Continues a supervisor after an upgrade
     Supervisor {
@@ -107,7 +115,7 @@ impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         match self.part {
             Part::Exec => std::process::exit(exec_shim()),
-            Part::Supervise { state, parent, workers } => supervise(state, parent, workers),
+            Part::Supervise { state, parent, workers, sockets } => supervise(state, parent, workers, sockets),
             Part::Supervisor { .. } => Ok(supervisor::resume().map(|()| Exit::Done)?),
             Part::Worker { state, worker } => match run_worker(&state, worker) {
                 Ok(()) => Ok(Exit::Done),
@@ -132,7 +140,7 @@ impl Args {
     }
 }
 
-fn supervise(state: PathBuf, parent: u32, workers: u32) -> Result<Exit, Failure> {
+fn supervise(state: PathBuf, parent: u32, workers: u32, sockets: usize) -> Result<Exit, Failure> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
     let cannot = |act| move |source: std::io::Error| Failure::System { act, source };
     set_parent_process_death_signal(Some(Signal::TERM))
@@ -142,8 +150,25 @@ fn supervise(state: PathBuf, parent: u32, workers: u32) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     }
     let settings = Settings::new(state).map_err(cannot("tell the path of this program"))?;
-    supervisor::run(Settings { workers, ..settings })?;
+    let given = given(sockets).map_err(cannot("take the sockets of the service manager"))?;
+    supervisor::run_with(Settings { workers, ..settings }, given)?;
     Ok(Exit::Done)
+}
+
+/// The sockets that standard input brings.
+fn given(sockets: usize) -> std::io::Result<Vec<OwnedFd>> {
+    let mut all = vec![];
+    while all.len() < sockets {
+        let (read, some) = channel::receive(std::io::stdin().as_fd(), &mut [0; 1])?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        all.extend(some);
+    }
+    if sockets > 0 {
+        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    }
+    Ok(all)
 }
 
 fn load(plan: LoadPlan) -> Result<Exit, Failure> {

@@ -40,8 +40,10 @@ const LOG: usize = 200;
 /// What a person did at the terminal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pressed {
-    /// Leave.
+    /// End it: Ctrl-C.
     Quit,
+    /// Leave the picture: `q`, Esc, Ctrl-D.
+    Close,
     /// Nobody can press anything any more: the terminal is gone.
     Gone,
     /// The terminal has another size, or is to be drawn again.
@@ -270,8 +272,13 @@ fn meaning(event: &Event) -> Option<Pressed> {
     match event {
         Event::Resize(..) | Event::FocusGained => Some(Pressed::Redraw),
         Event::Key(KeyEvent { kind: KeyEventKind::Release, .. }) => None,
-        Event::Key(KeyEvent { code: KeyCode::Char('q' | 'Q') | KeyCode::Esc, .. }) => Some(Pressed::Quit),
-        Event::Key(KeyEvent { code: KeyCode::Char('c' | 'd'), modifiers, .. })
+        Event::Key(KeyEvent { code: KeyCode::Char('q' | 'Q') | KeyCode::Esc, .. }) => Some(Pressed::Close),
+        Event::Key(KeyEvent { code: KeyCode::Char('d'), modifiers, .. })
+            if modifiers.contains(KeyModifiers::CONTROL) =>
+        {
+            Some(Pressed::Close)
+        }
+        Event::Key(KeyEvent { code: KeyCode::Char('c'), modifiers, .. })
             if modifiers.contains(KeyModifiers::CONTROL) =>
         {
             Some(Pressed::Quit)
@@ -293,6 +300,21 @@ mod tests {
             scene.note(Timestamp::UNIX_EPOCH, Change { tone: Tone::Plain, text });
         }
         scene
+    }
+
+    #[test]
+    fn only_an_interrupt_ends_what_is_watched() {
+        let key = |code, modifiers| meaning(&Event::Key(KeyEvent::new(code, modifiers)));
+        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Pressed::Quit));
+        for (code, modifiers) in [
+            (KeyCode::Char('q'), KeyModifiers::NONE),
+            (KeyCode::Char('Q'), KeyModifiers::SHIFT),
+            (KeyCode::Esc, KeyModifiers::NONE),
+            (KeyCode::Char('d'), KeyModifiers::CONTROL),
+        ] {
+            assert_eq!(key(code, modifiers), Some(Pressed::Close));
+        }
+        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::NONE), None);
     }
 
     #[test]

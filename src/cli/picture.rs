@@ -13,6 +13,9 @@ mod bar;
 mod evidence;
 mod traffic;
 
+/// Lines of a failed process that are shown.
+const LAST_LINES: usize = 5;
+
 /// The styles of a picture. Without colour, brightness tells things apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Theme {
@@ -89,6 +92,7 @@ pub(super) fn sections(view: &RolloutView, now: Timestamp, width: usize, theme: 
         Section { title: "last minute", lines: traffic::recent(view, width, theme), priority: 3 },
         Section { title: "evidence", lines: evidence::evidence(view, width, theme), priority: 6 },
         Section { title: "waits for", lines: waits(view, now, theme), priority: 5 },
+        Section { title: "why it fails", lines: failure(view, width, theme), priority: 8 },
         Section { title: "troubles", lines: troubles(view, now, theme), priority: 8 },
     ];
     let mut all: Vec<_> = all.into_iter().filter(|it| !it.lines.is_empty()).collect();
@@ -122,8 +126,8 @@ fn head(view: &RolloutView, now: Timestamp, theme: Theme) -> Vec<Line<'static>> 
         (matches!(view.phase, PhaseName::Aborting | PhaseName::RolledBack), &view.cause)
     {
         second.push(Span::styled(words::cause(cause), theme.bad()));
-    } else if let Some(hold) = &view.hold {
-        second.push(Span::styled(format!("paused: {}", words::hold(hold)), theme.warn()));
+    } else if let Some(held) = words::held(view) {
+        second.push(Span::styled(format!("paused: {held}"), theme.warn()));
     }
     if !second.is_empty() {
         lines.push(Line::from(second));
@@ -145,6 +149,28 @@ fn waits(view: &RolloutView, now: Timestamp, theme: Theme) -> Vec<Line<'static>>
         Line::from(vec![Span::raw(it.text.clone()), Span::styled(format!("  {until}"), theme.dim())])
     };
     view.waiting.iter().map(line).collect()
+}
+
+fn failure(view: &RolloutView, width: usize, theme: Theme) -> Vec<Line<'static>> {
+    let Some(it) = &view.failure else { return vec![] };
+    let styled = |style: Style| move |text: String| Line::from(Span::styled(text, style));
+    let mut lines: Vec<_> = fold(&format!("{}: {}", it.revision, it.because), width)
+        .into_iter()
+        .map(styled(theme.bad()))
+        .collect();
+    let said = it.said.iter().rev().take(LAST_LINES).rev();
+    lines.extend(said.map(|text| Line::from(Span::styled(format!("  {text}"), theme.dim()))));
+    if let Some(log) = &it.log {
+        // A path is copied by hand: it is folded, never cut.
+        lines.extend(pieces(&format!("log: {}", log.display()), width).into_iter().map(styled(theme.dim())));
+    }
+    lines
+}
+
+/// Text in pieces of at most `width` columns, wherever they end.
+fn pieces(text: &str, width: usize) -> Vec<String> {
+    let all: Vec<char> = text.chars().collect();
+    all.chunks(width.max(1)).map(|it| it.iter().collect()).collect()
 }
 
 fn troubles(view: &RolloutView, now: Timestamp, theme: Theme) -> Vec<Line<'static>> {
@@ -241,6 +267,15 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             until: None,
         }];
+        view.failure = Some(crate::api::view::FailureView {
+            revision: "bbbbbbbbbb".into(),
+            attempt: 1,
+            at: Timestamp::UNIX_EPOCH,
+            because: "exit code 1: ModuleNotFoundError: No module named 'payments'".into(),
+            ended: true,
+            said: vec!["a long line of a stack ".repeat(20), "ModuleNotFoundError".into()],
+            log: Some("/var/lib/shop/.serinus/logs/shop/bbbbbbbbbb-main-0.log".into()),
+        });
         for width in [1, 20, 40, 60, 80, 120, 200] {
             for section in sections(&view, Timestamp::UNIX_EPOCH, width, Theme { color: true }) {
                 for line in section.lines {

@@ -5,14 +5,21 @@ use std::{path::PathBuf, time::Duration};
 use strategies::HumanDuration;
 
 use super::{
-    Exit, Failure, block_on, color, finish,
+    Exit, Failure, block_on, color,
+    edit::Waiting,
+    finish,
     instance::{Instance, STATE},
     output::{self, Flow, json_line, print},
-    send::{Letter, awaited, only, tell},
+    send::{Letter, tell},
+    service_manager,
     supervised::{Says, Supervised},
     watch::{Screen, Unseen, Watch, Watched, asked_to_end},
+    words,
 };
-use crate::{api::view::Applied, local::supervisor::logs};
+use crate::{
+    api::view::{Applied, AppliedRollout, DocumentChange},
+    local::supervisor::logs,
+};
 
 /// How often is looked whether there is one rollout to be shown.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -20,8 +27,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It stays until Ctrl-C, which finishes the requests under way first. Started again, it goes on where it stood. Hand in \
-the next release with `serinus apply FILE` from another terminal.
+It stays until Ctrl-C, which finishes the requests under way first; `q` only leaves the picture, and a terminal that is \
+closed ends nothing. Started again, it goes on where \
+it stood: what was applied after FILE was changed last is not replaced by FILE, unless `--apply` says so. Hand in the \
+next release with `serinus apply FILE` from another terminal.
 
 With --until-done the exit code says how the rollout ended: 0 promoted (or up for the first time), 3 rolled back or \
 aborted, 4 undecided or paused at a deadline, 5 not over in time, 6 superseded.
@@ -41,6 +50,10 @@ pub(super) struct Args {
     /// Proxy workers, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
+
+    /// Apply FILE also where something else was applied after it was changed last
+    #[arg(long, requires = "file")]
+    apply: bool,
 
     /// End everything when the rollout is over; the exit code says how it ended
     #[arg(long, requires = "file")]
@@ -75,13 +88,17 @@ impl Args {
                 help: "name one: `serinus run FILE`".to_owned(),
             });
         }
+        let sockets = service_manager::sockets()?;
         output::detach();
         block_on(async {
             let live = self.output == Flow::Text && !self.no_live && super::live::possible();
             let says = if live { Says::InLogOnly } else { Says::Aloud };
-            let starting = Supervised::start(&state, self.workers, says);
+            let starting = Supervised::start(&state, self.workers, says, &sockets);
             let mut house = super::progress::during("starting", starting).await?;
+            // The supervisor holds them.
+            drop(sockets);
             let ended = self.inside(&mut house, letter.as_ref()).await;
+            service_manager::stopping();
             let stopped = super::progress::during("finishing the requests under way", house.stop()).await;
             let exit = ended?;
             stopped?;
@@ -91,14 +108,18 @@ impl Args {
 
     async fn inside(&self, house: &mut Supervised, letter: Option<&Letter>) -> Result<Exit, Failure> {
         let applied = match letter {
+            Some(letter) if self.is_newer_there(house, letter).await? => Applied::default(),
             Some(letter) => letter.send(&house.client, &house.state).await?,
             None => Applied::default(),
         };
         tell(&applied, self.output)?;
+        let served = house.client.rollouts().await.map_or(applied.rollouts.len(), |it| it.rollouts.len());
+        service_manager::ready(served);
         if self.until_done {
             return self.until_done(house, &applied).await;
         }
         self.announce(house)?;
+        let mut picture = !self.no_live;
         loop {
             let one = match house.client.rollouts().await {
                 Ok(list) => match list.rollouts.as_slice() {
@@ -121,16 +142,62 @@ impl Args {
             };
             let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
             watch.unseen = Unseen::GoesOn;
-            let mut screen = Screen::choose(self.output, self.no_live, "stop everything")?;
+            let leaving = "leave the picture; Ctrl-C stops everything";
+            let mut screen = Screen::choose(self.output, !picture, leaving)?;
             let watched = tokio::select! {
                 watched = watch.run(&mut screen) => watched?,
                 failure = house.ended() => return Err(failure),
             };
+            drop(screen);
             match watched {
                 Watched::Left => return Ok(Exit::Done),
+                Watched::Closed => {
+                    picture = false;
+                    let how = "Ctrl-C stops everything, `serinus status --watch` draws the picture again";
+                    print(format!("it runs on; {how}"))?;
+                }
                 Watched::Gone | Watched::Over(_) | Watched::TimedOut(_) => {}
             }
         }
+    }
+
+    /// Whether something else was applied to what this file is about after it was changed last. Says so: starting again
+    /// is no release.
+    async fn is_newer_there(&self, house: &Supervised, letter: &Letter) -> Result<bool, Failure> {
+        if self.apply || self.until_done {
+            return Ok(false);
+        }
+        let known = house.client.rollouts().await.map_err(|error| Failure::of_call(error, &house.state))?;
+        if known.rollouts.is_empty() {
+            return Ok(false);
+        }
+        let would = letter.look(&house.client, &house.state).await?;
+        let changed = letter.changed();
+        let replaces = |it: &&AppliedRollout| match it.change {
+            DocumentChange::NewRevision | DocumentChange::NewPlan => true,
+            DocumentChange::Created | DocumentChange::Unchanged => false,
+        };
+        let newer = would.rollouts.iter().filter(replaces).filter_map(|it| Some((it, it.before.as_ref()?)));
+        let newer: Vec<_> = newer.filter(|(_, before)| changed.is_none_or(|it| it < before.at)).collect();
+        for (it, before) in &newer {
+            let (file, name) = (letter.path().display(), &it.name);
+            let text = format!(
+                "{name}: {file} is not applied: revision {} of {} is wanted since {}, and {file} was changed before; \
+                 `serinus apply {file}` releases it ({}), `serinus run --apply` at the start",
+                before.revision,
+                before.path,
+                words::day_and_time(before.at),
+                it.revision
+            );
+            match self.output {
+                Flow::Json => json_line(&serde_json::json!({
+                    "kind": "notApplied", "rollout": name, "revision": it.revision, "wanted": before.revision,
+                    "since": before.at, "text": text,
+                }))?,
+                Flow::Text => print(color::paint(color::WARN, text))?,
+            }
+        }
+        Ok(!newer.is_empty())
     }
 
     fn announce(&self, house: &Supervised) -> Result<(), Failure> {
@@ -149,17 +216,12 @@ impl Args {
     }
 
     async fn until_done(&self, house: &mut Supervised, applied: &Applied) -> Result<Exit, Failure> {
-        let one = only(applied)?;
-        let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
-        watch.awaited = Some(awaited(one));
-        watch.unseen = Unseen::GoesOn;
-        watch.timeout = self.timeout.map(|it| it.0);
-        let mut screen = Screen::choose(self.output, self.no_live, "stop everything")?;
-        let watched = tokio::select! {
-            watched = watch.run(&mut screen) => watched?,
-            failure = house.ended() => return Err(failure),
-        };
-        drop(screen);
-        finish::wait(watched, &watch, self.output)
+        let waiting =
+            Waiting { wait: true, timeout: self.timeout, output: self.output, no_live: self.no_live };
+        let (client, state) = (house.client.clone(), house.state.clone());
+        tokio::select! {
+            exit = finish::wait_for_all(applied, &client, &state, &waiting, ("stop everything", Unseen::GoesOn)) => exit,
+            failure = house.ended() => Err(failure),
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::{
     Exit, Failure, color,
     ending::Awaited,
@@ -53,6 +55,19 @@ impl Letter {
         Ok(Self { apply, path: path.to_owned() })
     }
 
+    /// Where it was read from.
+    #[must_use]
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// When its file was changed last; `None`: it is none, or nobody knows.
+    #[must_use]
+    pub(super) fn changed(&self) -> Option<Timestamp> {
+        let changed = std::fs::metadata(&self.path).and_then(|it| it.modified()).ok()?;
+        Timestamp::try_from(changed).ok().filter(|_| self.path != Path::new("-"))
+    }
+
     /// Checks it here, before anything is started for it.
     ///
     /// # Errors
@@ -72,6 +87,15 @@ impl Letter {
     pub(super) fn dry_run(mut self) -> Self {
         self.apply.dry_run = true;
         self
+    }
+
+    /// What handing it in would mean, without a word about what was found in it.
+    ///
+    /// # Errors
+    /// It would be refused, or nobody answers.
+    pub(super) async fn look(&self, client: &Client, state: &Path) -> Result<Applied, Failure> {
+        let looked = client.apply(&self.clone().dry_run().apply).await;
+        looked.map_err(|error| Failure::of_call(error, state))
     }
 
     /// Hands it in and shows what was found in it.
@@ -117,6 +141,7 @@ pub(super) fn tell(applied: &Applied, flow: Flow) -> Result<(), Failure> {
                 "rollout": it.name,
                 "change": it.change,
                 "revision": it.revision,
+                "refused": it.refused.as_ref().map(words::cause),
                 "addresses": it.addresses,
             }))?,
             Flow::Text => print(sentence(it))?,
@@ -125,7 +150,70 @@ pub(super) fn tell(applied: &Applied, flow: Flow) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says what an application would mean, rollout by rollout.
+///
+/// # Errors
+/// Standard output is closed.
+pub(super) fn tell_what_would_be(applied: &Applied, flow: Flow) -> Result<(), Failure> {
+    for it in &applied.rollouts {
+        match flow {
+            Flow::Json => json_line(&serde_json::json!({
+                "kind": "wouldApply",
+                "rollout": it.name,
+                "change": it.change,
+                "revision": it.revision,
+                "refused": it.refused.as_ref().map(words::cause),
+            }))?,
+            Flow::Text => print(format!("{}: {}", color::paint(color::STRONG, &it.name), would(it)))?,
+        }
+    }
+    Ok(())
+}
+
+fn would(it: &AppliedRollout) -> String {
+    if let Some(cause) = &it.refused {
+        return format!("revision {} would get no requests: {}", it.revision, turned_back(cause));
+    }
+    match it.change {
+        DocumentChange::Created => {
+            format!("new; revision {} would be brought up without a canary", it.revision)
+        }
+        DocumentChange::Unchanged => {
+            format!("nothing would change, revision {} is wanted already", it.revision)
+        }
+        DocumentChange::NewPlan => {
+            format!("revision {} would stay, its next steps would follow this document", it.revision)
+        }
+        DocumentChange::NewRevision => {
+            let before =
+                it.before.as_ref().map(|it| format!(" instead of {}", it.revision)).unwrap_or_default();
+            format!("revision {} would be wanted{before}, and taken to the users step by step", it.revision)
+        }
+    }
+}
+
+fn turned_back(cause: &strategies::Cause) -> String {
+    format!("it was rolled back before ({}); `serinus retry` tries it again", words::cause(cause))
+}
+
+/// The exit of an application that nobody waits for: one that has no effect is none that was done.
+#[must_use]
+pub(super) fn exit(applied: &Applied) -> Exit {
+    match applied.rollouts.iter().any(|it| it.refused.is_some()) {
+        true => Exit::RolledBack,
+        false => Exit::Done,
+    }
+}
+
 fn sentence(it: &AppliedRollout) -> String {
+    if let Some(cause) = &it.refused {
+        let why = turned_back(cause);
+        return format!(
+            "{}: revision {} gets no requests: {why}",
+            color::paint(color::STRONG, &it.name),
+            it.revision
+        );
+    }
     let what = match it.change {
         DocumentChange::Created => format!("new; revision {} is brought up", it.revision),
         DocumentChange::Unchanged => format!("nothing has changed, revision {} is wanted", it.revision),

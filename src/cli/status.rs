@@ -47,7 +47,9 @@ impl Args {
                 drop(screen);
                 return match watched {
                     Watched::Gone => print(format!("{} is deleted", found.name)).map(|()| Exit::Done),
-                    Watched::Left | Watched::Over(_) | Watched::TimedOut(_) => Ok(Exit::Done),
+                    Watched::Left | Watched::Closed | Watched::Over(_) | Watched::TimedOut(_) => {
+                        Ok(Exit::Done)
+                    }
                 };
             }
             if !structured(self.output, &found.view)? {

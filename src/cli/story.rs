@@ -1,8 +1,10 @@
 //! The story of one attempt, from the statuses that were saved in its course. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
-use strategies::{Accepted, Effect, Phase, Status, Verdict};
+use strategies::{Accepted, Effect, Name, Phase, Status, Verdict};
 
 use super::{changes::Tone, words};
 
@@ -20,19 +22,19 @@ pub(super) struct Chapter {
 
 /// What happened in this attempt, oldest first. Empty: nothing is known of it.
 #[must_use]
-pub(super) fn story(statuses: &[Status], attempt: u32) -> Vec<Chapter> {
+pub(super) fn story(statuses: &[Status], attempt: u32, reasons: &BTreeMap<Name, Name>) -> Vec<Chapter> {
     let mut told = vec![];
     for (index, status) in statuses.iter().enumerate() {
         let before = index.checked_sub(1).map(|it| &statuses[it]);
         // What follows on an end belongs to its attempt: the old replicas go.
         if status.attempt == attempt {
-            told.extend(between(before.filter(|it| it.attempt == attempt), status));
+            told.extend(between(before.filter(|it| it.attempt == attempt), status, reasons));
         }
     }
     told
 }
 
-fn between(before: Option<&Status>, now: &Status) -> Vec<Chapter> {
+fn between(before: Option<&Status>, now: &Status, reasons: &BTreeMap<Name, Name>) -> Vec<Chapter> {
     let mut told = vec![];
     let at = latest(now);
     let chapter = |tone, text| Chapter { at, tone, text };
@@ -42,7 +44,7 @@ fn between(before: Option<&Status>, now: &Status) -> Vec<Chapter> {
         told.push(chapter(Tone::Plain, format!("revision {canary} went on trial{stable}")));
     }
     let ordered = |it: &&Accepted| before.is_none_or(|before| !before.accepted.contains(it));
-    told.extend(now.accepted.iter().filter(ordered).map(order));
+    told.extend(now.accepted.iter().filter(ordered).map(|it| order(it, reasons.get(&it.id))));
     for (id, outcome) in &now.verdicts {
         if before.is_some_and(|it| it.verdicts.contains_key(id)) {
             continue;
@@ -75,13 +77,14 @@ fn latest(status: &Status) -> Timestamp {
     known.into_iter().flatten().max().unwrap_or(status.since)
 }
 
-fn order(it: &Accepted) -> Chapter {
+fn order(it: &Accepted, reason: Option<&Name>) -> Chapter {
     let (tone, effect) = match it.effect {
         Effect::Took => (Tone::Plain, ""),
         Effect::Overrode => (Tone::Warn, ", past a gate that had not passed"),
         Effect::Nothing => (Tone::Plain, ", which had nothing to do"),
     };
-    Chapter { at: it.at, tone, text: format!("{} ordered: {}{effect}", it.by, it.action) }
+    let reason = reason.map(|it| format!(": {it}")).unwrap_or_default();
+    Chapter { at: it.at, tone, text: format!("{} ordered: {}{effect}{reason}", it.by, it.action) }
 }
 
 fn phase(before: Option<&Status>, now: &Status) -> Option<(Tone, String)> {
@@ -123,7 +126,7 @@ mod tests {
         status.phase = Phase::Aborting { cause: Cause::ProgressDeadline };
         status.since = at(5);
         all.push(status.clone());
-        let told: Vec<_> = story(&all, 1).into_iter().map(|it| it.text).collect();
+        let told: Vec<_> = story(&all, 1, &BTreeMap::new()).into_iter().map(|it| it.text).collect();
         assert_eq!(
             told,
             [
@@ -133,6 +136,6 @@ mod tests {
                 "turned back: replicas, data plane or hand-over took longer than the progress deadline allows",
             ]
         );
-        assert_eq!(story(&all, 7), []);
+        assert_eq!(story(&all, 7, &BTreeMap::new()), []);
     }
 }

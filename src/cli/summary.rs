@@ -33,6 +33,12 @@ pub(super) struct Summary {
     pub(super) canary_failed: u64,
     /// Why it ended so, in one sentence.
     pub(super) reason: String,
+    /// The last lines that a failed process of this revision printed, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) said: Vec<String>,
+    /// The file with all that it printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<std::path::PathBuf>,
 }
 
 impl Summary {
@@ -47,6 +53,14 @@ impl Summary {
     ) -> Self {
         let sum = |count: fn(&TrafficView) -> u64| traffic.iter().map(count).sum();
         let canary = canary_of(traffic, revision.as_ref());
+        let failure = view.failure.as_ref().filter(|it| {
+            let tried = revision.as_ref().is_none_or(|revision| *revision == it.revision);
+            tried && phase != Ending::Promoted && phase != Ending::Superseded
+        });
+        let reason = match failure {
+            Some(it) if !reason.contains(&it.because) => format!("{reason}; its process: {}", it.because),
+            Some(_) | None => reason,
+        };
         Self {
             kind: "summary".to_owned(),
             rollout: view.name.clone(),
@@ -58,6 +72,8 @@ impl Summary {
             canary_requests: canary.map_or(0, |it| it.requests),
             canary_failed: canary.map_or(0, |it| it.failed),
             reason,
+            said: failure.map(|it| it.said.clone()).unwrap_or_default(),
+            log: failure.and_then(|it| it.log.clone()),
         }
     }
 
@@ -81,6 +97,12 @@ impl Summary {
                 words::count(self.canary_requests),
                 words::count(self.canary_failed)
             ));
+        }
+        for line in &self.said {
+            text.push_str(&color::paint(color::DIM, format!("\n  | {line}")));
+        }
+        if let Some(log) = &self.log {
+            text.push_str(&format!("\nits log: {}", log.display()));
         }
         text
     }
@@ -115,6 +137,28 @@ pub(super) fn verdict(ending: Ending) -> (anstyle::Style, &'static str) {
 mod tests {
     use super::*;
     use crate::cli::testing::{traffic, view};
+
+    #[test]
+    fn the_last_words_of_a_process_stand_beside_the_reason() {
+        let mut view = view();
+        view.failure = Some(crate::api::view::FailureView {
+            revision: "b".into(),
+            attempt: 1,
+            at: jiff::Timestamp::UNIX_EPOCH,
+            because: "exit code 1: no config".into(),
+            ended: true,
+            said: vec!["no config".into()],
+            log: Some("/logs/b.log".into()),
+        });
+        let summary = |ending, revision: &str| {
+            Summary::new(&view, Some(revision.into()), (ending, "why".to_owned()), Duration::ZERO, &[])
+        };
+        let told = summary(Ending::RolledBack, "b");
+        assert_eq!(told.reason, "why; its process: exit code 1: no config");
+        assert!(told.text().ends_with("| no config\nits log: /logs/b.log"), "{}", told.text());
+        assert_eq!(summary(Ending::Promoted, "b").reason, "why");
+        assert_eq!(summary(Ending::RolledBack, "c").reason, "why");
+    }
 
     #[test]
     fn programs_find_the_documented_fields() {

@@ -5,7 +5,14 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            fs::{DirBuilderExt, OpenOptionsExt},
+            net::UnixStream,
+        },
+    },
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -23,13 +30,23 @@ use crate::{
     api::client::{Client, ClientError},
     clock,
     local::{
-        process::family,
-        supervisor::{LOCK, logs, state_dir},
+        process::{family, words},
+        supervisor::{
+            self, LOCK,
+            channel::{self, MAX_FILES},
+            logs, state_dir,
+        },
     },
 };
 
 /// How long the engine may take to answer for the first time.
 const START: Duration = Duration::from_secs(30);
+/// After so many starts that failed nobody expects the next to succeed.
+const GIVE_UP_AFTER: u64 = 5;
+/// After so many questions without an answer it is looked whether the engine ends.
+const LOOK_EVERY: u64 = 25;
+/// Lines of the engine's log in which the reason is looked for.
+const LAST_LINES: usize = 10;
 
 /// A supervisor with everything it runs.
 pub(super) struct Supervised {
@@ -63,7 +80,12 @@ impl Supervised {
     ///
     /// # Errors
     /// Another one works there, or it does not come up.
-    pub(super) async fn start(state: &Path, workers: u32, says: Says) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        state: &Path,
+        workers: u32,
+        says: Says,
+        sockets: &[OwnedFd],
+    ) -> Result<Self, Failure> {
         let state = state_dir::prepare(state).map_err(|error| Failure::Supervisor(error.into()))?;
         // Asked here, so that the answer is told here.
         drop(state_dir::lock(&state.join(LOCK)).map_err(|error| Failure::Supervisor(error.into()))?);
@@ -73,11 +95,13 @@ impl Supervised {
             Says::Aloud => Stdio::inherit(),
             Says::InLogOnly => log_file(&state)?.into(),
         };
+        let given = pass(sockets).map_err(|source| Failure::System { act: "pass the sockets on", source })?;
         let child = Command::new(program)
             .args(["internal", "supervise", "--parent", &std::process::id().to_string()])
             .args(["--workers", &workers.to_string(), "--state"])
             .arg(&state)
-            .stdin(Stdio::null())
+            .args(["--sockets", &sockets.len().to_string()])
+            .stdin(given)
             .stdout(Stdio::null())
             .stderr(errors)
             // A Ctrl-C is for us; we pass it on.
@@ -93,7 +117,7 @@ impl Supervised {
 
     async fn answers(&mut self) -> Result<(), Failure> {
         let until = clock::instant() + START;
-        loop {
+        for asked in 1_u64.. {
             match self.client.health().await {
                 Ok(_) => return Ok(()),
                 Err(error) if clock::instant() >= until => {
@@ -111,8 +135,31 @@ impl Supervised {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(self.has_ended(status));
             }
+            if asked.is_multiple_of(LOOK_EVERY)
+                && let Some(failure) = self.engine_ends().await
+            {
+                self.stop().await?;
+                return Err(failure);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        Ok(())
+    }
+
+    /// Why the engine ends as soon as it is started, if it does: nobody waits for what will not come.
+    async fn engine_ends(&self) -> Option<Failure> {
+        let supervisor = supervisor::Client::connect(&self.state).await.ok()?;
+        let restarts = supervisor.observe().await.ok()?.supervisor.control_restarts;
+        if restarts < GIVE_UP_AFTER {
+            return None;
+        }
+        let log = logs::control(&self.state);
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<String> = text.lines().rev().take(LAST_LINES).map(words::plain).collect();
+        let lines: Vec<String> =
+            lines.into_iter().rev().filter(|it| !it.starts_with("serinus: exit code")).collect();
+        let why = words::telling(&lines).unwrap_or("it ends without a word").to_owned();
+        Some(Failure::EngineEnds { why, log })
     }
 
     /// Waits until it ends by itself. Cancel safe.
@@ -163,6 +210,19 @@ impl Supervised {
             let _ = kill_process(pid, Signal::TERM);
         }
     }
+}
+
+/// The supervisor's standard input: with the sockets that it is given in its queue.
+fn pass(sockets: &[OwnedFd]) -> io::Result<Stdio> {
+    if sockets.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let (ours, theirs) = UnixStream::pair()?;
+    for some in sockets.chunks(MAX_FILES) {
+        let some: Vec<_> = some.iter().map(AsFd::as_fd).collect();
+        channel::send(ours.as_fd(), b"s", &some)?;
+    }
+    Ok(Stdio::from(OwnedFd::from(theirs)))
 }
 
 /// Adopts whoever loses its parent below this process, and reaps it when it has ended.

@@ -47,6 +47,8 @@ pub(crate) fn view() -> RolloutView {
         orders: vec![],
         addresses: vec![],
         troubles: vec![],
+        failure: None,
+        given: vec![],
     }
 }
 

@@ -178,8 +178,10 @@ pub(super) enum Watched {
     Over(Box<Over>),
     /// The time was up.
     TimedOut(Box<Over>),
-    /// A person left, or a signal said so.
+    /// A person or a signal said that it is to end.
     Left,
+    /// A person left the picture.
+    Closed,
     /// The rollout was deleted.
     Gone,
 }
@@ -320,6 +322,7 @@ impl Watch {
                 }
                 pressed = screen.pressed() => match pressed {
                     Pressed::Quit => return Ok(Watched::Left),
+                    Pressed::Close => return Ok(Watched::Closed),
                     Pressed::Redraw => self.seen(screen, Screen::redraw)?,
                     Pressed::Gone if self.unseen == Unseen::Ends => return Ok(Watched::Left),
                     Pressed::Gone => *screen = Screen::Silent,

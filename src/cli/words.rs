@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use strategies::{ActivityId, Cause, End, Ended, Hold, Verdict};
+use strategies::{Action, ActivityId, Cause, End, Ended, Hold, Verdict};
 
-use crate::api::view::{PhaseName, RolloutView, StepView};
+use crate::api::view::{FailureView, PhaseName, RolloutView, StepView};
 
 /// Where a rollout stands, as a short phrase: `step 2 of 4 (ten)`.
 #[must_use]
@@ -62,6 +62,25 @@ pub(super) fn hold(hold: &Hold) -> String {
         Hold::Verdict { id, verdict } => format!("{} {}", analysis(id), said(*verdict)),
         Hold::ProgressDeadline => "the progress deadline passed".to_owned(),
     }
+}
+
+/// Why no step is taken, with the reason that somebody gave for it.
+#[must_use]
+pub(super) fn held(view: &RolloutView) -> Option<String> {
+    let held = view.hold.as_ref()?;
+    let reason = match held {
+        Hold::Ordered { .. } => view.given.iter().rev().find(|it| it.action == Action::Pause),
+        Hold::Verdict { .. } | Hold::ProgressDeadline => None,
+    };
+    let reason = reason.and_then(|it| it.reason.as_ref()).map(|it| format!(": {it}")).unwrap_or_default();
+    Some(format!("{}{reason}", hold(held)))
+}
+
+/// What a replica on trial failed of, and where more stands.
+#[must_use]
+pub(super) fn failure(failure: &FailureView) -> String {
+    let log = failure.log.as_ref().map(|it| format!("; its log: {}", it.display())).unwrap_or_default();
+    format!("{}{log}", failure.because)
 }
 
 /// How an attempt ended, as a short phrase.

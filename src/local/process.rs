@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 pub mod child;
 pub mod family;
 pub mod lifecycle;
+pub mod listening;
 pub mod log;
 pub mod port;
 pub mod shim;
+pub mod words;
 
 /// What to run, with everything decided: the executable is the revision's own copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

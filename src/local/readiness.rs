@@ -4,17 +4,28 @@
 //! that a start is not made slow by the looking; afterwards as often as the document says. A process that was started
 //! anew counts as not ready until it has answered again.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle, time::timeout};
 
-use crate::workload::{HttpProbe, Readiness};
+use crate::{
+    clock,
+    local::process::listening,
+    workload::{HttpProbe, Readiness},
+};
 
 /// Longest pause between two questions to a replica that has never been ready.
 const EAGER: Duration = Duration::from_millis(100);
+/// How often it is looked where a process listens that cannot be asked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One run of one replica: another run is another one to ask.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -133,8 +144,19 @@ impl Streak {
 async fn keep_asking(run: Run, readiness: Readiness, tell: mpsc::UnboundedSender<(Run, Answer)>) {
     let every = readiness.every.0.max(Duration::from_millis(10));
     let (mut streak, mut was_ready, mut last) = (Streak::default(), false, None);
+    let (mut looked, mut elsewhere) = (None::<Instant>, None);
     loop {
-        let because = bounded(&run, &readiness).await.err();
+        let refused = bounded(&run, &readiness).await.err();
+        let now = clock::instant();
+        if refused.is_some() && run.pid != 0 && looked.is_none_or(|at| at + LOOK_EVERY <= now) {
+            // Not at the first failure: a program that has just begun listens nowhere.
+            elsewhere = looked.and_then(|_| listening::elsewhere(run.pid, run.address));
+            looked = Some(now);
+        }
+        let because = refused.map(|it| match &elsewhere {
+            Some(elsewhere) => format!("{it}: {elsewhere}"),
+            None => it,
+        });
         let turned = streak.take(because.is_none(), &readiness);
         was_ready |= streak.ready;
         if turned || (!streak.ready && last != because) {

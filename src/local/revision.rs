@@ -29,6 +29,7 @@ use crate::local::process::EnvVar;
 
 mod executable;
 mod name;
+mod script;
 mod tree;
 
 pub use executable::ExecutableError;
@@ -109,6 +110,15 @@ pub enum CopyError {
     },
 }
 
+/// Whether a copy is made to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is there afterwards.
+    Keep,
+    /// Only its name and what is wrong with it is to be known; nothing is left of it.
+    Look,
+}
+
 /// Copies what `source` names, or finds the copy that is there already.
 ///
 /// # Crash safety
@@ -116,7 +126,7 @@ pub enum CopyError {
 ///
 /// # Errors
 /// [`CopyError`], in words for the user.
-pub fn copy(state: &Path, rollout: &str, source: &Source<'_>) -> Result<Copied, CopyError> {
+pub fn copy(state: &Path, rollout: &str, source: &Source<'_>, purpose: Purpose) -> Result<Copied, CopyError> {
     let unusable = |path: &Path, source| CopyError::Write { path: path.to_owned(), source };
     // Whoever runs the copy stands in another directory.
     let directory = std::path::absolute(source.directory).map_err(|e| unusable(source.directory, e))?;
@@ -133,12 +143,18 @@ pub fn copy(state: &Path, rollout: &str, source: &Source<'_>) -> Result<Copied, 
         if target.exists() {
             return load_checked(&target, &copied.digest);
         }
-        finish(&unfinished, &target, &copied)?;
+        if purpose == Purpose::Keep {
+            finish(&unfinished, &target, &copied)?;
+        }
         Ok(copied)
     });
     if unfinished.exists() {
         // What cannot be removed now is removed by the next `collect`.
         let _ = fs::remove_dir_all(&unfinished);
+    }
+    if purpose == Purpose::Look {
+        // Of a rollout that is not there yet nothing stays; one that has copies keeps its directory.
+        let _ = fs::remove_dir(&rollout_directory);
     }
     result
 }

@@ -80,6 +80,9 @@ impl Store {
             StateDirError::NotOurs { .. } => {
                 OpenError::Io { path: path.clone(), source: io::ErrorKind::PermissionDenied.into() }
             }
+            StateDirError::TooLong { .. } => {
+                OpenError::Io { path: path.clone(), source: io::ErrorKind::InvalidFilename.into() }
+            }
         })?;
         if !path.try_exists().map_err(|source| OpenError::Io { path: path.clone(), source })? {
             schema::create(&path)?;

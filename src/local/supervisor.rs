@@ -21,6 +21,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -111,17 +112,26 @@ pub enum SupervisorError {
 
 /// Runs a supervisor until it is told to end (SIGTERM, SIGINT, or [`Client::shutdown`]) and everything has ended.
 ///
-/// SIGHUP upgrades, unless it means that the terminal was closed: then it ends. Call it on the main thread: the
+/// SIGHUP upgrades, unless it means that the terminal was closed: then nothing happens. Call it on the main thread: the
 /// kernel ties the children's life to it.
 ///
 /// # Errors
 /// [`SupervisorError`]; nothing runs then.
 pub fn run(settings: Settings) -> Result<(), SupervisorError> {
+    run_with(settings, Vec::new())
+}
+
+/// The same with listening sockets that somebody else has opened: whatever is to be listened on at the address of one
+/// of them is served from it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(settings: Settings, given: Vec<OwnedFd>) -> Result<(), SupervisorError> {
     crate::failpoint::role("supervisor");
     in_runtime(async {
         let mut settings = settings;
         settings.state = state_dir::prepare(&settings.state)?;
-        house::House::open(settings).await?.run().await
+        house::House::open(settings, given).await?.run().await
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
             release::{Release, Runs, listed},
         },
         control::files,
-        revision::{self, Source},
+        revision::{self, Purpose, Source},
     },
     workload::{Process, Upstream, Workload},
 };
@@ -36,9 +36,10 @@ pub(super) fn make(
     base: &Path,
     text: &str,
     restarts: u64,
+    purpose: Purpose,
 ) -> Result<Made, Refusal> {
     match workload {
-        Workload::Process(process) => of_process(state, rollout, process, base, text, restarts),
+        Workload::Process(process) => of_process(state, rollout, process, base, text, restarts, purpose),
         Workload::Upstream(upstream) => of_upstream(upstream, text),
     }
 }
@@ -50,6 +51,7 @@ fn of_process(
     base: &Path,
     text: &str,
     restarts: u64,
+    purpose: Purpose,
 ) -> Result<Made, Refusal> {
     let command: Vec<String> = process.command.iter().map(launch::filled).collect();
     let env = launch::environment(process);
@@ -57,7 +59,8 @@ fn of_process(
     let files = files::named(&directory, &process.files).map_err(|error| Refusal::Invalid(chain(&error)))?;
     let more = more(process, restarts)?;
     let source = Source { command: &command, env: &env, directory: &directory, files: &files, more: &more };
-    let copied = revision::copy(state, rollout, &source).map_err(|error| Refusal::Invalid(chain(&error)))?;
+    let copied =
+        revision::copy(state, rollout, &source, purpose).map_err(|error| Refusal::Invalid(chain(&error)))?;
     let runs = Runs::Process {
         spec: Box::new(launch::spec(process, &copied)),
         readiness: process.readiness.clone(),

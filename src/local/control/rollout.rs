@@ -1,6 +1,7 @@
 //! One rollout at work: it ticks when something has happened, and sleeps otherwise.
 
 mod ask;
+mod failing;
 mod keep;
 mod show;
 
@@ -19,12 +20,12 @@ use tokio::{
 };
 
 use self::ask::{Answer, Questions};
-use self::keep::StatusKeep;
 pub(super) use self::keep::shown;
+use self::keep::{Remembered, StatusKeep};
 use super::{document::Understood, traffic::Traffic};
 use crate::{
     analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, Usage, planned_length},
-    api::view::{AddressView, CalibrationView, JournalRecord, RolloutView},
+    api::view::{AddressView, CalibrationView, FailureView, JournalRecord, RolloutView},
     clock,
     engine::{self, Ports, Recorder, TickError, Ticked},
     local::{
@@ -148,6 +149,7 @@ pub(super) struct Rollout {
     failing: Option<Failing>,
     waiting: Vec<(Name, oneshot::Sender<Answered>)>,
     questions: Questions,
+    failure: Option<FailureView>,
 }
 
 /// Ticks that fail.
@@ -181,7 +183,7 @@ impl Rollout {
         let name = understood.name.clone();
         let mut keep = StatusKeep::new(&name, machine.clone(), told.decisions.clone());
         let status = keep.open().await?;
-        let (checkpoint, traffic) = keep.checkpoints().await?;
+        let Remembered { evidence: checkpoint, traffic, failure } = keep.checkpoints().await?;
         let planned = planned_length(&understood.plan);
         let definitions = understood.definitions;
         let analyses = match checkpoint {
@@ -211,6 +213,7 @@ impl Rollout {
             failing: None,
             waiting: vec![],
             questions: Questions::new(understood.asked),
+            failure,
         })
     }
 
@@ -276,6 +279,7 @@ impl Rollout {
             tokio::task::yield_now().await;
         }
         self.ask();
+        self.note_failure();
         self.store_evidence().await;
         self.publish();
         self.answer();
@@ -459,7 +463,7 @@ impl Rollout {
             return;
         }
         let checkpoint: analyses::Checkpoint = self.ports.activities.0.checkpoint();
-        if self.ports.keep.store(checkpoint, self.traffic.clone()).await.is_ok() {
+        if self.ports.keep.store(checkpoint, self.traffic.clone(), self.failure.clone()).await.is_ok() {
             self.stored = Some(now);
         }
     }

@@ -19,7 +19,7 @@ use super::{
     rollout::{Begin, Message, Rollout, Told, addresses},
 };
 use crate::{
-    api::view::AddressView,
+    api::view::{AddressView, KnownDocument},
     local::{
         adapter::{fleet::socket_name, site::Machine},
         revision,
@@ -60,6 +60,8 @@ pub(super) struct Entry {
     pub(super) understood: Understood,
     /// Its version.
     pub(super) generation: u64,
+    /// Since when it is that.
+    pub(super) at: jiff::Timestamp,
     /// What its task publishes.
     pub(super) told: Told,
     /// Where its task is told.
@@ -70,8 +72,13 @@ impl Entry {
     /// One whose task is about to begin.
     pub(super) fn new(document: Document<Kept>, understood: Understood) -> (Self, mpsc::Receiver<Message>) {
         let (inbox, receiver) = mpsc::channel(INBOX);
-        let Document { rollout: _, generation, at: _, text, parsed: kept } = document;
-        (Self { text, kept, understood, generation, told: Told::default(), inbox }, receiver)
+        let Document { rollout: _, generation, at, text, parsed: kept } = document;
+        (Self { text, kept, understood, generation, at, told: Told::default(), inbox }, receiver)
+    }
+
+    /// Its document, for callers.
+    pub(super) fn document(&self) -> KnownDocument {
+        KnownDocument { path: self.kept.path.clone(), revision: self.kept.revision.clone(), at: self.at }
     }
 
     fn begin(&self, addresses: Vec<AddressView>) -> Begin {

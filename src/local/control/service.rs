@@ -1,6 +1,7 @@
 //! What callers ask of this machine's engine.
 
 mod apply;
+mod caller;
 mod copies;
 mod metrics;
 
@@ -11,6 +12,7 @@ use rand::TryRngCore as _;
 use strategies::{Cause, Name, Order, Revision, Status};
 use tokio::sync::{Mutex, broadcast, oneshot, watch};
 
+use self::caller::by;
 use super::{
     rollout::{Answered, Message, shown},
     roster::{Entry, Roster},
@@ -108,11 +110,6 @@ impl Service {
         };
         Ok(self.roster.machine().keeper.commit(append).await?)
     }
-}
-
-/// Who a caller is, for the record.
-fn by(caller: &Caller) -> Name {
-    format!("uid {}", caller.uid).into()
 }
 
 impl Engine for Service {

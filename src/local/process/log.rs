@@ -17,6 +17,8 @@ pub struct Log {
     limits: LogLimits,
     file: Option<(File, u64)>,
     last: VecDeque<String>,
+    /// How many of `last` were printed since the last line of our own.
+    printed: usize,
     partial: Vec<u8>,
     /// Bytes that could not be written to the file (disk full, directory gone).
     pub lost_bytes: u64,
@@ -31,7 +33,15 @@ impl Log {
             files: limits.files.clamp(1, 100),
             lines: limits.lines.min(1_000),
         };
-        Self { path, limits, file: None, last: VecDeque::new(), partial: Vec::new(), lost_bytes: 0 }
+        Self {
+            path,
+            limits,
+            file: None,
+            last: VecDeque::new(),
+            printed: 0,
+            partial: Vec::new(),
+            lost_bytes: 0,
+        }
     }
 
     /// Where it is written.
@@ -60,6 +70,14 @@ impl Log {
     pub fn note(&mut self, text: &str) {
         let separator = if self.partial.is_empty() { "" } else { "\n" };
         self.take(format!("{separator}serinus: {text}\n").as_bytes());
+        self.printed = 0;
+    }
+
+    /// The last lines that the process printed since the last [`Log::note`], oldest first, at most `count`.
+    #[must_use]
+    pub fn said(&self, count: usize) -> Vec<String> {
+        let unfinished = usize::from(!self.partial.is_empty());
+        self.last(count.min(self.printed + unfinished))
     }
 
     /// The last lines, oldest first, at most `count`; a line not ended yet is the last one.
@@ -80,6 +98,7 @@ impl Log {
             self.partial.extend_from_slice(&text[..text.len().min(room)]);
             if ended {
                 self.last.push_back(readable(&self.partial));
+                self.printed = self.printed.saturating_add(1);
                 self.partial.clear();
                 while self.last.len() > self.limits.lines as usize {
                     self.last.pop_front();
@@ -190,8 +209,12 @@ mod tests {
         log.take(b"first\npart");
         assert_eq!(log.lost_bytes, 10);
         assert_eq!(log.last(9), ["first", "part"]);
+        assert_eq!(log.said(9), ["first", "part"]);
         log.note("restarted");
         assert_eq!(log.last(1), ["serinus: restarted"]);
+        assert_eq!(log.said(9), [""; 0]);
+        log.take(b"one\ntwo\nthree\n");
+        assert_eq!(log.said(2), ["two", "three"]);
     }
 
     #[test]

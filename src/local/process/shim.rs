@@ -28,6 +28,11 @@ use crate::local::supervisor::channel;
 /// Exit code of a shim that could not become the program (as of `env(1)` and shells).
 pub const NOT_STARTED: i32 = 127;
 
+/// What a service manager says to `serinus run` itself: a process of a user that took it for its own would speak for the
+/// whole instance.
+const NOT_FOR_USERS: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// Everything a shim needs to become a program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,6 +141,9 @@ fn become_program(launch: &Launch) -> ShimError {
     let Some((program, arguments)) = launch.command.split_first() else { return ShimError::Empty };
     let mut command = Command::new(program);
     command.arg0(launch.called.as_ref().unwrap_or(program));
+    for name in NOT_FOR_USERS.iter().filter(|_| !launch.own) {
+        command.env_remove(name);
+    }
     command.args(arguments).envs(launch.env.iter().map(|v| (&v.name, &v.value)));
     if !launch.own {
         for name in failpoint::VARIABLES {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Source, clean};
+use super::{Source, clean, script};
 
 /// Directories that only the package manager changes. `/usr/local` and `/opt` are people's own.
 const SYSTEM: [&str; 6] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/nix/store/"];
@@ -54,6 +54,21 @@ pub enum ExecutableError {
     /// It is a directory or a device.
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
+    /// A start script whose application is beside it.
+    #[error(
+        "{} looks for its application beside itself (line {line}: `{text}`), and only what `files:` lists is copied with \
+         it: write {cure}", path.display()
+    )]
+    BesideItself {
+        /// The script.
+        path: PathBuf,
+        /// The line that tells, from 1.
+        line: usize,
+        /// That line.
+        text: String,
+        /// What to write.
+        cure: String,
+    },
     /// It may not be executed.
     #[error("{} is not executable: chmod +x {}, or name its interpreter first", .0.display(), .0.display())]
     NotExecutable(PathBuf),
@@ -88,8 +103,28 @@ pub(super) fn find_on(source: &Source<'_>, search_path: &OsStr) -> Result<Execut
     if of_the_system || is_in_virtual_environment(&path) {
         return Ok(Executable::InPlace(path));
     }
+    if let Some((line, text)) = script::finds_beside_itself(&path) {
+        let cure = home(&relative, &text);
+        return Err(ExecutableError::BesideItself { path, line, text, cure });
+    }
     let name = path.file_name().map(PathBuf::from).ok_or_else(|| ExecutableError::NotAFile(path.clone()))?;
     Ok(Executable::Copy { path, name })
+}
+
+/// The fields by which a script is copied with what is beside it: with the directory above its own where it goes up.
+fn home(script: &Path, line: &str) -> String {
+    let own = script.parent().unwrap_or(Path::new(""));
+    let home = if line.contains("..") { own.parent().unwrap_or(own) } else { own };
+    if script.is_absolute() {
+        let below = script.strip_prefix(home).unwrap_or(script);
+        return format!(
+            "`workingDir: {}`, `command: [ ./{}, … ]` and `files: [ . ]`",
+            home.display(),
+            below.display()
+        );
+    }
+    let home = if home.as_os_str().is_empty() { Path::new(".") } else { home };
+    format!("`files: [ {} ]`", home.display())
 }
 
 fn on_path(name: &str, directory: &Path, search_path: &OsStr) -> Result<PathBuf, ExecutableError> {
@@ -108,7 +143,14 @@ fn check(path: &Path) -> Result<(), ExecutableError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hint = if path.to_string_lossy().contains("/target/") { ": build it first" } else { "" };
+            let text = path.to_string_lossy();
+            let hint = if text.contains("/target/") {
+                ": build it first"
+            } else if text.contains(char::is_whitespace) {
+                ": each word of a command is written by itself, `[ ./program, --option ]`"
+            } else {
+                ""
+            };
             return Err(ExecutableError::Missing { path: path.to_owned(), hint });
         }
         Err(source) => return Err(ExecutableError::Io { path: path.to_owned(), source }),

@@ -45,7 +45,7 @@ impl Project {
             files: &self.files,
             more: "",
         };
-        copy(&self.state(), "shop", &source)
+        copy(&self.state(), "shop", &source, Purpose::Keep)
     }
 
     fn left_over(&self) -> Vec<String> {
@@ -146,8 +146,8 @@ fn the_state_directory_is_never_copied_into_itself() {
         files: &project.files,
         more: "",
     };
-    let first = copy(&state, "shop", &source).unwrap();
-    assert_eq!(copy(&state, "shop", &source).unwrap().revision, first.revision);
+    let first = copy(&state, "shop", &source, Purpose::Keep).unwrap();
+    assert_eq!(copy(&state, "shop", &source, Purpose::Keep).unwrap().revision, first.revision);
     assert!(!first.directory.join(".serinus").exists() && first.directory.join("text").exists());
 }
 
@@ -243,4 +243,35 @@ fn a_copy_that_was_tampered_with_is_not_taken_for_the_revision() {
     fs::write(&manifest, "{}").unwrap();
     assert!(matches!(project.copy(), Err(CopyError::Damaged { .. })));
     assert!(matches!(load(&project.state(), "shop", &copied.revision), Err(CopyError::Damaged { .. })));
+}
+
+#[test]
+fn a_script_that_needs_its_application_beside_itself_is_refused_with_the_cure() {
+    let script =
+        "#!/bin/sh\nHOME_OF_IT=$(cd \"$(dirname \"$0\")/..\" && pwd)\nexec \"$HOME_OF_IT/lib/app\"\n";
+    let refused = |command: &str, files: &[&str]| {
+        let project = Project::new(&[command], files);
+        project.write("dist/bin/shop", script, 0o755);
+        project.write("dist/lib/app", "#!/bin/sh\n", 0o755);
+        project.write("start", &script.replace("/..", ""), 0o755);
+        project.copy().map(drop).map_err(|error| error.to_string())
+    };
+    let said = refused("./dist/bin/shop", &[]).unwrap_err();
+    assert!(said.contains("line 2") && said.ends_with("write `files: [ dist ]`"), "{said}");
+    assert!(refused("./start", &[]).unwrap_err().ends_with("write `files: [ . ]`"));
+    refused("./dist/bin/shop", &["dist"]).unwrap();
+    refused("./start", &["."]).unwrap();
+}
+
+#[test]
+fn a_look_names_the_revision_and_leaves_nothing() {
+    let project = Project::new(&["./run"], &[]);
+    project.write("run", "#!/bin/sh\necho hello\n", 0o755);
+    let directory = project.path();
+    let source = Source { command: &project.command, env: &[], directory: &directory, files: &[], more: "" };
+    let looked = copy(&project.state(), "shop", &source, Purpose::Look).unwrap();
+    assert!(!project.state().join("revisions/shop").exists());
+    assert_eq!(project.copy().unwrap().revision, looked.revision);
+    copy(&project.state(), "shop", &source, Purpose::Look).unwrap();
+    assert_eq!(project.left_over(), [looked.revision]);
 }

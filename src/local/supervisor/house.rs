@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -96,12 +97,13 @@ pub(super) struct House {
 
 impl House {
     /// A new supervisor in the prepared directory `settings.state`.
-    pub(super) async fn open(settings: Settings) -> Result<Self, SupervisorError> {
+    pub(super) async fn open(settings: Settings, given: Vec<OwnedFd>) -> Result<Self, SupervisorError> {
         let lock = state_dir::lock(&settings.state.join(LOCK))?;
         timeline::take_up(&settings.state, Timestamp::MIN);
         let path = settings.state.join(SOCKET);
         let socket = channel::bind(&path).await.map_err(|e| SupervisorError::Io("open its socket", e))?;
         let mut listeners = Listeners::default();
+        listeners.offer(given).map_err(|e| SupervisorError::Io("use the sockets it is given", e))?;
         listeners.ensure(&settings.listeners)?;
         let ports = Ports::new(port::below_ephemeral(), first_port());
         let mut house = Self::new(settings, lock, socket, ports)?;
@@ -254,8 +256,9 @@ impl House {
 
     fn hung_up(&mut self, _: &mut Signal) {
         if self.has_terminal && !terminal_is_there() {
-            // The terminal was closed; nobody asked for an upgrade.
-            self.end();
+            // Nobody asked for anything: what serves users does not end with a window.
+            tracing::info!("the terminal was closed; everything serves on");
+            self.has_terminal = false;
         } else {
             self.begin_upgrade(None, None);
         }

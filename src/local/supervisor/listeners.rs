@@ -24,9 +24,32 @@ struct Bound {
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     bound: BTreeMap<String, Bound>,
+    /// Sockets that somebody else has opened, a service manager: kept open whether they are used or not, because who
+    /// opened them keeps them too, and nobody else could listen there.
+    offered: Vec<(SocketAddr, TcpListener)>,
 }
 
 impl Listeners {
+    /// From now on these are used for their addresses.
+    pub(super) fn offer(&mut self, sockets: Vec<OwnedFd>) -> io::Result<()> {
+        for socket in sockets {
+            let socket = TcpListener::from(socket);
+            socket.set_nonblocking(true)?;
+            self.offered.push((socket.local_addr()?, socket));
+        }
+        Ok(())
+    }
+
+    /// The sockets that somebody else has opened.
+    pub(super) fn offered(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.offered.iter().map(|(_, socket)| socket.as_fd())
+    }
+
+    fn given(&self, address: SocketAddr) -> Option<OwnedFd> {
+        let (_, socket) = self.offered.iter().find(|(at, _)| *at == address)?;
+        socket.as_fd().try_clone_to_owned().ok()
+    }
+
     /// Listens on exactly `wanted`; true if that changed anything.
     ///
     /// # Errors
@@ -35,7 +58,7 @@ impl Listeners {
         let mut fresh = BTreeMap::new();
         for (name, asked) in wanted {
             if self.bound.get(name).is_none_or(|bound| bound.asked != *asked) {
-                fresh.insert(name.clone(), bind_one(name, *asked)?);
+                fresh.insert(name.clone(), bind_one(name, *asked, self.given(*asked))?);
             }
         }
         let before = self.bound.len();
@@ -56,6 +79,7 @@ impl Listeners {
     /// Closes all: who knocks from now on is refused at once.
     pub(super) fn close(&mut self) {
         self.bound.clear();
+        self.offered.clear();
     }
 
     pub(super) fn seen(&self) -> Vec<ListenerSeen> {
@@ -75,8 +99,9 @@ impl Listeners {
     }
 }
 
-fn bind_one(name: &str, address: SocketAddr) -> Result<Bound, Refusal> {
-    let bound = open(address).and_then(|socket| {
+/// `given`: a socket that listens there already.
+fn bind_one(name: &str, address: SocketAddr, given: Option<OwnedFd>) -> Result<Bound, Refusal> {
+    let bound = given.map_or_else(|| open(address), Ok).and_then(|socket| {
         let socket = TcpListener::from(socket);
         Ok((socket.local_addr()?, socket))
     });
@@ -118,6 +143,22 @@ mod tests {
 
     fn wanted(pairs: &[(&str, SocketAddr)]) -> BTreeMap<String, SocketAddr> {
         pairs.iter().map(|(name, address)| ((*name).to_owned(), *address)).collect()
+    }
+
+    #[test]
+    fn a_socket_that_is_given_serves_its_address_and_is_never_lost() {
+        let given = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = given.local_addr().unwrap();
+        let mut listeners = Listeners::default();
+        listeners.offer(vec![given.into()]).unwrap();
+        for _ in 0..2 {
+            assert!(listeners.ensure(&wanted(&[("a", address)])).unwrap());
+            assert_eq!(listeners.seen()[0].address, address);
+            assert!(listeners.ensure(&wanted(&[])).unwrap());
+        }
+        assert_eq!(listeners.offered().count(), 1);
+        listeners.close();
+        TcpListener::bind(address).unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::local::process::child::Exit;
+use crate::local::process::words::telling;
 use crate::local::process::{ProcessSpec, StopSignal};
 
 /// Version of these messages. A supervisor and its children speak the same one, or one of them says so and ends.
@@ -283,6 +284,21 @@ pub struct LastExit {
     pub at: Timestamp,
     /// Why, where it is known: the program could not be started.
     pub reason: Option<String>,
+    /// The last lines it printed in that run, oldest first, at most ten.
+    #[serde(default)]
+    pub said: Vec<String>,
+}
+
+impl LastExit {
+    /// How it ended and why, as far as that is known: `exit code 1: Address already in use`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match (&self.reason, telling(&self.said)) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some(line)) => format!("{}: {line}", self.exit),
+            (None, None) => format!("{}, without a word", self.exit),
+        }
+    }
 }
 
 /// Where a process stands.

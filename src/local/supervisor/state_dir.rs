@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// Longest path of a state directory, bytes: SQLite opens no file of more than 512, its longest name included.
+pub const LONGEST: usize = 480;
+
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
@@ -25,6 +28,15 @@ pub enum StateDirError {
         path: PathBuf,
         /// User id of its owner.
         owner: u32,
+    },
+    /// Its path is longer than the store can open.
+    #[error(
+        "the path of the state directory is {length} bytes long, and no database can be opened below more than \
+         {LONGEST}: name a shorter one with --state"
+    )]
+    TooLong {
+        /// Its length, bytes.
+        length: usize,
     },
     /// It could not be made or read.
     #[error("cannot use {} as state directory", path.display())]
@@ -51,7 +63,11 @@ pub fn prepare(path: &Path) -> Result<PathBuf, StateDirError> {
     if metadata.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
-    fs::canonicalize(path).map_err(failed)
+    let path = fs::canonicalize(path).map_err(failed)?;
+    match path.as_os_str().len() {
+        length if LONGEST < length => Err(StateDirError::TooLong { length }),
+        _ => Ok(path),
+    }
 }
 
 /// A lock file that holds the process id of its owner. The lock lasts as long as the open file, also over an exec.
@@ -99,6 +115,18 @@ fn try_lock(file: &File) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_no_store_can_be_opened_in_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut path = directory.path().to_owned();
+        while path.as_os_str().len() <= LONGEST {
+            prepare(&path).unwrap();
+            path.push("d".repeat(50));
+        }
+        let error = prepare(&path).unwrap_err().to_string();
+        assert!(error.contains("name a shorter one with --state"), "{error}");
+    }
 
     #[test]
     fn a_second_owner_is_told_who_has_it() {

@@ -83,7 +83,7 @@ impl Site {
     }
 
     /// The replicas of one arm, those included that are to go and have not gone.
-    pub(super) fn replicas_of(&self, arm: &Arm) -> Vec<Replica> {
+    pub fn replicas_of(&self, arm: &Arm) -> Vec<Replica> {
         match self.asked.upstreams.get(&arm.revision) {
             Some(addresses) => {
                 let addresses = addresses.iter().enumerate();
@@ -121,10 +121,7 @@ impl Site {
         let runs = seen.as_ref().is_some_and(|it| it.state == ProcessState::Running);
         let address = seen.as_ref().map(|it| SocketAddr::from((Ipv4Addr::LOCALHOST, it.port)));
         let because =
-            seen.as_ref().filter(|_| !runs).and_then(|it| it.last_exit.as_ref()).map(|it| match &it.reason {
-                Some(reason) => reason.clone(),
-                None => it.exit.to_string(),
-            });
+            seen.as_ref().filter(|_| !runs).and_then(|it| it.last_exit.as_ref()).map(|it| it.in_words());
         self.asked_whether_ready(
             arm,
             Replica { ordinal, address, ready: false, known: true, runs, because, process: seen },

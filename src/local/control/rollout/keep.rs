@@ -1,6 +1,6 @@
 //! Status, orders and records of one rollout in the store.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use strategies::{Effect, Epoch, Name, Order, Orders, Status};
@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     analyses,
-    api::view::JournalRecord,
+    api::view::{FailureView, GivenOrder, JournalRecord},
     clock,
     journal::{NewRecord, Record},
     local::{
@@ -23,14 +23,25 @@ use crate::{
 const EVIDENCE: &str = "analyses";
 /// Name of the sums among the checkpoints.
 const TRAFFIC: &str = "traffic";
+/// Name of what the replicas on trial failed of among the checkpoints.
+const FAILURE: &str = "failure";
 /// Kind of a record of a decision.
 const DECISION: &str = "decision";
+
+/// What is known besides the status when a rollout is taken up again.
+pub(super) struct Remembered {
+    pub(super) evidence: Option<analyses::Checkpoint>,
+    pub(super) traffic: Option<Traffic>,
+    pub(super) failure: Option<FailureView>,
+}
 
 /// The store as the engine sees it. What was read is kept: nobody else writes it.
 pub(super) struct StatusKeep {
     name: Name,
     machine: Machine,
     known: Option<Saved>,
+    /// Why orders that took effect were given, by their id, where somebody said.
+    reasons: BTreeMap<Name, Name>,
     decisions: broadcast::Sender<Arc<JournalRecord>>,
 }
 
@@ -40,12 +51,29 @@ impl StatusKeep {
         machine: Machine,
         decisions: broadcast::Sender<Arc<JournalRecord>>,
     ) -> Self {
-        Self { name: name.clone(), machine, known: None, decisions }
+        Self { name: name.clone(), machine, known: None, reasons: BTreeMap::new(), decisions }
     }
 
     /// The status; one that begins now where there is none.
     pub(super) async fn open(&mut self) -> Result<Status, Unavailable> {
+        let rollout = self.name.to_string();
+        let read =
+            move |store: &crate::local::store::Store| store.orders::<Order>(&rollout, OrderState::Accepted);
+        let accepted = self.machine.keeper.read(read).await;
+        let accepted = accepted.map_err(|error| Unavailable::new("cannot read the orders", &error))?;
+        self.reasons = reasons(accepted.into_iter().map(|it| it.order)).collect();
         Ok(self.load().await?.status)
+    }
+
+    /// The orders that took effect, as the status remembers them, with why they were given.
+    pub(super) fn given(&self, status: &Status) -> Vec<GivenOrder> {
+        let one = |it: &strategies::Accepted| GivenOrder {
+            action: it.action,
+            by: it.by.clone(),
+            at: it.at,
+            reason: self.reasons.get(&it.id).cloned(),
+        };
+        status.accepted.iter().filter(|it| it.effect != strategies::Effect::Nothing).map(one).collect()
     }
 
     /// Reads again at the next look: an order came, or somebody says that something has changed.
@@ -53,30 +81,34 @@ impl StatusKeep {
         self.known = None;
     }
 
-    pub(super) async fn checkpoints(
-        &self,
-    ) -> Result<(Option<analyses::Checkpoint>, Option<Traffic>), Unavailable> {
+    pub(super) async fn checkpoints(&self) -> Result<Remembered, Unavailable> {
         let rollout = self.name.to_string();
         let read = self.machine.keeper.read(move |store| store.checkpoints::<serde_json::Value>(&rollout));
         let all = read.await.map_err(|error| Unavailable::new("cannot read the evidence", &error))?;
         let find = |name: &str| all.iter().find(|it| it.name == name).map(|it| it.checkpoint.clone());
         // Evidence of another version is not understood and begins anew; so do the sums.
         let understood = |name: &str| find(name);
-        Ok((
-            understood(EVIDENCE).and_then(|it| serde_json::from_value(it).ok()),
-            understood(TRAFFIC).and_then(|it| serde_json::from_value(it).ok()),
-        ))
+        Ok(Remembered {
+            evidence: understood(EVIDENCE).and_then(|it| serde_json::from_value(it).ok()),
+            traffic: understood(TRAFFIC).and_then(|it| serde_json::from_value(it).ok()),
+            failure: understood(FAILURE).and_then(|it| serde_json::from_value(it).ok()),
+        })
     }
 
     pub(super) async fn store(
         &self,
         checkpoint: analyses::Checkpoint,
         traffic: Traffic,
+        failure: Option<FailureView>,
     ) -> Result<(), WriteError> {
         let (rollout, now) = (self.name.to_string(), clock::now());
         let save = move |it: &mut Change<'_>| {
             it.save_checkpoint(&rollout, EVIDENCE, now, &checkpoint)?;
-            it.save_checkpoint(&rollout, TRAFFIC, now, &traffic)
+            it.save_checkpoint(&rollout, TRAFFIC, now, &traffic)?;
+            match &failure {
+                Some(failure) => it.save_checkpoint(&rollout, FAILURE, now, failure),
+                None => it.remove_checkpoint(&rollout, FAILURE),
+            }
         };
         Ok(self.machine.keeper.commit(save).await?)
     }
@@ -144,6 +176,10 @@ impl Keep for StatusKeep {
     async fn save(&mut self, seen: &Saved, status: &Status, record: Option<&str>) -> Result<(), WriteError> {
         let (rollout, now, fence) = (self.name.to_string(), clock::now(), seen.fence);
         let (orders, left) = close(&seen.orders, status, now);
+        self.reasons.extend(reasons(seen.orders.0.iter().cloned()));
+        self.reasons.retain(|id, _| {
+            status.accepted.iter().any(|it| it.id == *id) || left.0.iter().any(|it| it.id == *id)
+        });
         let (body, next) = (record.map(str::to_owned), status.clone());
         let save = move |it: &mut Change<'_>| {
             let fence = it.save_status(&rollout, fence, now, &next)?;
@@ -166,6 +202,10 @@ impl Keep for StatusKeep {
         self.tell(sequence).await;
         Ok(())
     }
+}
+
+fn reasons(orders: impl Iterator<Item = Order>) -> impl Iterator<Item = (Name, Name)> {
+    orders.filter_map(|it| Some((it.id, it.reason?)))
 }
 
 fn append(

@@ -72,6 +72,8 @@ impl Rollout {
             orders: self.open_orders(),
             addresses: self.addresses.clone(),
             troubles: self.troubles(),
+            failure: self.failure.clone(),
+            given: self.ports.keep.given(status),
         }
     }
 
@@ -235,6 +237,7 @@ fn replica(it: Replica) -> ReplicaView {
         pid: it.process.as_ref().and_then(|it| it.pid),
         restarts: it.process.as_ref().map_or(0, |it| it.restarts),
         because: it.because.filter(|_| !it.ready),
+        log: it.process.map(|it| it.log),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
             rollout::Message,
             roster::Entry,
         },
+        revision::Purpose,
         store::{Change, Document},
     },
     spec,
@@ -45,16 +46,53 @@ impl Service {
         let understood: Result<Vec<Understood>, Refusal> =
             names.iter().map(|name| understand(&read.documents, name.as_str(), &apply.base, true)).collect();
         for understood in understood? {
-            if apply.dry_run {
-                continue;
-            }
             let wanted =
                 Wanted { text: apply.text.clone(), path: apply.path.clone(), base: apply.base.clone() };
+            if apply.dry_run {
+                let (rollout, warning) = self.look_at(&understood, &wanted).await?;
+                applied.rollouts.push(rollout);
+                applied.findings.extend(warning);
+                continue;
+            }
             let (rollout, warning) = self.apply_one(caller, understood, wanted, Ask::AsWritten).await?;
             applied.rollouts.push(rollout);
             applied.findings.extend(warning);
         }
         Ok(applied)
+    }
+
+    /// What an application would mean.
+    async fn look_at(
+        &self,
+        understood: &Understood,
+        wanted: &Wanted,
+    ) -> Result<(AppliedRollout, Option<Finding>), Refusal> {
+        let name = understood.name.clone();
+        let known = self.roster.entry(&name);
+        let status = self.status(&name).await?;
+        check_upstream(&understood.workload, status.as_ref())?;
+        let restarts = known.as_ref().map_or(0, |it| it.kept.restarts);
+        let made = self.make(&name, &understood.workload, wanted, restarts, Purpose::Look).await?;
+        let same = known.as_ref().is_some_and(|it| {
+            it.text == wanted.text && it.kept.path == wanted.path && it.kept.base == wanted.base
+        });
+        let change = match &known {
+            None => DocumentChange::Created,
+            Some(known) if known.kept.revision != made.revision => DocumentChange::NewRevision,
+            Some(_) if same => DocumentChange::Unchanged,
+            Some(_) => DocumentChange::NewPlan,
+        };
+        let rollout = AppliedRollout {
+            name,
+            change,
+            refused: refused(status.as_ref(), &made.revision),
+            before: known.as_ref().map(Entry::document),
+            next_attempt: next_attempt(status.as_ref(), change, &made.revision),
+            revision: made.revision.clone(),
+            generation: known.as_ref().map_or(0, |it| it.generation),
+            addresses: known.map(|it| self.roster.addresses(&it)).unwrap_or_default(),
+        };
+        Ok((rollout, uncopied(&made)))
     }
 
     async fn apply_one(
@@ -73,7 +111,7 @@ impl Service {
         let restarts = before.as_ref().map_or(0, |it| it.restarts) + u64::from(matches!(ask, Ask::Restart));
         let status = self.status(&name).await?;
         check_upstream(&understood.workload, status.as_ref())?;
-        let made = self.make(&name, &understood.workload, &wanted, restarts).await?;
+        let made = self.make(&name, &understood.workload, &wanted, restarts, Purpose::Keep).await?;
         let revision = made.revision.clone();
         self.roster.listen_with(&understood).await.map_err(|error| Refusal::Conflict(error.to_string()))?;
         let kept = Kept {
@@ -95,6 +133,7 @@ impl Service {
             tracing::warn!(%error, "sockets of a document that could not be kept stay open");
         }
         let generation = kept_now?;
+        let (refused, document) = (refused(status.as_ref(), &revision), known.as_ref().map(Entry::document));
         let change = match (&known, &before) {
             (None, _) | (_, None) => DocumentChange::Created,
             (Some(_), Some(before)) if before.revision != revision => DocumentChange::NewRevision,
@@ -105,7 +144,17 @@ impl Service {
         let next_attempt = next_attempt(status.as_ref(), change, &revision);
         let addresses = self.roster.addresses(&entry);
         self.collect(&name).await;
-        Ok((AppliedRollout { name, change, revision, next_attempt, generation, addresses }, warning))
+        let rollout = AppliedRollout {
+            name,
+            change,
+            revision,
+            refused,
+            before: document,
+            next_attempt,
+            generation,
+            addresses,
+        };
+        Ok((rollout, warning))
     }
 
     /// The rollout's task learns of it, or begins.
@@ -122,6 +171,9 @@ impl Service {
             Some(entry) => {
                 let asked = understood.asked(&kept);
                 self.roster.update(name, |it| {
+                    if it.generation != generation {
+                        it.at = clock::now();
+                    }
                     (it.text, it.kept, it.generation) = (text.clone(), kept.clone(), generation);
                     it.understood = understood.clone();
                 });
@@ -149,10 +201,12 @@ impl Service {
         workload: &Workload,
         wanted: &Wanted,
         restarts: u64,
+        purpose: Purpose,
     ) -> Result<Made, Refusal> {
         let (state, rollout) = (self.roster.state().to_owned(), name.to_string());
         let (workload, base, text) = (workload.clone(), wanted.base.clone(), wanted.text.clone());
-        let make = move || release::make(&state, &rollout, &workload, Path::new(&base), &text, restarts);
+        let make =
+            move || release::make(&state, &rollout, &workload, Path::new(&base), &text, restarts, purpose);
         tokio::task::spawn_blocking(make)
             .await
             .map_err(|error| Refusal::Unavailable(format!("the copy failed: {error}")))?
@@ -261,11 +315,13 @@ impl Service {
         let kept = Kept { revision: to.clone(), ..entry.kept.clone() };
         let generation = self.keep_document(name, &entry.text, &kept).await?;
         self.note(name, "undo", serde_json::json!({ "by": by(caller), "revision": to })).await?;
-        let (understood, text) = (entry.understood.clone(), entry.text.clone());
+        let (understood, text, document) = (entry.understood.clone(), entry.text.clone(), entry.document());
         let entry = self.take_over(name, Some(entry), understood, kept, text, generation).await;
         let rollout = AppliedRollout {
             name: name.clone(),
             change,
+            refused: refused(status.as_ref(), &to),
+            before: Some(document),
             next_attempt: next_attempt(status.as_ref(), change, &to),
             revision: to,
             generation,
@@ -299,6 +355,12 @@ fn next_attempt(status: Option<&Status>, change: DocumentChange, revision: &Revi
         DocumentChange::Created | DocumentChange::Unchanged | DocumentChange::NewPlan => false,
     };
     status.attempt + u32::from(begins)
+}
+
+/// Why a revision was turned back before, if it was.
+fn refused(status: Option<&Status>, revision: &Revision) -> Option<strategies::Cause> {
+    let refused = status?.refused.iter().find(|it| it.revision == *revision)?;
+    Some(refused.cause.clone())
 }
 
 /// What `undo` goes back to: in mid-rollout to stable, else to the stable revision before.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::kept::{ChildId, Kept, SharedLog};
 use super::{House, News};
@@ -28,6 +28,8 @@ use crate::local::supervisor::protocol::{Event, ProcessId};
 const MAX_REASON: usize = 4 << 10;
 /// First pause between two looks at what a program that has ended left behind; later ones are twice as long.
 const LOOK_FIRST: Duration = Duration::from_millis(5);
+/// Longest wait for the rest of the output of a process that has ended.
+const DRAIN_OUTPUT: Duration = Duration::from_millis(300);
 /// Longest pause.
 const LOOK_MOST: Duration = Duration::from_millis(100);
 
@@ -123,7 +125,8 @@ impl House {
         kept.pid = Some(spawned.pid);
         let Spawned { pid, report, output } = spawned;
         kept.read(OwnedFd::from(output));
-        follow_run(child.clone(), (pid, report), handle, family, news);
+        let drained = kept.drained.take();
+        follow_run(child.clone(), (pid, report), handle, (family, drained), news);
     }
 
     /// The program that children are started from: the very file this supervisor runs, even if its path has been
@@ -272,8 +275,17 @@ impl Kept {
         }
         // Without a copy an upgrade cannot pass it on; read it is all the same.
         self.output = output.as_fd().try_clone_to_owned().ok();
+        let (tell, drained) = oneshot::channel();
+        let log = self.log.clone();
         match pipe::Receiver::from_owned_fd(output) {
-            Ok(reader) => self.reading = Some(tokio::spawn(read_output(reader, self.log.clone()))),
+            Ok(reader) => {
+                self.drained = Some(drained);
+                self.reading = Some(tokio::spawn(async move {
+                    read_output(reader, log).await;
+                    // Nobody waits for it any more: fine.
+                    let _ = tell.send(());
+                }));
+            }
             Err(error) => tracing::warn!(%error, "the output of a child cannot be read"),
         }
     }
@@ -294,22 +306,25 @@ fn follow_run(
     child: ChildId,
     (pid, report): (u32, std::os::unix::net::UnixStream),
     handle: Watch,
-    family: Option<Family>,
+    of_user: OfUser,
     news: mpsc::Sender<News>,
 ) {
     tokio::spawn(async move {
         let result = read_report(report).await.unwrap_or_else(|error| Err(error.to_string()));
         let _ = news.send(News::TookOver { child: child.clone(), pid, result }).await;
-        follow_end(child, pid, handle, family, news).await;
+        follow_end(child, pid, handle, of_user, news).await;
     });
 }
+
+/// What a process of a user has besides: whom it started, and output that is read to its end.
+pub(super) type OfUser = (Option<Family>, Option<oneshot::Receiver<()>>);
 
 /// Reports the end of a child; of a user's process only when all that it started has ended too.
 pub(super) async fn follow_end(
     child: ChildId,
     pid: u32,
     handle: Watch,
-    family: Option<Family>,
+    (family, drained): OfUser,
     news: mpsc::Sender<News>,
 ) {
     let exit = handle.ended().await;
@@ -335,6 +350,10 @@ pub(super) async fn follow_end(
         }
     }
     handle.reap();
+    if let Some(drained) = drained {
+        // Its last words are what people look for. A stranger may hold the other end: it is not waited for long.
+        let _ = tokio::time::timeout(DRAIN_OUTPUT, drained).await;
+    }
     let _ = news.send(News::Exited { child, pid, exit }).await;
 }
 

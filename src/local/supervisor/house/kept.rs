@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::local::process::ProcessSpec;
 use crate::local::process::child::Exit;
 use crate::local::process::lifecycle::{Lifecycle, Stage};
 use crate::local::process::log::Log;
+use crate::local::process::words;
 use crate::local::supervisor::protocol::{
     LastExit, ProcessId, ProcessSeen, ProcessState, WorkerSeen, WorkerState,
 };
@@ -36,12 +38,18 @@ pub(super) struct Kept {
     /// The reading end of its output, kept to be passed on by an upgrade.
     pub(super) output: Option<std::os::fd::OwnedFd>,
     pub(super) reading: Option<JoinHandle<()>>,
+    /// Told when all of its output has been read.
+    pub(super) drained: Option<oneshot::Receiver<()>>,
 }
+
+/// Lines that are kept of what a run printed last.
+const LAST_WORDS: usize = 10;
 
 impl Kept {
     pub(super) fn new(life: Lifecycle, log: SharedLog, now: Timestamp) -> Self {
-        let (pid, last_exit, not_started, output, reading) = (None, None, None, None, None);
-        Self { life, pid, since: now, last_exit, not_started, log, output, reading }
+        let (pid, last_exit, not_started, output) = (None, None, None, None);
+        let (reading, drained) = (None, None);
+        Self { life, pid, since: now, last_exit, not_started, log, output, reading, drained }
     }
 
     pub(super) fn ended(&self) -> bool {
@@ -51,17 +59,19 @@ impl Kept {
     /// The program of a run has ended, and others that it started have not.
     pub(super) fn left_others(&mut self, exit: Exit, count: usize, wall: Timestamp) {
         self.log.note(&format!("{exit}; {count} of the processes it started are still ending"));
-        self.last_exit = Some(LastExit { exit, at: wall, reason: None });
+        self.last_exit = Some(LastExit { exit, at: wall, reason: None, said: vec![] });
     }
 
     /// A run has ended.
     pub(super) fn exited(&mut self, exit: Exit, wall: Timestamp, now: Instant) {
         let reason = self.not_started.take();
+        let said = self.log.said(LAST_WORDS);
+        let said = said.iter().map(|it| words::plain(it)).filter(|it| !it.is_empty()).collect();
         self.log
             .note(&reason.as_ref().map_or_else(|| exit.to_string(), |reason| format!("{exit}: {reason}")));
         self.pid = None;
         self.output = None;
-        self.last_exit = Some(LastExit { exit, at: wall, reason });
+        self.last_exit = Some(LastExit { exit, at: wall, reason, said });
         self.life.exited(exit, now);
         self.since = wall;
     }
@@ -103,6 +113,14 @@ impl SharedLog {
     /// The last lines.
     pub(super) fn last(&self, count: usize) -> Vec<String> {
         self.lock().last(count)
+    }
+
+    /// What a child that has a log to itself printed in its present run, the last lines of it.
+    fn said(&self, count: usize) -> Vec<String> {
+        match self.of {
+            Some(_) => vec![],
+            None => self.lock().said(count),
+        }
     }
 
     /// What a child printed.

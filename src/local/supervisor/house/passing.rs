@@ -41,6 +41,9 @@ pub(in crate::local::supervisor) struct Passed {
     next_worker: u64,
     proxy_config: Option<String>,
     has_terminal: bool,
+    /// Sockets that a service manager has opened.
+    #[serde(default)]
+    offered: Vec<usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -186,6 +189,7 @@ impl House {
             next_worker: self.next_worker,
             proxy_config: self.proxy_config.clone(),
             has_terminal: self.has_terminal,
+            offered: self.listeners.offered().map(|it| files.add(it)).collect::<io::Result<_>>()?,
         };
         Ok((passed, files.0))
     }
@@ -211,6 +215,8 @@ impl House {
             ports.keep(process.id.clone(), process.port);
         }
         let mut house = Self::new(passed.settings, lock, socket, ports)?;
+        let offered: Result<Vec<_>, _> = passed.offered.into_iter().map(&mut file).collect();
+        house.listeners.offer(offered?).map_err(io)?;
         for (name, asked, place) in passed.listeners {
             house.listeners.adopt(name, asked, file(place)?).map_err(io)?;
         }
@@ -246,8 +252,9 @@ impl House {
             let Some(pid) = self.kept(&child).and_then(|kept| kept.pid) else { continue };
             match Watch::new(pid) {
                 Ok(handle) => {
-                    let family = self.family(&child, pid);
-                    tokio::spawn(follow_end(child, pid, handle, family, self.news_to.clone()));
+                    let drained = self.kept(&child).and_then(|kept| kept.drained.take());
+                    let of_user = (self.family(&child, pid), drained);
+                    tokio::spawn(follow_end(child, pid, handle, of_user, self.news_to.clone()));
                 }
                 Err(_) => {
                     child::abandon(pid);
