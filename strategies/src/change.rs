@@ -39,6 +39,30 @@ pub enum Change {
     Own(OwnerGoal),
 }
 
+/// The object that a change is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Of<'a> {
+    /// The one that carries this arm.
+    Arm(&'a Arm),
+    /// A route.
+    Route(&'a RouteId),
+    /// The instance manager below.
+    Owner,
+}
+
+impl Change {
+    /// The object that it is of.
+    #[must_use]
+    pub fn of(&self) -> Option<Of<'_>> {
+        match self {
+            Self::Create(arm, _) | Self::Claim(arm) | Self::Remove(arm) => Some(Of::Arm(arm)),
+            Self::Size(sizes) => sizes.keys().next().map(Of::Arm),
+            Self::Split(route, _) | Self::Restore(route) => Some(Of::Route(route)),
+            Self::Own(_) => Some(Of::Owner),
+        }
+    }
+}
+
 /// What delivery asks of the instance manager below.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::mutant::rule;
 use crate::{
-    Action, Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Orders, Phase, Plan, Progress, Repair,
-    RouteId, Samples, Seen, Status, Steering, Waiting, WaitingFor, World, Write,
+    Action, Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Of, Orders, Phase, Plan, Progress,
+    Repair, Samples, Seen, Status, Steering, Waiting, WaitingFor, World, Write,
     activities::{activities, step_seen},
     approach::{Approach, approach},
     authority::{self, Look, keep_latest, open_orders, progress_ends},
@@ -187,37 +187,60 @@ enum Contest {
     Contested(Waiting),
 }
 
-/// Once a goal was seen to hold, only somebody else can have moved a route away from it. That is repaired, and
-/// recorded first; after three repairs in ten minutes the engine stops fighting.
+/// Once a goal was seen to hold, only somebody else can have moved an object away from it, unless something else is
+/// wanted of it. That is repaired, and recorded first; after three repairs of one object in ten minutes, all to the same,
+/// the engine stops fighting.
 fn contest(look: &Look<'_>, write: &Write) -> Contest {
-    let status = look.status;
-    let route = match &write.change {
-        Change::Split(route, _) | Change::Restore(route) => route,
-        Change::Create(..) | Change::Size(_) | Change::Claim(_) | Change::Remove(_) | Change::Own(_) => {
-            return Contest::None;
-        }
-    };
-    let recorded = status.repairs.last().is_some_and(|it| it.route == *route && it.fence == write.fence);
-    if status.held.is_none() || recorded || write.fence == Fence::Absent {
+    let (status, of) = (look.status, write.change.of());
+    let of_this = |it: &&Repair| it.change.of() == of && it.change == write.change;
+    let recorded = status.repairs.iter().rfind(of_this).is_some_and(|it| match of {
+        // One goal of an owner may need several writes, each of which makes another version.
+        Some(Of::Owner) => !it.over,
+        Some(Of::Arm(_) | Of::Route(_)) | None => it.fence == write.fence,
+    });
+    let sized = matches!(of, Some(Of::Arm(_) | Of::Owner)) && rule!(SizesFought, false);
+    if status.held.is_none() || recorded || write.fence == Fence::Absent || sized {
         return Contest::None;
     }
-    let lately = |it: &&Repair| {
-        it.route == *route && it.at.checked_add(CONTEST_WINDOW).is_ok_and(|end| look.now < end)
-    };
+    let lately =
+        |it: &&Repair| of_this(it) && it.at.checked_add(CONTEST_WINDOW).is_ok_and(|end| look.now < end);
     let repairs: Vec<&Repair> = status.repairs.iter().filter(lately).collect();
     if let (Some(oldest), true) = (repairs.first(), repairs.len() >= CONTEST_REPAIRS) {
         let until = oldest.at.checked_add(CONTEST_WINDOW).ok();
-        return Contest::Contested(Waiting { what: contested(look, route), since: oldest.at, until });
+        return Contest::Contested(Waiting { what: contested(look, &write.change), since: oldest.at, until });
     }
     let mut next = status.clone();
-    next.repairs.push(Repair { route: route.clone(), fence: write.fence, at: look.now });
+    let (mut same, others): (Vec<Repair>, _) = next.repairs.into_iter().partition(|it| it.change.of() == of);
+    next.repairs = others;
+    same.retain(|it| it.change == write.change);
+    same.push(Repair { change: write.change.clone(), fence: write.fence, at: look.now, over: false });
+    keep_latest(&mut same, CONTEST_REPAIRS);
+    next.repairs.extend(same);
     keep_latest(&mut next.repairs, Status::REPAIRS);
     Contest::Repair(Box::new(next))
 }
 
-fn contested(look: &Look<'_>, route: &RouteId) -> WaitingFor {
-    let manager = look.world.route(route).get().and_then(|it| it.manager.clone());
-    WaitingFor::Contested { object: Name::from(route.as_str()), field: "split".into(), manager }
+fn contested(look: &Look<'_>, change: &Change) -> WaitingFor {
+    let field = match change {
+        Change::Split(..) | Change::Restore(_) => "split",
+        Change::Create(..) | Change::Size(_) | Change::Remove(_) => "replicas",
+        Change::Claim(_) => "stamp",
+        Change::Own(_) => "owner",
+    };
+    let (object, manager) = match change.of() {
+        Some(Of::Route(route)) => {
+            (Name::from(route.as_str()), look.world.route(route).get().and_then(|it| it.manager.clone()))
+        }
+        Some(Of::Arm(arm)) => (arm.to_string().into(), None),
+        Some(Of::Owner) | None => ("workload".into(), None),
+    };
+    WaitingFor::Contested { object, field: field.into(), manager }
+}
+
+/// Whatever was repaired is as it should be.
+fn repairs_over(mut next: Status) -> Status {
+    next.repairs.iter_mut().for_each(|it| it.over = true);
+    next
 }
 
 /// So many repairs of one field ...
@@ -235,11 +258,11 @@ fn arrived(look: &Look<'_>) -> Decision {
             std::time::Duration::try_from(look.now.duration_since(since)).unwrap_or_default();
         let samples = if next.held.is_some() { Samples::Count } else { Samples::Withheld };
         next.held = next.held.or(Some(look.now));
-        return save_with(look, next, samples);
+        return save_with(look, repairs_over(next), samples);
     }
-    if status.held.is_none() {
-        let mut next = status.clone();
-        next.held = Some(look.now);
+    if status.held.is_none() || status.repairs.iter().any(|it| !it.over) {
+        let mut next = repairs_over(status.clone());
+        next.held = status.held.or(Some(look.now));
         return save(look, next);
     }
     match &status.phase {

@@ -37,7 +37,7 @@ mod world;
 pub use crate::{
     activity::{Activity, ActivityId, Outcome, Purpose, Samples, Verdict, Window},
     arm::{Arm, Role},
-    change::{Change, OwnerGoal, Write},
+    change::{Change, Of, OwnerGoal, Write},
     decide::{Decision, Next, decide},
     duration::{HumanDuration, InvalidDuration},
     name::{Name, Revision, RouteId},

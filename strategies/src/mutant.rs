@@ -138,6 +138,8 @@ mutants! {
     RefusalStays,
     /// The instance manager is written while it is on its way.
     MovingWritten,
+    /// Who else sizes an arm is fought for ever.
+    SizesFought,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ActivityId, Epoch, Fence, Gate, Goal, Leave, LeaveBehavior, Name, Outcome, Plan, Revision, RouteId,
+    ActivityId, Change, Epoch, Fence, Gate, Goal, Leave, LeaveBehavior, Name, Outcome, Plan, Revision,
     Verdict, split::pairs,
 };
 
@@ -52,7 +52,8 @@ pub struct Status {
     pub refused: Vec<Refused>,
     /// Revisions that were stable, latest last, the present one included; at most [`Status::REVISIONS`].
     pub recent: Vec<Recent>,
-    /// Foreign changes that were repaired lately; at most [`Status::REPAIRS`].
+    /// Foreign changes that were repaired lately, three of each object; at most [`Status::REPAIRS`].
+    #[serde(deserialize_with = "repairs")]
     pub repairs: Vec<Repair>,
     /// The wanted number of replicas while stable runs fewer; restored on the way back.
     pub lowered: Option<u32>,
@@ -240,12 +241,29 @@ pub struct Recent {
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Repair {
-    /// Of which route.
-    pub route: RouteId,
+    /// What sets it right. Another one of the same object is another matter: what is wanted has changed.
+    pub change: Change,
     /// The version that the foreign change made.
     pub fence: Fence,
     /// When it was seen.
     pub at: Timestamp,
+    /// Whether everything has been as wanted since.
+    pub over: bool,
+}
+
+/// Repairs as far as they are understood: earlier versions remembered no more than a route, for some minutes.
+fn repairs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Repair>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Repair(Repair),
+        Other(serde::de::IgnoredAny),
+    }
+    let known = |it| match it {
+        Stored::Repair(repair) => Some(repair),
+        Stored::Other(_) => None,
+    };
+    Ok(Vec::<Stored>::deserialize(from)?.into_iter().filter_map(known).collect())
 }
 
 /// How an attempt ended.
@@ -341,7 +359,7 @@ impl Status {
     /// Largest number of refused, and of recent, revisions remembered.
     pub const REVISIONS: usize = 16;
     /// Largest number of repairs remembered.
-    pub const REPAIRS: usize = 8;
+    pub const REPAIRS: usize = 48;
 
     /// A rollout that has not begun.
     #[must_use]

@@ -9,8 +9,8 @@ use super::{
     write::{all_settled, check_write},
 };
 use crate::{
-    Action, Activity, Decision, Hold, Mode, Name, Next, Orders, OwnerIs, Phase, Plan, Purpose, Samples, Seen,
-    Sizing, Status, Steering, Waiting, WaitingFor, Watches, World,
+    Action, Activity, Change, Decision, Fence, Hold, Mode, Name, Next, Orders, OwnerIs, Phase, Plan, Purpose,
+    Repair, Samples, Seen, Sizing, Status, Steering, Waiting, WaitingFor, Watches, World,
 };
 
 /// What one decision breaks, whatever it is.
@@ -198,6 +198,17 @@ impl Judge<'_> {
         found.require(left.is_none(), "S10", || {
             format!("{left:?} stands, and would come as a surprise later: {:?}", decision.next)
         });
+        if let Next::Write(write) = &decision.next
+            && self.status.held.is_some()
+            && write.fence != Fence::Absent
+        {
+            let known = |it: &Repair| {
+                it.change == write.change && (it.fence == write.fence || matches!(it.change, Change::Own(_)))
+            };
+            found.require(self.status.repairs.iter().any(known), "S10", || {
+                format!("{:?} sets a foreign change right that is not recorded", write.change)
+            });
+        }
         let writes = matches!(decision.next, Next::Write(_));
         let unread = unread(self.plan, self.world);
         found.require(!writes || unread.is_empty(), "S15", || {

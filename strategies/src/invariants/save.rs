@@ -7,8 +7,9 @@ use super::{
     exposure::{Of, authorised, canary, exposure, exposure_of, loose, place_of, stable},
 };
 use crate::{
-    Accepted, Action, ActivityId, Cause, Consequence, Effect, Gate, Goal, Hold, Leave, Mode, Name, Order,
-    Orders, OwnerIs, Phase, Plan, Role, Said, Seen, Status, Steering, Step, Verdict, Window, World,
+    Accepted, Action, ActivityId, Cause, Change, Consequence, Effect, Gate, Goal, Hold, Leave, Mode, Name,
+    Order, Orders, OwnerIs, Phase, Plan, Repair, Role, Said, Seen, Status, Steering, Step, Verdict, Window,
+    World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -30,6 +31,7 @@ pub fn check_save(
     judge.evidence(&mut found);
     judge.course(&mut found);
     judge.plan_followed(&mut found);
+    judge.repairs(&mut found);
     found.0
 }
 
@@ -138,6 +140,29 @@ impl Judge<'_> {
             || before.attempt != after.attempt;
         found.require(!changes || before.epoch < after.epoch, "S9", || {
             format!("authority changes under {:?}: {:?} to {:?}", before.epoch, before.phase, after.phase)
+        });
+    }
+
+    /// S10: a fight is known by what is remembered of it; that of one object is not forgotten for another's.
+    fn repairs(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        let object = |it: &Repair| match &it.change {
+            Change::Split(id, _) | Change::Restore(id) => id.to_string(),
+            Change::Create(arm, _) | Change::Claim(arm) | Change::Remove(arm) => arm.to_string(),
+            Change::Size(sizes) => sizes.keys().next().map(ToString::to_string).unwrap_or_default(),
+            Change::Own(_) => "the owner".to_owned(),
+        };
+        let same = |a: &Repair, b: &Repair| a.change == b.change && a.fence == b.fence && a.at == b.at;
+        let new: Vec<String> = after
+            .repairs
+            .iter()
+            .filter(|it| !before.repairs.iter().any(|was| same(was, it)))
+            .map(object)
+            .collect();
+        let mut lost = before.repairs.iter().filter(|it| !after.repairs.iter().any(|is| same(is, it)));
+        let lost = lost.find(|it| !new.contains(&object(it)));
+        found.require(before.attempt != after.attempt || lost.is_none(), "S10", || {
+            format!("{lost:?} is forgotten for {new:?}")
         });
     }
 

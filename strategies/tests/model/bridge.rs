@@ -13,8 +13,8 @@ use super::{
     config::Config,
     intern::Table,
     state::{
-        ABSENT, ArmSt, Flight, Lag, NOTHING, OLDEST, Object, OwnerObj, OwnerSt, REPAIRS, REVISIONS,
-        RepairedRoutes, Ro, RouteSt, St, Timed, UNPINNED,
+        ABSENT, ArmSt, Flight, Lag, NOTHING, OLDEST, Object, OwnerObj, OwnerSt, REPAIRS, REVISIONS, Repaired,
+        Ro, RouteSt, St, Timed, UNPINNED,
     },
 };
 
@@ -323,11 +323,11 @@ impl Model {
         }
     }
 
-    /// The routes of the repairs that a body remembers.
-    pub fn repairs(&self, body: u32) -> RepairedRoutes {
-        let mut routes = [NOTHING; REPAIRS];
+    /// The objects of the repairs that a body remembers.
+    pub fn repairs(&self, body: u32) -> Repaired {
+        let mut routes = [None; REPAIRS];
         for (at, repair) in routes.iter_mut().zip(&self.bodies.get(body).repairs) {
-            *at = u8::try_from(self.route_at(&repair.route)).unwrap();
+            *at = Some(self.object_of(&repair.change));
         }
         routes
     }

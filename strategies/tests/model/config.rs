@@ -20,6 +20,8 @@ pub struct Config {
     pub replicas: u8,
     pub scaled: u8,
     pub scaler: Option<Scaler>,
+    /// Whether somebody else may size arms.
+    pub resized: bool,
     /// Whether an instance manager stands below.
     pub owner: bool,
     /// Writes that each of the instance manager's goals needs.

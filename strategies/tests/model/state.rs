@@ -7,7 +7,7 @@
 /// Revisions that can be wanted.
 pub const REVISIONS: usize = 3;
 /// Foreign changes that a status remembers.
-pub const REPAIRS: usize = strategies::Status::REPAIRS;
+pub const REPAIRS: usize = 8;
 /// Routes of a plan.
 pub const ROUTES: usize = 4;
 /// The age at which times are no longer told apart, in ticks.
@@ -490,11 +490,11 @@ impl St {
         }
     }
 
-    /// Gives epochs and versions their ranks among those that still occur, from 1. `repairs` names the routes of the
+    /// Gives epochs and versions their ranks among those that still occur, from 1. `repairs` names the objects of the
     /// repairs that a body remembers, `target` the object of a change, `carrier` the object that carries an arm.
     pub fn normalise(
         &mut self,
-        repairs: impl Fn(u32) -> RepairedRoutes,
+        repairs: impl Fn(u32) -> Repaired,
         target: impl Fn(u16) -> Object,
         carrier: impl Fn(u8) -> Object,
     ) {
@@ -530,15 +530,15 @@ impl St {
 
     fn versions(
         &mut self,
-        repairs: &impl Fn(u32) -> RepairedRoutes,
+        repairs: &impl Fn(u32) -> Repaired,
         target: &impl Fn(u16) -> Object,
         carrier: &impl Fn(u8) -> Object,
         mut each: impl FnMut(Object, &mut u8),
     ) {
         for ro in self.ros().filter(|it| it.fences[0] != 0) {
             let of = repairs(ro.body);
-            let met = ro.fences.iter_mut().zip(of).filter(|(_, of)| *of != NOTHING);
-            met.for_each(|(it, of)| each(Object::Route(of), it));
+            let met = ro.fences.iter_mut().zip(of).filter_map(|(it, of)| Some((it, of?)));
+            met.for_each(|(it, of)| each(of, it));
         }
         each(Object::Ro, &mut self.ro.version);
         self.durable.iter_mut().for_each(|it| each(Object::Ro, &mut it.version));
@@ -573,8 +573,8 @@ fn rank(present: u64, it: u8) -> u8 {
     u8::try_from((present & ((1 << it) - 1)).count_ones() + 1).unwrap()
 }
 
-/// The routes of the repairs that a status remembers; [`NOTHING`] where there is none.
-pub type RepairedRoutes = [u8; REPAIRS];
+/// The objects of the repairs that a status remembers.
+pub type Repaired = [Option<Object>; REPAIRS];
 
 /// Which times a status has.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,9 @@ use super::{
     state::{ABSENT, ArmSt, Flight, Lag, NOTHING, Object, OwnerObj, OwnerSt, Ro, RouteSt, St, UNPINNED},
 };
 
+/// Drifts from here on are of arms: somebody else leaves one replica.
+const RESIZED: u8 = 8;
+
 /// Every step is passed.
 pub const ALL_PASSED: u8 = 63;
 
@@ -187,6 +190,10 @@ impl Model {
                 }
             }
         }
+        if budget.drifts > 0 && self.config.resized {
+            let sized = (0..).zip(&st.arms).filter(|(_, it)| it.exists && it.desired != 1);
+            out.extend(sized.map(|(at, _)| Act::Drift(RESIZED + at, 0)));
+        }
         if budget.lags > 0 && st.lag == Lag::None {
             let owner = self.config.owner;
             out.extend((0..11).filter(|it| owner || !matches!(it, 2 | 8)).map(Act::Stale));
@@ -284,6 +291,13 @@ impl Model {
             Act::Drift(at, how) => {
                 next.budget.drifts -= 1;
                 next.ghost.drifted = true;
+                if let Some(arm) = at.checked_sub(RESIZED) {
+                    let arm = &mut next.arms[usize::from(arm)];
+                    (arm.desired, arm.ready) = (1, arm.ready.min(1));
+                    arm.version += 1;
+                    self.settle(&mut next);
+                    return (next != *st).then_some(next);
+                }
                 let asked = self.drift(st, at, how)?;
                 let route = &mut next.routes[usize::from(at)];
                 ask(route, asked);

@@ -19,6 +19,7 @@ fn base(name: &'static str, plan: Plan) -> Config {
         replicas: 2,
         scaled: 1,
         scaler: None,
+        resized: false,
         owner: false,
         owner_writes: 1,
         adopts: false,
@@ -72,7 +73,18 @@ fn small() -> Vec<Config> {
         Config { actions: &[Action::Approve, Action::Abort], ..small("approval", plan(asked, proxy(0))) },
         Config {
             budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
-            ..small("contested", plan(held, proxy(0)))
+            ..small("contested", plan(held.clone(), proxy(0)))
+        },
+        Config {
+            whole: false,
+            resized: true,
+            budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
+            ..small("contested-sizes", plan(held.clone(), proxy(0)))
+        },
+        Config {
+            whole: false,
+            budget: Budget { pushes: 1, drifts: 4, ..Budget::default() },
+            ..small("contested-routes", plan(held, preview()))
         },
         small("in-place-back", {
             let mut plan = plan(vec![step("full", 100, bake(1))], proxy(0));
