@@ -30,6 +30,7 @@ mod supervised;
 mod template;
 #[cfg(test)]
 mod testing;
+mod tls_files;
 mod watch;
 mod words;
 

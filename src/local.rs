@@ -1,9 +1,11 @@
 //! Runtime for one machine: a supervisor, proxy workers and a control process, no cluster needed.
 
 pub mod adapter;
+mod at_work;
 pub mod control;
 pub mod counted;
 pub mod load;
+pub mod open_files;
 pub mod process;
 pub mod proxy;
 pub mod readiness;

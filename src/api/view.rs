@@ -394,6 +394,9 @@ pub struct WorkerView {
     pub serves: Option<u64>,
     /// Generation it should serve.
     pub wanted: u64,
+    /// What is wrong with it, or with one of its sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Body of `POST /v1/documents`.

@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Exit, Failure, color};
+use super::{Exit, Failure, color, tls_files};
 use crate::spec::{self, Code, Diagnostic, MOST_BYTES, Record, Report, Severity};
 
 /// Checks manifests and shows every mistake with its place.
@@ -70,7 +70,11 @@ pub fn run(args: &LintArgs, out: &mut dyn Write, styled: bool) -> io::Result<Exi
     let mut unreadable = 0;
     for file in manifests(&args.files) {
         let read = match read_file(&file) {
-            Ok(bytes) => spec::read(&shown(&file), &bytes),
+            Ok(bytes) => {
+                let mut read = spec::read(&shown(&file), &bytes);
+                tls_files::check(&mut read, file.parent().unwrap_or(Path::new("")));
+                read
+            }
             Err(error) => {
                 unreadable += 1;
                 unreadable_file(&file, &error)

@@ -9,7 +9,7 @@ use super::{
     ending::Awaited,
     lint,
     output::{Flow, complain, json_line, print},
-    words,
+    tls_files, words,
 };
 use crate::{
     api::{
@@ -73,7 +73,8 @@ impl Letter {
     /// # Errors
     /// It has mistakes; they have been shown.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        let read = spec::read(&self.apply.path, self.apply.text.as_bytes());
+        let mut read = spec::read(&self.apply.path, self.apply.text.as_bytes());
+        tls_files::check(&mut read, &self.apply.base);
         let report = spec::Report { source: &read.source, diagnostics: &read.diagnostics };
         if !read.diagnostics.is_empty() {
             complain(format_args!("{}\n", report.render(true)));

@@ -22,6 +22,7 @@ use tokio::{
 use self::{keeper::Keeper, roster::Roster, service::Service};
 use super::{
     adapter::{fleet::Fleet, site::Machine},
+    at_work, open_files,
     store::OpenError,
     supervisor::{Client, ClientError, Events, protocol::Event},
     timeline,
@@ -62,6 +63,9 @@ pub enum ControlError {
     /// The runtime or the control socket.
     #[error("the control process cannot {0}")]
     Io(&'static str, #[source] io::Error),
+    /// The thread of the store has failed; nothing could be saved any more.
+    #[error("the store's thread has ended")]
+    StoreGone,
     /// The supervisor is gone, and with it what there was to control.
     #[error("the supervisor has ended")]
     SupervisorGone,
@@ -73,6 +77,7 @@ pub enum ControlError {
 /// [`ControlError`]; whoever started it starts it again.
 pub fn run_control(boot: &ControlBoot) -> Result<(), ControlError> {
     failpoint::role("control");
+    open_files::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MOST_BLOCKING)
@@ -87,6 +92,7 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| ControlError::Io("hear signals", e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| ControlError::Io("hear signals", e))?;
     let keeper = Keeper::open(&boot.state)?;
+    let store = keeper.clone();
     let latest = keeper.read(crate::local::store::Store::latest).await;
     let latest =
         latest.map_err(|error| Unavailable::new("cannot read when something happened last", &error))?;
@@ -113,6 +119,8 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = follow(&machine, &roster, &mut events) => Err(ControlError::SupervisorGone),
+        never = at_work::keep("listening again", || roster.listen_again()) => match never {},
+        () = store.closed() => Err(ControlError::StoreGone),
         never = keep_time(&boot.state, &roster) => match never {},
         served = &mut serving => match served {
             Ok(Err(error)) => Err(ControlError::Io("serve its socket", error)),

@@ -105,6 +105,7 @@ mod tests {
             listeners: BTreeMap::new(),
             series: vec![series],
             endpoints: vec![endpoint(1), endpoint(2)],
+            troubles: BTreeMap::new(),
             arms: BTreeMap::new(),
         };
         let got = counted(&snapshot, &BTreeMap::from([(endpoint(2).address, "v2".into())]));

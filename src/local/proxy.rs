@@ -42,8 +42,12 @@ mod urn;
 mod wire;
 mod worker;
 
-use std::{collections::BTreeMap, net::TcpListener, os::unix::net::UnixListener, rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap, convert::Infallible, net::TcpListener, os::unix::net::UnixListener, rc::Rc,
+    time::Duration,
+};
 
+use super::at_work;
 pub use client::{BadStreakSeen, BadStreaks, WorkerCallError, WorkerClient};
 pub use config::{
     ArmConfig, ArmName, Condition, Limits, ListenerConfig, ListenerName, MatchConfig, Named, Protocol,
@@ -55,6 +59,7 @@ pub use counts::{
 pub use outcome::Outcomes;
 pub use refusal::PROXY_HEADER;
 pub use render::render_prometheus;
+pub use tls::{TlsError, check as check_tls};
 use tokio::{
     runtime::{LocalOptions, LocalRuntime},
     signal::unix::{SignalKind, signal},
@@ -90,7 +95,7 @@ pub type Sockets = Vec<(ListenerName, TcpListener)>;
 /// What a worker is told besides the orders on its control socket.
 #[derive(Debug)]
 pub enum WorkerChange {
-    /// Listen on these from now on, and no others. A name that is there already keeps its socket.
+    /// Listen on these from now on, and no others. A name whose socket is another one than before leaves the old one.
     Listeners(Sockets),
     /// Take no new connections, finish what is under way, end within this time.
     Drain(Duration),
@@ -135,15 +140,18 @@ pub async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(setup("its signal handler"))?;
     let worker = Rc::new(worker::Worker::new(&boot));
     let mut accepting = Accepting { worker: Rc::clone(&worker), tasks: BTreeMap::new() };
-    accepting.listen(listeners)?;
+    accepting.listen(listeners);
     if let Some(config) = &boot.config {
-        worker.begin_with(config);
+        worker.apply(config);
     }
     control.set_nonblocking(true).map_err(setup("its control socket"))?;
     let control = tokio::net::UnixListener::from_std(control).map_err(setup("its control socket"))?;
-    tokio::task::spawn_local(control::listen(Rc::clone(&worker), control));
+    let (obeying, control) = (Rc::clone(&worker), Rc::new(control));
+    tokio::task::spawn_local(async move {
+        at_work::keep("orders", || control::listen(Rc::clone(&obeying), Rc::clone(&control))).await
+    });
     let ticking = Rc::clone(&worker);
-    tokio::task::spawn_local(async move { ticking.keep_ticking().await });
+    tokio::task::spawn_local(async move { at_work::keep("clock", || ticking.keep_ticking()).await });
     loop {
         tokio::select! {
             _ = terminate.recv() => {
@@ -152,11 +160,7 @@ pub async fn serve(
             }
             () = worker.drain_ordered.notified() => break,
             Some(change) = changes.recv() => match change {
-                WorkerChange::Listeners(sockets) => {
-                    if let Err(error) = accepting.listen(sockets) {
-                        tracing::error!(error = &error as &dyn std::error::Error, "can't take a listening socket");
-                    }
-                }
+                WorkerChange::Listeners(sockets) => accepting.listen(sockets),
                 WorkerChange::Drain(within) => {
                     worker.drain(within);
                     break;
@@ -172,25 +176,58 @@ pub async fn serve(
 /// The sockets that are accepted on. Dropped, nothing is accepted any more.
 struct Accepting {
     worker: Rc<worker::Worker>,
-    tasks: BTreeMap<ListenerName, tokio::task::JoinSet<()>>,
+    tasks: BTreeMap<ListenerName, Open>,
+}
+
+/// A socket that is accepted on.
+struct Open {
+    /// Tells it from another socket of the same name.
+    inode: u64,
+    _task: tokio::task::JoinSet<Infallible>,
 }
 
 impl Accepting {
-    fn listen(&mut self, sockets: Sockets) -> Result<(), WorkerError> {
+    /// Accepts on exactly these. One that cannot be had keeps no other one down.
+    fn listen(&mut self, sockets: Sockets) {
         let names = sockets.iter().map(|(name, _)| name.clone()).collect();
-        let new = self.worker.listen(&names);
+        self.worker.listen(&names);
         self.tasks.retain(|name, _| names.contains(name));
         for (name, socket) in sockets {
-            let Some(listener) = new.iter().find(|it| *it.name == *name) else { continue };
-            socket.set_nonblocking(true).map_err(setup("a listening socket"))?;
-            // The standard library listens with a short queue. Beyond it a client waits a second for its next try.
-            rustix::net::listen(&socket, ACCEPT_QUEUE)
-                .map_err(|error| setup("a listening socket")(error.into()))?;
-            let socket = tokio::net::TcpListener::from_std(socket).map_err(setup("a listening socket"))?;
-            let mut task = tokio::task::JoinSet::new();
-            task.spawn_local(accept::run(Rc::clone(&self.worker), Rc::clone(listener), socket));
-            self.tasks.insert(name, task);
+            let Some(listener) = self.worker.listener(&name) else { continue };
+            let inode = match rustix::fs::fstat(&socket) {
+                Ok(stat) if self.tasks.get(&name).is_some_and(|it| it.inode == stat.st_ino) => continue,
+                Ok(stat) => stat.st_ino,
+                Err(error) => {
+                    listener.accepts(Some(&error.into()));
+                    continue;
+                }
+            };
+            // A name that has another address: its connections were for the one it has left, which is closed.
+            if self.tasks.remove(&name).is_some() {
+                self.worker.moved(&listener);
+            }
+            match accept_on(&self.worker, &listener, socket) {
+                Ok(task) => drop(self.tasks.insert(name, Open { inode, _task: task })),
+                Err(error) => listener.accepts(Some(&error)),
+            }
         }
-        Ok(())
     }
+}
+
+fn accept_on(
+    worker: &Rc<worker::Worker>,
+    listener: &Rc<worker::Listener>,
+    socket: TcpListener,
+) -> std::io::Result<tokio::task::JoinSet<Infallible>> {
+    socket.set_nonblocking(true)?;
+    // The standard library listens with a short queue. Beyond it a client waits a second for its next try.
+    rustix::net::listen(&socket, ACCEPT_QUEUE)?;
+    let socket = Rc::new(tokio::net::TcpListener::from_std(socket)?);
+    let (worker, listener) = (Rc::clone(worker), Rc::clone(listener));
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn_local(async move {
+        let begin = || accept::run(Rc::clone(&worker), Rc::clone(&listener), Rc::clone(&socket));
+        at_work::keep("accepting", begin).await
+    });
+    Ok(task)
 }

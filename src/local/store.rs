@@ -292,7 +292,9 @@ fn checkpoint(connection: &Connection) -> Result<(), String> {
     match busy {
         Ok(0) => Ok(()),
         Ok(_) => Err("the log could not be moved into the database: something else uses it".to_owned()),
-        Err(error) => Err(format!("the log could not be moved into the database: {error}")),
+        Err(error) => {
+            Err(format!("the log could not be moved into the database: {}", StoreError::write(error)))
+        }
     }
 }
 

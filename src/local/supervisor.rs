@@ -26,6 +26,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::local::open_files;
+
 pub mod channel;
 pub mod client;
 mod handover;
@@ -64,6 +66,9 @@ pub struct Settings {
     pub workers: u32,
     /// What to listen on from the start; the control process may change it.
     pub listeners: BTreeMap<String, SocketAddr>,
+    /// Soft limit of open files that users' processes begin with, as it was before the supervisor raised its own.
+    #[serde(default)]
+    pub open_files: Option<u64>,
     /// Milliseconds a draining worker may take. Default 30 000.
     pub drain_ms: u64,
     /// Milliseconds within which workers of a new version have to serve. Default 30 000.
@@ -87,6 +92,7 @@ impl Settings {
             resume: internal(&["supervisor", "--state", "$(state)"]),
             workers: 2,
             listeners: BTreeMap::new(),
+            open_files: None,
             drain_ms: 30_000,
             ready_ms: 30_000,
         })
@@ -131,6 +137,7 @@ pub fn run_with(settings: Settings, given: Vec<OwnedFd>) -> Result<(), Superviso
     in_runtime(async {
         let mut settings = settings;
         settings.state = state_dir::prepare(&settings.state)?;
+        settings.open_files = open_files::raise().or(settings.open_files);
         house::House::open(settings, given).await?.run().await
     })
 }

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    open_files,
     proxy::{self, ProxyConfig, Sockets, WorkerChange, WorkerError},
     supervisor::{ClientError, Listening, WorkerLink, WorkerOrder, channel},
 };
@@ -46,6 +47,7 @@ pub enum StartError {
 /// [`StartError`]; the supervisor starts another one.
 pub fn run_worker(state: &Path, number: u64) -> Result<(), StartError> {
     crate::failpoint::role("worker");
+    open_files::raise();
     let runtime = proxy::runtime().map_err(|source| StartError::Setup { what: "its runtime", source })?;
     let ended = runtime.block_on(work(state, number));
     runtime.shutdown_background();
@@ -80,8 +82,22 @@ async fn work(state: &Path, number: u64) -> Result<(), StartError> {
     // What connects before the proxy accepts waits in the sockets' queues.
     link.ready().await.map_err(|source| StartError::Join { worker: number, source })?;
     tracing::info!(sockets = boot.listeners.len(), "the worker serves");
-    tokio::task::spawn_local(follow(link, tell));
-    Ok(proxy::serve(proxy, sockets(boot.listeners), control, changes).await?)
+    // Kept here: a worker whose link is dead would serve on sockets that are over, and nobody would know.
+    let following = tokio::task::spawn_local(follow(link, tell));
+    tokio::select! {
+        ended = proxy::serve(proxy, sockets(boot.listeners), control, changes) => Ok(ended?),
+        failed = link_failed(following) => Err(failed),
+    }
+}
+
+/// Waits for the link's task to fail. That the supervisor is gone is no failure: the kernel ends this process with it.
+async fn link_failed(following: tokio::task::JoinHandle<()>) -> StartError {
+    match following.await {
+        Ok(()) => std::future::pending().await,
+        Err(error) => {
+            StartError::Setup { what: "its link to the supervisor", source: io::Error::other(error) }
+        }
+    }
 }
 
 /// Passes on what the supervisor says, until one of both is gone.

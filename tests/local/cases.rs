@@ -7,6 +7,7 @@ mod disk;
 mod failpoint;
 mod fresh;
 mod heard;
+mod listen;
 mod orders;
 mod release;
 mod several;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Trial> {
         failpoint::all(),
         fresh::all(),
         heard::all(),
+        listen::all(),
         orders::all(),
         release::all(),
         several::all(),

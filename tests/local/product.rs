@@ -59,6 +59,16 @@ impl Product {
         Self { child, state, client, directory }
     }
 
+    /// The same once more in the same directory, without a document: what was applied goes on.
+    pub(crate) fn again(mut self) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--no-live", "--workers", "1", "--state"]).arg(&self.state);
+        command.current_dir(self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = command.spawn().unwrap();
+        self
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serinus::local::proxy::{BadStreak, Routed, WHOLE, WorkerCallError, WorkerClient};
+use serinus::local::proxy::{BadStreak, ProxyConfig, Routed, WHOLE, WorkerCallError, WorkerClient};
 
 use crate::rig::{Backend, Http1, PATIENCE, Rig, nobody, only, split};
 
@@ -18,21 +18,33 @@ async fn an_applied_configuration_holds_for_the_next_request_on_an_old_connectio
 }
 
 #[tokio::test]
-async fn a_refused_configuration_changes_nothing() {
-    let stable = Backend::saying("v1").await;
-    let mut rig = Rig::start(only(stable.address)).await;
-    let mut broken = only(stable.address);
-    broken.split.insert("canary".to_owned(), 1);
-    let config = serinus::local::proxy::ProxyConfig {
-        generation: 9,
-        listeners: std::collections::BTreeMap::from([("web".to_owned(), broken)]),
+async fn what_is_refused_of_one_socket_changes_nothing_there_and_holds_no_other_one_back() {
+    let (v1, v2) = (Backend::saying("v1").await, Backend::saying("v2").await);
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (web, other) = (bind(), bind());
+    let at = other.local_addr().unwrap();
+    let sockets = vec![("web".to_owned(), web), ("other".to_owned(), other)];
+    let config = |generation, web, other| ProxyConfig {
+        generation,
+        listeners: [("web".to_owned(), web), ("other".to_owned(), other)].into(),
     };
-    let refused = rig.control.apply(config).await.unwrap_err();
-    assert!(matches!(refused, WorkerCallError::Refused { generation: 9, .. }), "{refused}");
-    assert!(refused.to_string().contains("1000001"), "{refused}");
-    let health = rig.control.health().await.unwrap();
-    assert_eq!(health.generation, Some(1));
+    let first = config(1, only(v1.address), only(v1.address));
+    let mut rig = Rig::start_with(sockets, first, 0).await;
+    let mut broken = only(v2.address);
+    broken.split.insert("canary".to_owned(), 1);
+    let refused = rig.control.apply(config(9, broken, only(v2.address))).await.unwrap_err();
+    let WorkerCallError::Refused { generation: 9, reason, only: Some(named) } = refused else {
+        panic!("{refused}")
+    };
+    assert!(reason.contains("1000001"), "{reason}");
+    assert_eq!(named.into_keys().collect::<Vec<_>>(), ["web"]);
     assert_eq!(Http1::connect(rig.address).await.get("/").await.text(), "v1");
+    assert_eq!(Http1::connect(at).await.get("/").await.text(), "v2");
+    assert!(rig.counts().await.troubles["web"].contains("1000001"));
+    let mended = config(10, only(v2.address), only(v2.address));
+    assert_eq!(rig.control.apply(mended).await.unwrap(), 10);
+    assert_eq!(Http1::connect(rig.address).await.get("/").await.text(), "v2");
+    assert!(rig.counts().await.troubles.is_empty());
 }
 
 #[tokio::test]

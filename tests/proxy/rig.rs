@@ -21,7 +21,7 @@ use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serinus::local::proxy::{
-    ArmConfig, ListenerConfig, ProxyConfig, Routed, SeriesSnapshot, Snapshot, WHOLE, WorkerBoot,
+    ArmConfig, ListenerConfig, ProxyConfig, Routed, SeriesSnapshot, Snapshot, Sockets, WHOLE, WorkerBoot,
     WorkerClient, WorkerError, run_worker,
 };
 
@@ -64,13 +64,17 @@ impl Rig {
     }
 
     pub async fn start_on(listener: TcpListener, web: ListenerConfig, worker: u32) -> Self {
-        let address = listener.local_addr().unwrap();
+        let config = ProxyConfig { generation: 1, listeners: BTreeMap::from([("web".to_owned(), web)]) };
+        Self::start_with(vec![("web".to_owned(), listener)], config, worker).await
+    }
+
+    /// The address of the rig is that of the first socket.
+    pub async fn start_with(listeners: Sockets, config: ProxyConfig, worker: u32) -> Self {
+        let address = listeners[0].1.local_addr().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("worker.sock");
         let control = UnixListener::bind(&socket).unwrap();
-        let config = ProxyConfig { generation: 1, listeners: BTreeMap::from([("web".to_owned(), web)]) };
         let boot = WorkerBoot { worker, seed: 7, config: Some(config), drain_ms: Some(5_000) };
-        let listeners = vec![("web".to_owned(), listener)];
         count_panics();
         let worker = std::thread::Builder::new().name(WORKER.to_owned());
         let thread = worker.spawn(move || run_worker(boot, listeners, control)).unwrap();

@@ -1,6 +1,6 @@
 //! TLS: both protocols by ALPN, and certificates that change while serving.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
@@ -10,7 +10,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName},
 };
-use serinus::local::proxy::{ListenerConfig, Protocol};
+use serinus::local::proxy::{ListenerConfig, Protocol, ProxyConfig};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::rig::{Backend, PATIENCE, Rig, only};
@@ -32,6 +32,14 @@ async fn connect(
     trusted: &CertificateDer<'static>,
     protocols: &[&str],
 ) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+    connect_to(rig.address, trusted, protocols).await
+}
+
+async fn connect_to(
+    address: std::net::SocketAddr,
+    trusted: &CertificateDer<'static>,
+    protocols: &[&str],
+) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -39,7 +47,7 @@ async fn connect(
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let stream = tokio::net::TcpStream::connect(rig.address).await?;
+    let stream = tokio::net::TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("shop.test").unwrap(), stream).await
 }
 
@@ -102,27 +110,64 @@ async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not()
     }
 }
 
-#[tokio::test]
-async fn a_worker_that_starts_with_a_broken_certificate_still_starts() {
-    let backend = Backend::saying("v1").await;
-    let protocol = Protocol::Tls { certificate: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() };
-    let mut rig = Rig::start(ListenerConfig { protocol, ..only(backend.address) }).await;
-    assert_eq!(rig.control.health().await.unwrap().generation, None);
-    assert_eq!(crate::rig::Http1::connect(rig.address).await.get("/").await.head.status, 503);
-    rig.apply(only(backend.address)).await;
-    assert_eq!(crate::rig::Http1::connect(rig.address).await.get("/").await.text(), "v1");
+/// A worker with a plain socket `web` and one `tls` whose files are in `dir`, whatever they hold.
+async fn both(dir: &Path, v1: &Backend) -> (Rig, std::net::SocketAddr) {
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (web, tls) = (bind(), bind());
+    let address = tls.local_addr().unwrap();
+    let sockets = vec![("web".to_owned(), web), ("tls".to_owned(), tls)];
+    (Rig::start_with(sockets, config(1, dir, v1), 0).await, address)
+}
+
+fn config(generation: u64, dir: &Path, backend: &Backend) -> ProxyConfig {
+    let protocol = Protocol::Tls { certificate: dir.join("cert.pem"), key: dir.join("key.pem") };
+    let tls = ListenerConfig { protocol, ..only(backend.address) };
+    ProxyConfig {
+        generation,
+        listeners: [("web".to_owned(), only(backend.address)), ("tls".to_owned(), tls)].into(),
+    }
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_read_refuses_the_configuration() {
+async fn a_worker_that_starts_with_a_bad_certificate_serves_the_others_and_the_mended_one_by_itself() {
     let dir = tempfile::tempdir().unwrap();
-    certificate(dir.path());
-    let (backend, mut rig) = rig(dir.path()).await;
-    let protocol =
-        Protocol::Tls { certificate: dir.path().join("none.pem"), key: dir.path().join("key.pem") };
-    let web = ListenerConfig { protocol, ..only(backend.address) };
-    let config =
-        serinus::local::proxy::ProxyConfig { generation: 5, listeners: [("web".to_owned(), web)].into() };
-    let refused = rig.control.apply(config).await.unwrap_err().to_string();
-    assert!(refused.contains("none.pem"), "{refused}");
+    let backend = Backend::saying("v1").await;
+    let (mut rig, tls) = both(dir.path(), &backend).await;
+    assert_eq!(crate::rig::Http1::connect(rig.address).await.get("/").await.text(), "v1");
+    let trouble = rig.counts().await.troubles.remove("tls").unwrap();
+    assert!(trouble.contains("cert.pem") && trouble.contains("nobody can be served"), "{trouble}");
+    assert!(!rig.control.health().await.unwrap().troubles.contains_key("web"));
+    let trusted = certificate(dir.path());
+    let mended = async {
+        while connect_to(tls, &trusted, &[]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, mended).await.expect("the mended certificate");
+    assert_eq!(rig.counts().await.troubles, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn while_a_certificate_is_bad_its_own_split_is_applied_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let trusted = certificate(dir.path());
+    let (v1, v2) = (Backend::saying("v1").await, Backend::saying("v2").await);
+    let (mut rig, tls) = both(dir.path(), &v1).await;
+    connect_to(tls, &trusted, &[]).await.expect("the good one");
+    // As a renewal that is half done: the certificate is new, the key is not.
+    let other = tempfile::tempdir().unwrap();
+    certificate(other.path());
+    std::fs::copy(other.path().join("cert.pem"), dir.path().join("cert.pem")).unwrap();
+    assert_eq!(rig.control.apply(config(2, dir.path(), &v2)).await.unwrap(), 2);
+    assert_eq!(crate::rig::Http1::connect(rig.address).await.get("/").await.text(), "v2");
+    let stream = connect_to(tls, &trusted, &[]).await.expect("the last good certificate");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request =
+        Request::builder().uri("/").header("host", "shop.test").body(Full::<Bytes>::default()).unwrap();
+    let got = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(got, "v2");
+    let trouble = rig.counts().await.troubles.remove("tls").unwrap();
+    assert!(trouble.contains("key.pem does not belong to the certificate"), "{trouble}");
+    assert!(trouble.contains("the one read before is served"), "{trouble}");
 }

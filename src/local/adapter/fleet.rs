@@ -3,12 +3,13 @@
 //! All rollouts share the workers, so all their routes stand in one configuration. It is saved with the supervisor
 //! before any worker is told, so that a worker started in between begins with nothing older than its neighbours serve.
 //! A split counts as acknowledged when every worker that can hold a connection has applied a configuration with it;
-//! one that was started after the configuration was saved has begun with it.
+//! one that was started after the configuration was saved has begun with it. Each route for itself: what a worker refuses
+//! of one route holds no other route back.
 
 mod link;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,6 +23,7 @@ use super::lower::{self, RouteWish};
 use crate::{
     clock, failpoint,
     local::{
+        at_work,
         proxy::{BadStreakSeen, ProxyConfig, Snapshot},
         supervisor::{
             Client,
@@ -60,6 +62,8 @@ struct State {
     /// Nobody is told anything until every rollout has said what it serves: a configuration without some of them
     /// would end their service.
     held: bool,
+    /// Sockets that cannot be listened on, and since when.
+    unheard: BTreeMap<String, (String, Timestamp)>,
     /// The last configuration that the supervisor has, and since when.
     saved: Option<(u64, Timestamp)>,
 }
@@ -74,9 +78,23 @@ struct Route {
 struct Worker {
     seen: WorkerSeen,
     acknowledged: Option<u64>,
+    /// Sockets of that generation that go on with what they had.
+    refused: BTreeSet<String>,
+    /// Why it cannot be told anything.
     trouble: Option<String>,
+    /// What it says is wrong with a socket, and since when.
+    troubles: BTreeMap<String, (String, Timestamp)>,
     ask: mpsc::Sender<oneshot::Sender<Snapshot>>,
     tasks: tokio::task::JoinSet<()>,
+}
+
+/// What a worker answered to a configuration.
+#[derive(Debug)]
+enum Heard {
+    /// It serves it, but for these sockets, each with its reason.
+    Applied { generation: u64, refused: BTreeMap<String, String> },
+    /// It serves none of it, or did not answer.
+    Trouble(String),
 }
 
 /// A worker as the fleet knows it.
@@ -86,7 +104,7 @@ pub struct WorkerKnown {
     pub seen: WorkerSeen,
     /// The generation it serves.
     pub serves: Option<u64>,
-    /// What went wrong with it.
+    /// What went wrong with it: with the whole of it, or with one socket.
     pub trouble: Option<String>,
 }
 
@@ -94,6 +112,11 @@ pub struct WorkerKnown {
 #[must_use]
 pub fn socket_name(rollout: &str, index: usize) -> String {
     format!("{rollout}/{index}")
+}
+
+/// Whether a socket belongs to a rollout.
+fn is_of(socket: &str, rollout: &str) -> bool {
+    socket.strip_prefix(rollout).is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl Fleet {
@@ -107,6 +130,7 @@ impl Fleet {
             workers: BTreeMap::new(),
             current: ProxyConfig { generation, listeners: BTreeMap::new() },
             held: true,
+            unheard: BTreeMap::new(),
             saved: None,
         };
         let shared = Shared {
@@ -221,13 +245,40 @@ impl Fleet {
         self.state().routes.get(rollout)?.acks.acknowledged().cloned()
     }
 
-    /// Whether every worker has applied the latest configuration: nothing is sent any more to what it leaves out.
+    /// Whether every worker has applied the latest configuration of this rollout: nothing is sent any more to what it
+    /// leaves out.
     #[must_use]
-    pub fn is_up_to_date(&self) -> bool {
+    pub fn is_up_to_date(&self, rollout: &str) -> bool {
         let state = self.state();
         let current = state.current.generation;
         state.saved.is_some_and(|(saved, _)| saved == current)
-            && state.oldest_served().is_some_and(|oldest| oldest >= current)
+            && state.oldest_served(rollout).is_some_and(|oldest| oldest >= current)
+    }
+
+    /// What the workers say is wrong with the sockets of a rollout, and since when.
+    #[must_use]
+    pub fn troubles(&self, rollout: &str) -> Vec<(String, Timestamp)> {
+        let state = self.state();
+        let mut all: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let of_workers = state.workers.values().flat_map(|it| &it.troubles);
+        for (socket, (text, since)) in of_workers.chain(&state.unheard) {
+            if is_of(socket, rollout) {
+                let known = all.entry(format!("{socket}: {text}")).or_insert(*since);
+                *known = (*known).min(*since);
+            }
+        }
+        all.into_iter().collect()
+    }
+
+    /// These sockets cannot be listened on, each for its reason.
+    pub fn unheard(&self, sockets: BTreeMap<String, String>) {
+        let (mut state, now) = (self.state(), clock::now());
+        let before = std::mem::take(&mut state.unheard);
+        let since = |socket: &String| before.get(socket).map_or(now, |(_, since)| *since);
+        state.unheard =
+            sockets.into_iter().map(|(socket, why)| (socket.clone(), (why, since(&socket)))).collect();
+        drop(state);
+        self.shared.tell();
     }
 
     /// The generation that is told, and each worker.
@@ -237,7 +288,7 @@ impl Fleet {
         let known = |it: &Worker| WorkerKnown {
             seen: it.seen.clone(),
             serves: it.acknowledged,
-            trouble: it.trouble.clone(),
+            trouble: it.all_troubles(),
         };
         (state.current.generation, state.workers.values().map(known).collect())
     }
@@ -260,14 +311,17 @@ impl Fleet {
             let state = self.state();
             let one = |it: &Worker| {
                 let (answer, answered) = oneshot::channel();
-                it.ask.try_send(answer).ok().map(|()| answered)
+                it.ask.try_send(answer).ok().map(|()| (it.seen.worker, answered))
             };
             state.workers.values().filter_map(one).collect()
         };
         let mut snapshots = vec![];
         let until = tokio::time::Instant::now() + COUNTS_WITHIN;
-        for answered in asked {
+        for (worker, answered) in asked {
             if let Ok(Ok(snapshot)) = tokio::time::timeout_at(until, answered).await {
+                if let Some(worker) = self.state().workers.get_mut(&worker) {
+                    worker.says(&snapshot.troubles, clock::now());
+                }
                 snapshots.push(snapshot);
             }
         }
@@ -278,9 +332,27 @@ impl Fleet {
         let (ask, asked) = mpsc::channel(4);
         let mut tasks = tokio::task::JoinSet::new();
         let socket: &Path = &seen.control_socket;
-        tasks.spawn(link::orders(Arc::downgrade(&self.shared), seen.worker, socket.to_owned(), asked));
-        tasks.spawn(link::streaks(Arc::downgrade(&self.shared), socket.to_owned()));
-        let mut worker = Worker { seen: seen.clone(), acknowledged: None, trouble: None, ask, tasks };
+        let (shared, number, socket) = (Arc::downgrade(&self.shared), seen.worker, socket.to_owned());
+        let asked = Arc::new(tokio::sync::Mutex::new(asked));
+        tasks.spawn({
+            let (shared, socket) = (shared.clone(), socket.clone());
+            async move {
+                let begin = || link::orders(shared.clone(), number, socket.clone(), Arc::clone(&asked));
+                at_work::keep("the link to a worker", begin).await;
+            }
+        });
+        tasks.spawn(async move {
+            at_work::keep("the news of a worker", || link::streaks(shared.clone(), socket.clone())).await;
+        });
+        let mut worker = Worker {
+            seen: seen.clone(),
+            acknowledged: None,
+            refused: BTreeSet::new(),
+            trouble: None,
+            troubles: BTreeMap::new(),
+            ask,
+            tasks,
+        };
         worker.see(seen);
         worker
     }
@@ -309,8 +381,24 @@ impl Worker {
     fn see(&mut self, seen: &WorkerSeen) {
         if self.seen.pid != seen.pid {
             (self.acknowledged, self.trouble) = (None, None);
+            self.refused.clear();
+            self.troubles.clear();
         }
         self.seen = seen.clone();
+    }
+
+    /// Takes what it says is wrong with its sockets.
+    fn says(&mut self, troubles: &BTreeMap<String, String>, now: Timestamp) {
+        self.troubles.retain(|socket, (text, _)| troubles.get(socket) == Some(text));
+        for (socket, text) in troubles {
+            self.troubles.entry(socket.clone()).or_insert_with(|| (text.clone(), now));
+        }
+    }
+
+    fn all_troubles(&self) -> Option<String> {
+        let of_sockets = self.troubles.iter().map(|(socket, (text, _))| format!("{socket}: {text}"));
+        let all: Vec<String> = self.trouble.iter().cloned().chain(of_sockets).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Whether it may hold a connection of a user.
@@ -371,16 +459,26 @@ impl State {
         Some(self.current.clone())
     }
 
-    /// The oldest generation that any worker may still serve; `None`: no worker, or one of which nothing is known.
-    fn oldest_served(&self) -> Option<u64> {
+    /// The oldest generation that any worker may still serve of a rollout; `None`: no worker, or one of which nothing is
+    /// known.
+    fn oldest_served(&self, rollout: &str) -> Option<u64> {
         let mut serving = self.workers.values().filter(|it| it.can_serve()).peekable();
         serving.peek()?;
-        serving.map(|it| it.serves(self.saved)).min().flatten()
+        let served = |it: &Worker| match it.refused.iter().any(|socket| is_of(socket, rollout)) {
+            true => None,
+            false => it.serves(self.saved),
+        };
+        serving.map(served).min().flatten()
     }
 
     fn take_acknowledgements(&mut self, now: Timestamp) {
-        let Some(oldest) = self.oldest_served() else { return };
-        self.routes.values_mut().for_each(|it| it.acks.confirm(oldest, now));
+        let served: BTreeMap<String, u64> =
+            self.routes.keys().filter_map(|it| Some((it.clone(), self.oldest_served(it)?))).collect();
+        for (rollout, route) in &mut self.routes {
+            if let Some(oldest) = served.get(rollout) {
+                route.acks.confirm(*oldest, now);
+            }
+        }
     }
 }
 
@@ -393,13 +491,21 @@ impl Shared {
         self.news.send_modify(|it| *it = it.wrapping_add(1));
     }
 
-    fn acknowledge(&self, worker: u64, applied: Result<u64, String>) {
+    fn acknowledge(&self, worker: u64, applied: Heard) {
         {
             let mut state = self.state();
             let Some(known) = state.workers.get_mut(&worker) else { return };
             match applied {
-                Ok(generation) => (known.acknowledged, known.trouble) = (Some(generation), None),
-                Err(trouble) => known.trouble = Some(trouble),
+                Heard::Applied { generation, refused } => {
+                    (known.acknowledged, known.trouble) = (Some(generation), None);
+                    known.refused = refused.keys().cloned().collect();
+                    let others = known.troubles.iter().filter(|(socket, _)| !refused.contains_key(*socket));
+                    let mut troubles: BTreeMap<_, _> =
+                        others.map(|(socket, (text, _))| (socket.clone(), text.clone())).collect();
+                    troubles.extend(refused);
+                    known.says(&troubles, clock::now());
+                }
+                Heard::Trouble(trouble) => known.trouble = Some(trouble),
             }
             state.take_acknowledgements(clock::now());
         }
@@ -434,13 +540,21 @@ mod tests {
             control_socket: "/nowhere".into(),
         };
         let (ask, _) = mpsc::channel(1);
-        let worker =
-            Worker { seen, acknowledged: None, trouble: None, ask, tasks: tokio::task::JoinSet::new() };
+        let worker = Worker {
+            seen,
+            acknowledged: None,
+            refused: BTreeSet::new(),
+            trouble: None,
+            troubles: BTreeMap::new(),
+            ask,
+            tasks: tokio::task::JoinSet::new(),
+        };
         State {
             routes: BTreeMap::new(),
             workers: [(1, worker)].into(),
             current: ProxyConfig { generation: 1, listeners: BTreeMap::new() },
             held: false,
+            unheard: BTreeMap::new(),
             saved: None,
         }
     }
@@ -476,5 +590,19 @@ mod tests {
         assert!(!state.is_acknowledged("a"), "it is at the other split");
         state.served(again);
         assert!(state.is_acknowledged("a"));
+    }
+
+    #[test]
+    fn what_a_worker_refuses_of_one_route_holds_no_other_one_back() {
+        let mut state = one_worker();
+        state.wish("other", wish("a"), None, Timestamp::UNIX_EPOCH);
+        let first = state.asked("a");
+        state.workers.get_mut(&1).unwrap().refused = ["other/0".to_owned()].into();
+        state.served(first);
+        assert!(state.is_acknowledged("a"));
+        assert!(state.routes["other"].acks.acknowledged().is_none(), "it goes on with what it had");
+        state.workers.get_mut(&1).unwrap().refused.clear();
+        state.served(first);
+        assert!(state.routes["other"].acks.acknowledged().is_some());
     }
 }

@@ -13,7 +13,7 @@ use crate::port::{Unavailable, WriteError};
 /// First wait before a store that failed is opened again; later ones are twice as long.
 const REOPEN_FIRST: Duration = Duration::from_secs(1);
 /// Longest wait.
-const REOPEN_MOST: Duration = Duration::from_secs(15);
+const REOPEN_MOST: Duration = Duration::from_secs(5);
 /// Jobs that wait at most; a further caller waits for room.
 const QUEUE: usize = 256;
 
@@ -90,6 +90,11 @@ impl Keeper {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Waits until the store's thread has ended, which it does by failing only, while a handle on it is held.
+    pub async fn closed(&self) {
+        self.jobs.closed().await;
     }
 
     /// Why nothing is saved, if nothing is.

@@ -22,8 +22,12 @@ use crate::{
     api::view::{AddressView, KnownDocument},
     local::{
         adapter::{fleet::socket_name, site::Machine},
-        revision,
+        at_work, revision,
         store::Document,
+        supervisor::{
+            Client, ClientError,
+            protocol::{ListenerSeen, Refusal},
+        },
     },
     port::Unavailable,
     spec,
@@ -33,6 +37,11 @@ use crate::{
 const INBOX: usize = 256;
 /// Pause before a rollout that failed is opened again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often what could not be listened on is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+/// Pause before an address that is taken is tried again, and how often: workers let go of one within that.
+const LET_GO: Duration = Duration::from_millis(100);
+const LET_GO_TRIES: u32 = 10;
 /// Most workers where no document says how many.
 const MOST_WORKERS: usize = 4;
 
@@ -47,6 +56,8 @@ struct Shared {
     machine: Machine,
     entries: Mutex<BTreeMap<Name, Entry>>,
     listening: Mutex<BTreeMap<String, SocketAddr>>,
+    /// Sockets that could not be had when everything was taken up, each with its reason. They are tried again.
+    unheard: Mutex<BTreeMap<String, String>>,
 }
 
 /// One rollout.
@@ -94,7 +105,13 @@ impl Entry {
 
 impl Roster {
     pub(super) fn new(state: PathBuf, machine: Machine) -> Self {
-        let shared = Shared { state, machine, entries: Mutex::default(), listening: Mutex::default() };
+        let shared = Shared {
+            state,
+            machine,
+            entries: Mutex::default(),
+            listening: Mutex::default(),
+            unheard: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -116,7 +133,7 @@ impl Roster {
             self.entries().insert(name.clone(), entry);
             inboxes.push((name, inbox));
         }
-        self.listen().await?;
+        self.listen_where_possible().await?;
         let mut opened = vec![];
         for (name, inbox) in inboxes {
             opened.push((name.clone(), self.open(&name, inbox).await?));
@@ -162,25 +179,28 @@ impl Roster {
     /// Keeps a rollout at work until it has left.
     fn attend(&self, name: Name, first: Option<Rollout>) {
         let roster = self.clone();
-        tokio::spawn(async move {
-            let mut next = first;
-            loop {
-                let rollout = match next.take() {
-                    Some(rollout) => Some(rollout),
-                    None => roster.reopen(&name).await,
-                };
-                let Some(rollout) = rollout else { return };
-                match tokio::spawn(rollout.run()).await {
-                    Ok(true) => return roster.forget(&name).await,
-                    Ok(false) => {}
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::error!(rollout = %name, error, "the rollout's task failed and begins again");
+        let mut first = Some(first);
+        tokio::spawn(at_work::keep("a rollout", move || {
+            let (roster, name, mut next) = (roster.clone(), name.clone(), first.take().flatten());
+            async move {
+                loop {
+                    let rollout = match next.take() {
+                        Some(rollout) => Some(rollout),
+                        None => roster.reopen(&name).await,
+                    };
+                    let Some(rollout) = rollout else { return };
+                    match tokio::spawn(rollout.run()).await {
+                        Ok(true) => return roster.forget(&name).await,
+                        Ok(false) => {}
+                        Err(error) => {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::error!(rollout = %name, error, "the rollout's task failed and begins again");
+                        }
                     }
+                    tokio::time::sleep(AGAIN).await;
                 }
-                tokio::time::sleep(AGAIN).await;
             }
-        });
+        }));
     }
 
     async fn reopen(&self, name: &Name) -> Option<Rollout> {
@@ -221,10 +241,50 @@ impl Roster {
         }
     }
 
-    /// Listens on the sockets of every document, and on no others; so many workers serve as the documents say.
+    /// Listens on the sockets of every document that can be had, and on no others; so many workers serve as the documents
+    /// say.
     pub(super) async fn listen(&self) -> Result<(), Unavailable> {
-        let (listeners, workers) = self.wanted(None);
+        self.listen_where_possible().await
+    }
+
+    /// Listens on every socket that can be had: an address that another program has taken meanwhile holds nobody else
+    /// back. Which could not be had is shown, and tried again every few seconds.
+    async fn listen_where_possible(&self) -> Result<(), Unavailable> {
+        let (mut listeners, workers) = self.wanted(None);
+        let mut unheard = BTreeMap::new();
+        loop {
+            let seen = self.machine().supervisor.ensure_listeners(listeners.clone()).await;
+            match seen {
+                Err(ClientError::Refused(refusal @ Refusal::Listen { .. })) => {
+                    let text = refusal.to_string();
+                    let Refusal::Listen { name, .. } = refusal else { break };
+                    if listeners.remove(&name).is_none() {
+                        break;
+                    }
+                    drop(unheard.insert(name, text));
+                }
+                Err(error) => return Err(Unavailable::new("cannot listen", &error)),
+                Ok(_) => break,
+            }
+        }
+        for (socket, why) in &unheard {
+            tracing::warn!(socket, why, "an address cannot be had; the others are served");
+        }
+        self.machine().fleet.unheard(unheard.clone());
+        *self.unheard() = unheard;
         self.listen_on(listeners, workers).await
+    }
+
+    /// Tries again what could not be had, for ever.
+    pub(super) async fn listen_again(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(LISTEN_AGAIN).await;
+            if !self.unheard().is_empty()
+                && let Err(error) = self.listen_where_possible().await
+            {
+                tracing::warn!(%error, "what could not be listened on cannot be tried again");
+            }
+        }
     }
 
     /// The same as if this document were there already: whether its addresses can be had is known before it is kept.
@@ -238,9 +298,13 @@ impl Roster {
         let others =
             entries.values().map(|it| &it.understood).filter(|it| new.is_none_or(|new| new.name != it.name));
         let all: Vec<&Understood> = others.chain(new).collect();
+        // What others could not have must not refuse this one.
+        let unheard = self.unheard();
+        let is_new = |it: &Understood| new.is_some_and(|new| new.name == it.name);
         let sockets = all.iter().flat_map(|it| {
             let listen = it.proxy.listen.iter().enumerate();
-            listen.map(|(index, listen)| (socket_name(it.name.as_str(), index), listen.address.0))
+            let all = listen.map(|(index, listen)| (socket_name(it.name.as_str(), index), listen.address.0));
+            all.filter(|(socket, _)| is_new(it) || new.is_none() || !unheard.contains_key(socket))
         });
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MOST_WORKERS);
         let cores = u32::try_from(cores).unwrap_or(1);
@@ -255,8 +319,10 @@ impl Roster {
     ) -> Result<(), Unavailable> {
         let machine = self.machine();
         let cannot = |error: crate::local::supervisor::ClientError| Unavailable::new("cannot listen", &error);
-        let seen = machine.supervisor.ensure_listeners(listeners).await.map_err(cannot)?;
+        let seen = ensure(&machine.supervisor, listeners).await.map_err(cannot)?;
         machine.supervisor.ensure_workers(workers).await.map_err(cannot)?;
+        self.unheard().retain(|socket, _| !seen.iter().any(|it| it.name == *socket));
+        machine.fleet.unheard(self.unheard().clone());
         *self.listening() = seen.into_iter().map(|it| (it.name, it.address)).collect();
         Ok(())
     }
@@ -309,7 +375,29 @@ impl Roster {
         self.shared.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn unheard(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.shared.unheard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn listening(&self) -> MutexGuard<'_, BTreeMap<String, SocketAddr>> {
         self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An address that was left a moment ago is still held by workers that have not heard of it: such a refusal may be over
+/// at once.
+async fn ensure(
+    supervisor: &Client,
+    listeners: BTreeMap<String, SocketAddr>,
+) -> Result<Vec<ListenerSeen>, ClientError> {
+    let mut left = LET_GO_TRIES;
+    loop {
+        match supervisor.ensure_listeners(listeners.clone()).await {
+            Err(ClientError::Refused(Refusal::Listen { .. })) if left > 0 => {
+                left -= 1;
+                tokio::time::sleep(LET_GO).await;
+            }
+            ensured => return ensured,
+        }
     }
 }

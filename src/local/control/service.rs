@@ -40,6 +40,9 @@ use crate::{
 
 /// Longest wait for a rollout's own answer; then its last one is given.
 const OWN_ANSWER: Duration = Duration::from_millis(500);
+/// How long an order that cannot be saved is tried again, and how often.
+const SAVE_WITHIN: Duration = Duration::from_secs(5);
+const SAVE_AGAIN: Duration = Duration::from_millis(100);
 /// Longest wait for an order to take effect.
 const ORDER_ANSWER: Duration = Duration::from_secs(10);
 /// Records of a journal read back at most.
@@ -100,6 +103,30 @@ impl Service {
     async fn releases(&self, name: &Name) -> Result<Vec<crate::local::store::Revision<Release>>, Refusal> {
         let rollout = name.to_string();
         Ok(self.roster.machine().keeper.read(move |store| store.revisions(&rollout)).await?)
+    }
+
+    /// Saves what a person ordered. A disk that is full for a moment must not cost an order, an abort least of all: it is
+    /// tried again for a while. The same order twice is one order.
+    async fn save(
+        &self,
+        change: impl Fn(&mut crate::local::store::Change<'_>) -> Result<(), StoreError> + Clone + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let until = clock::instant() + SAVE_WITHIN;
+        let mut first = None;
+        loop {
+            let saved = self.roster.machine().keeper.commit(change.clone()).await;
+            match saved {
+                Err(error @ KeeperError::Store(StoreError::Write { .. } | StoreError::Poisoned(_))) => {
+                    // The first one says best what is wrong with the disk.
+                    let first = first.get_or_insert(error);
+                    if clock::instant() >= until {
+                        return Err(Unavailable::new("it cannot be saved now", first).into());
+                    }
+                    tokio::time::sleep(SAVE_AGAIN).await;
+                }
+                saved => return Ok(saved?),
+            }
+        }
     }
 
     /// Notes in the journal what a person did.
@@ -175,7 +202,7 @@ impl Engine for Service {
             }
             Ok(())
         };
-        self.roster.machine().keeper.commit(take).await?;
+        self.save(take).await?;
         let (answer, answered) = oneshot::channel();
         let told = entry.inbox.send(Message::Order(order.id.clone(), answer)).await.is_ok();
         let answered = match told {
@@ -271,6 +298,7 @@ impl Engine for Service {
                     state: state(it.seen.state).to_owned(),
                     serves: it.serves,
                     wanted,
+                    trouble: it.trouble.clone(),
                 })
                 .collect(),
             control_pid: std::process::id(),

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EnvVar, Limit};
 use crate::failpoint;
+use crate::local::open_files;
 use crate::local::supervisor::channel;
 
 /// Exit code of a shim that could not become the program (as of `env(1)` and shells).
@@ -49,6 +50,9 @@ pub struct Launch {
     pub directory: Option<PathBuf>,
     /// Resource limits.
     pub limits: BTreeMap<Limit, u64>,
+    /// Soft limit of open files, unless `limits` sets one.
+    #[serde(default)]
+    pub open_files: Option<u64>,
     /// One of our own programs keeps the variables of [`failpoint`]; others never see them.
     pub own: bool,
 }
@@ -131,6 +135,11 @@ fn become_program(launch: &Launch) -> ShimError {
     let parent = getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     if parent != Some(launch.parent) {
         return ShimError::Orphan;
+    }
+    if let Some(files) = launch.open_files
+        && let Err(error) = open_files::set_soft(files)
+    {
+        return ShimError::Limit(Limit::OpenFiles, files, error);
     }
     for (limit, value) in &launch.limits {
         let both = Rlimit { current: Some(*value), maximum: Some(*value) };

@@ -1,6 +1,6 @@
 //! Takes connections off a listening socket that other workers share.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{convert::Infallible, io, rc::Rc, time::Duration};
 
 use tokio::net::TcpListener;
 
@@ -13,8 +13,8 @@ use super::{
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
 /// Accepts until cancelled. When full or out of file descriptors it leaves connections in the queue, where
-/// another worker may take them.
-pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpListener) {
+/// another worker may take them, and says so in the listener's trouble.
+pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: Rc<TcpListener>) -> Infallible {
     loop {
         while listener.is_full() {
             let room = listener.room.notified();
@@ -22,8 +22,20 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpL
                 room.await;
             }
         }
-        match socket.accept().await {
+        let accepted = match listener.is_deaf() {
+            false => socket.accept().await,
+            true => match tokio::time::timeout(EXHAUSTED, socket.accept()).await {
+                Ok(accepted) => accepted,
+                Err(_) => {
+                    // Nobody waits any more.
+                    listener.accepts(None);
+                    continue;
+                }
+            },
+        };
+        match accepted {
             Ok((stream, peer)) => {
+                listener.accepts(None);
                 let opened = worker.opened(&listener);
                 let serving = connection::run(
                     Rc::clone(&worker),
@@ -39,7 +51,7 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Rc<Listener>, socket: TcpL
             }
             Err(error) if is_clients(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, listener = %listener.name, "can't accept; trying again");
+                listener.accepts(Some(&error));
                 tokio::time::sleep(EXHAUSTED).await;
             }
         }

@@ -1,6 +1,6 @@
 //! The control process's side of a worker's control socket.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use tokio::net::{
     UnixStream,
@@ -8,7 +8,7 @@ use tokio::net::{
 };
 
 use super::{
-    config::ProxyConfig,
+    config::{ListenerName, ProxyConfig},
     counts::Snapshot,
     wire::{self, BadStreak, Health, Lines, Order, Reply, WireError},
 };
@@ -22,13 +22,15 @@ pub enum WorkerCallError {
     /// The worker said nothing in time.
     #[error("worker did not answer within {0:?}")]
     TimedOut(Duration),
-    /// The worker can't serve the configuration; it still serves the one before.
+    /// The worker can't serve something of the configuration; there it still serves what it had.
     #[error("worker refused configuration {generation}: {reason}")]
     Refused {
         /// Of the refused configuration.
         generation: u64,
         /// What the worker said.
         reason: String,
+        /// The sockets it is about, each with its reason; all others are served as told. `None`: all of it.
+        only: Option<BTreeMap<ListenerName, String>>,
     },
     /// The worker answered something else than what was asked: it is of another version, or the connection is shared.
     #[error("worker answered {0:?}, which is no answer to what was asked; connect again")]
@@ -79,12 +81,12 @@ impl WorkerClient {
     /// Serves `config` from now on; when this returns, every request that begins uses it.
     ///
     /// # Errors
-    /// [`WorkerCallError::Refused`] leaves the former configuration in force.
+    /// [`WorkerCallError::Refused`] leaves the former configuration in force on the sockets it names.
     pub async fn apply(&mut self, config: ProxyConfig) -> Result<u64, WorkerCallError> {
         let reply = self.call(&Order::Apply(Box::new(config))).await?;
         let told = out_of_step(&reply);
-        if let Reply::Refused { generation, reason } = reply {
-            return Err(WorkerCallError::Refused { generation, reason });
+        if let Reply::Refused { generation, reason, only } = reply {
+            return Err(WorkerCallError::Refused { generation, reason, only });
         }
         let Reply::Applied { generation } = reply else { return Err(told) };
         Ok(generation)

@@ -65,7 +65,8 @@ async fn serve_connection(
     let Some(_place) = listener.place(peer.ip(), limits.connections_per_address) else { return };
     let (stream, ahead, is_http2) = match &tls {
         Some(tls) => {
-            let acceptor = tokio_rustls::TlsAcceptor::from(tls.config(clock::instant()));
+            let Some(config) = tls.config(clock::instant()) else { return };
+            let acceptor = tokio_rustls::TlsAcceptor::from(config);
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             (Stream::Tls(Box::new(stream)), Bytes::new(), http2)

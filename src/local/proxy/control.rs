@@ -1,6 +1,6 @@
 //! Answers the orders of the control process.
 
-use std::{rc::Rc, time::Duration};
+use std::{convert::Infallible, rc::Rc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -17,7 +17,7 @@ use super::{
 const QUEUE: usize = 16;
 
 /// Accepts control connections until the worker ends.
-pub(super) async fn listen(worker: Rc<Worker>, listener: UnixListener) {
+pub(super) async fn listen(worker: Rc<Worker>, listener: Rc<UnixListener>) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -76,10 +76,16 @@ async fn read(
 
 fn obey(worker: &Rc<Worker>, order: Order, queue: &mpsc::Sender<Said>) -> Reply {
     match order {
-        Order::Apply(config) => match worker.apply(&config) {
-            Ok(()) => Reply::Applied { generation: config.generation },
-            Err(error) => Reply::Refused { generation: config.generation, reason: error.to_string() },
-        },
+        Order::Apply(config) => {
+            let (generation, refused) = (config.generation, worker.apply(&config));
+            match refused.is_empty() {
+                true => Reply::Applied { generation },
+                false => {
+                    let reason = refused.values().cloned().collect::<Vec<_>>().join("; ");
+                    Reply::Refused { generation, reason, only: Some(refused) }
+                }
+            }
+        }
         Order::Counts => Reply::Counts(Box::new(worker.snapshot())),
         Order::Subscribe(what) => {
             worker.subscribers.add(queue.clone(), what);

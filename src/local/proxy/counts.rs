@@ -188,6 +188,10 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointSnapshot>,
     /// Arms by listener: revision they stand for.
     pub arms: BTreeMap<ListenerName, BTreeMap<ArmName, String>>,
+    /// What is wrong with a socket now: its certificate cannot be used, its part of the configuration was refused, no
+    /// connection can be accepted. The others are served.
+    #[serde(default)]
+    pub troubles: BTreeMap<ListenerName, String>,
 }
 
 /// How a request ended.

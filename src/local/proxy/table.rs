@@ -17,9 +17,10 @@ use super::{
     counts::{RevisionCounts, Routed},
     matching::{Match, MatchError},
     sticky::{Assignment, Sticky},
-    tls::{Tls, TlsError},
+    tls::Tls,
     urn::Urn,
 };
+use crate::clock;
 
 /// A configuration can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +39,6 @@ pub(super) enum TableError {
         "listener {listener}: sticky needs a key of at least 16 bytes and a cookie name of token characters"
     )]
     Sticky { listener: String },
-    #[error("listener {listener}: {source}")]
-    Tls { listener: String, source: Box<TlsError> },
 }
 
 /// A destination, compiled.
@@ -111,8 +110,7 @@ impl Table {
             Protocol::Http => None,
             Protocol::Tls { certificate, key } => {
                 let before = making.before.and_then(|before| before.tls.as_ref());
-                let failed = |source| TableError::Tls { listener: listener(), source: Box::new(source) };
-                Some(Tls::open(certificate, key, before).map_err(failed)?)
+                Some(Tls::open(certificate, key, before, clock::instant()))
             }
         };
         let sticky = match &config.sticky {

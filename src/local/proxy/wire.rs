@@ -3,12 +3,17 @@
 //! Every order is answered by one reply, in order; after `subscribe` replies of kind `pushed` come in between.
 //! Several connections may be open; the configuration applied last is served, whoever sent it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
 
-use super::{config::ProxyConfig, counts::Snapshot};
+use super::{
+    config::{ListenerName, ProxyConfig},
+    counts::Snapshot,
+};
 
 /// Longest line either side accepts, bytes.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
@@ -17,7 +22,8 @@ pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Order {
-    /// Serve this from now on. Answered by `applied` once every request that begins uses it, or by `refused`.
+    /// Serve this from now on, each socket for itself. Answered by `applied` once every request that begins uses it, or
+    /// by `refused`.
     Apply(Box<ProxyConfig>),
     /// Answered by `counts`.
     Counts,
@@ -58,12 +64,16 @@ pub enum Reply {
         /// Of the applied configuration.
         generation: u64,
     },
-    /// The configuration can't be served; the one before stays.
+    /// Something of the configuration can't be served; what was served there before stays.
     Refused {
         /// Of the refused configuration.
         generation: u64,
         /// Why, and what to change.
         reason: String,
+        /// The sockets it is about, each with its reason: all others are served as they were told to be. `None`, as
+        /// earlier versions say it: nothing of it is served.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<BTreeMap<ListenerName, String>>,
     },
     /// Counts as asked for.
     Counts(Box<Snapshot>),
@@ -106,6 +116,9 @@ pub struct Health {
     pub draining: bool,
     /// Client connections open.
     pub connections: u64,
+    /// What is wrong with a socket, as in [`Snapshot::troubles`].
+    #[serde(default)]
+    pub troubles: BTreeMap<ListenerName, String>,
     /// Milliseconds since the worker started.
     pub uptime_ms: u64,
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -32,8 +33,8 @@ pub struct WorkerBoot {
     pub worker: u32,
     /// Every random choice follows from it, the index and the listener's name.
     pub seed: u64,
-    /// Served at once, without waiting for an order; a socket whose part can't be served answers 503, and then no
-    /// generation counts as applied. Default none: 503 until the first `apply`.
+    /// Served at once, without waiting for an order; a socket whose part can't be served answers 503 and keeps no
+    /// other one down. Default none: 503 until the first `apply`.
     pub config: Option<ProxyConfig>,
     /// Longest time the worker takes to end after SIGTERM, milliseconds. Default 30 s.
     pub drain_ms: Option<u64>,
@@ -57,6 +58,10 @@ pub(super) struct Listener {
     /// Open connections by the client's address.
     peers: RefCell<BTreeMap<IpAddr, usize>>,
     turned_away: Cell<u64>,
+    /// Why no connection can be accepted now.
+    deaf: RefCell<Option<String>>,
+    /// Why its part of the last configuration is not served.
+    unapplied: RefCell<Option<String>>,
     /// A connection ended or the configuration changed.
     pub(super) room: Notify,
 }
@@ -91,6 +96,8 @@ impl Listener {
             mirrors_skipped: Cell::new(0),
             peers: RefCell::default(),
             turned_away: Cell::new(0),
+            deaf: RefCell::new(None),
+            unapplied: RefCell::new(None),
             room: Notify::new(),
         }
     }
@@ -115,6 +122,38 @@ impl Listener {
         }
         *open += 1;
         Some(Place { listener: Rc::clone(self), peer })
+    }
+
+    /// A connection was accepted, or could not be. Said once, not as often as it is tried.
+    pub(super) fn accepts(&self, failed: Option<&std::io::Error>) {
+        if failed.is_none() && self.deaf.borrow().is_none() {
+            return;
+        }
+        let text = failed.map(|error| {
+            format!(
+                "connections cannot be accepted: {error}; they wait until there is room (a higher limit of open files, \
+                 more memory, or fewer clients)"
+            )
+        });
+        if *self.deaf.borrow() != text {
+            match &text {
+                Some(text) => tracing::warn!(listener = %self.name, "{text}"),
+                None => tracing::warn!(listener = %self.name, "connections are accepted again"),
+            }
+            self.deaf.replace(text);
+        }
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.borrow().is_some()
+    }
+
+    /// What is wrong with it now, all of it.
+    fn trouble(&self, now: Instant) -> Option<String> {
+        let tls = self.table.borrow().as_ref().and_then(|table| table.tls.as_ref()?.trouble(now));
+        let (deaf, unapplied) = (self.deaf.borrow().clone(), self.unapplied.borrow().clone());
+        let all: Vec<String> = [unapplied, tls, deaf].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -190,9 +229,8 @@ impl Worker {
         }
     }
 
-    /// Serves exactly these sockets from now on: answers those that are new. Connections of one that is gone end
-    /// with the request they carry.
-    pub(super) fn listen(&self, names: &BTreeSet<ListenerName>) -> Vec<Rc<Listener>> {
+    /// Serves exactly these sockets from now on. Connections of one that is gone end with the request they carry.
+    pub(super) fn listen(&self, names: &BTreeSet<ListenerName>) {
         let gone: Vec<_> = {
             let mut listeners = self.listeners.borrow_mut();
             listeners.extract_if(.., |name, _| !names.contains(name)).map(|(_, it)| it).collect()
@@ -204,57 +242,64 @@ impl Worker {
         }
         let mut listeners = self.listeners.borrow_mut();
         let new = names.iter().filter(|name| !listeners.contains_key(*name));
-        let new: Vec<_> = new.map(|name| Rc::new(Listener::new(name))).collect();
-        for it in &new {
-            listeners.insert(it.name.to_string(), Rc::clone(it));
+        let new: Vec<_> = new.cloned().collect();
+        for name in new {
+            let listener = Rc::new(Listener::new(&name));
+            listeners.insert(name, listener);
         }
         drop(listeners);
-        // What is served already was good when it was applied; only the new ones get something they had not.
         let config = self.config.borrow().clone();
-        if let Some(Err(error)) = config.map(|config| self.apply(&config)) {
-            tracing::error!(%error, "the configuration can't be served on a new listener");
+        if let Some(config) = config {
+            // Who is refused says so where people look.
+            self.apply(&config);
         }
-        new
     }
 
-    /// Serves `config` from the next request on; all of it or, on an error, nothing.
-    pub(super) fn apply(&self, config: &ProxyConfig) -> Result<(), TableError> {
-        let mut tables = Vec::with_capacity(config.listeners.len());
-        let listeners = self.listeners.borrow();
-        for (name, listener) in listeners.iter() {
-            if let Some(config) = config.listeners.get(name) {
-                tables.push((listener, self.table(listener, config)?));
+    /// Ends the connections of a listener with the request they carry: they came to an address that it has left.
+    pub(super) fn moved(&self, listener: &Rc<Listener>) {
+        for (state, of) in self.connections.borrow().values() {
+            if Rc::ptr_eq(of, listener) {
+                state.kick(Kick::Graceful);
             }
         }
-        for listener in listeners.values() {
-            listener.table.replace(None);
-        }
-        for (listener, table) in tables {
-            listener.table.replace(Some(Rc::new(table)));
+    }
+
+    pub(super) fn listener(&self, name: &str) -> Option<Rc<Listener>> {
+        self.listeners.borrow().get(name).cloned()
+    }
+
+    /// Serves `config` from the next request on, each listener for itself; answers those that go on with what they had,
+    /// each with its reason. One that had nothing answers 503.
+    pub(super) fn apply(&self, config: &ProxyConfig) -> BTreeMap<ListenerName, String> {
+        let mut served = config.clone();
+        let mut refused = BTreeMap::new();
+        for (name, listener) in self.listeners.borrow().iter() {
+            let made = config.listeners.get(name).map(|config| self.table(listener, config)).transpose();
+            let unapplied = match made {
+                Ok(table) => {
+                    listener.table.replace(table.map(Rc::new));
+                    None
+                }
+                Err(error) => {
+                    let before = self.config.borrow().as_ref().and_then(|it| it.listeners.get(name).cloned());
+                    match before {
+                        Some(before) => drop(served.listeners.insert(name.clone(), before)),
+                        None => drop(served.listeners.remove(name)),
+                    }
+                    tracing::error!(%error, "a socket goes on with what it had");
+                    refused.insert(name.clone(), error.to_string());
+                    Some(error.to_string())
+                }
+            };
+            listener.unapplied.replace(unapplied);
         }
         self.generation.set(Some(config.generation));
-        self.config.replace(Some(config.clone()));
-        self.forget_unnamed(config);
-        for listener in listeners.values() {
+        self.forget_unnamed(&served);
+        self.config.replace(Some(served));
+        for listener in self.listeners.borrow().values() {
             listener.room.notify_waiters();
         }
-        Ok(())
-    }
-
-    /// Serves what can be served of the configuration a worker starts with: one socket's broken certificate must
-    /// not keep the others down. Nothing counts as applied then, so that whoever controls the worker looks.
-    pub(super) fn begin_with(&self, config: &ProxyConfig) {
-        let Err(error) = self.apply(config) else { return };
-        tracing::error!(%error, "the first configuration can't be served whole");
-        self.config.replace(Some(config.clone()));
-        for (name, listener) in self.listeners.borrow().iter() {
-            let Some(config) = config.listeners.get(name) else { continue };
-            let made = self.table(listener, config);
-            match made {
-                Ok(table) => drop(listener.table.replace(Some(Rc::new(table)))),
-                Err(error) => tracing::error!(%error, "this socket answers 503"),
-            }
-        }
+        refused
     }
 
     fn table(&self, listener: &Listener, config: &ListenerConfig) -> Result<Table, TableError> {
@@ -319,7 +364,15 @@ impl Worker {
                 })
                 .collect(),
             arms: arms.collect(),
+            troubles: self.troubles(),
         }
+    }
+
+    fn troubles(&self) -> BTreeMap<ListenerName, String> {
+        let now = clock::instant();
+        let listeners = self.listeners.borrow();
+        let troubles = listeners.iter().filter_map(|(name, it)| Some((name.clone(), it.trouble(now)?)));
+        troubles.collect()
     }
 
     pub(super) fn health(&self) -> Health {
@@ -330,6 +383,7 @@ impl Worker {
             generation: self.generation.get(),
             draining: self.draining.get(),
             connections: self.open(),
+            troubles: self.troubles(),
             uptime_ms: millis(clock::instant().duration_since(self.started)),
         }
     }
@@ -355,7 +409,7 @@ impl Worker {
     }
 
     /// Keeps the coarse clock going while anything is open: a worker at rest is woken by nothing.
-    pub(super) async fn keep_ticking(&self) {
+    pub(super) async fn keep_ticking(&self) -> Infallible {
         let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {

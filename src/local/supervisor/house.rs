@@ -8,6 +8,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -21,6 +22,7 @@ use super::protocol::{Event, Message, ProcessId, Reply};
 use super::server::{self, ConnectionId, FromPeers, Outgoing};
 use super::{LOCK, SOCKET, Settings, SupervisorError, logs, state_dir};
 use crate::clock;
+use crate::local::at_work;
 use crate::local::process::LogLimits;
 use crate::local::process::child::Exit;
 use crate::local::process::family;
@@ -123,7 +125,11 @@ impl House {
             .map_err(|e| SupervisorError::Io("adopt what its children leave behind", e))?;
         let (to_loop, from_peers) = mpsc::channel(256);
         let (news_to, news) = mpsc::channel(256);
-        tokio::spawn(server::accept(socket, to_loop));
+        let (socket, numbers) = (Arc::new(socket), Arc::default());
+        tokio::spawn(async move {
+            let begin = || server::accept(Arc::clone(&socket), to_loop.clone(), Arc::clone(&numbers));
+            at_work::keep("accepting", begin).await
+        });
         let control = (!settings.control.is_empty()).then(|| Self::new_control(&settings.state));
         let workers_log = SharedLog::new(Log::new(logs::workers(&settings.state), LogLimits::default()));
         Ok(Self {

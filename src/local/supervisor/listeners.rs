@@ -50,21 +50,39 @@ impl Listeners {
         socket.as_fd().try_clone_to_owned().ok()
     }
 
-    /// Listens on exactly `wanted`; true if that changed anything.
+    /// Listens on exactly `wanted`; true if that changed anything. A socket that is wanted under another name keeps being
+    /// the same socket.
     ///
     /// # Errors
     /// [`Refusal::Listen`] for the first address that is not to be had; nothing has changed then.
     pub(super) fn ensure(&mut self, wanted: &BTreeMap<String, SocketAddr>) -> Result<bool, Refusal> {
-        let mut fresh = BTreeMap::new();
+        let is_kept = |name: &String, bound: &Bound| wanted.get(name) == Some(&bound.asked);
+        // A port of the kernel's choice belongs to its name; a fixed one to whoever wants it.
+        let mut free: BTreeMap<SocketAddr, String> = self
+            .bound
+            .iter()
+            .filter(|(name, bound)| !is_kept(name, bound) && bound.asked.port() != 0)
+            .map(|(name, bound)| (bound.asked, name.clone()))
+            .collect();
+        let (mut fresh, mut renamed) = (BTreeMap::new(), Vec::new());
         for (name, asked) in wanted {
-            if self.bound.get(name).is_none_or(|bound| bound.asked != *asked) {
-                fresh.insert(name.clone(), bind_one(name, *asked, self.given(*asked))?);
+            if self.bound.get(name).is_some_and(|bound| is_kept(name, bound)) {
+                continue;
+            }
+            match free.remove(asked) {
+                Some(before) => renamed.push((before, name.clone())),
+                None => drop(fresh.insert(name.clone(), self.bind(name, *asked)?)),
             }
         }
         let before = self.bound.len();
-        self.bound.retain(|name, _| wanted.contains_key(name));
+        let moved: Vec<(String, Bound)> = renamed
+            .into_iter()
+            .filter_map(|(before, name)| Some((name, self.bound.remove(&before)?)))
+            .collect();
+        self.bound.retain(|name, bound| is_kept(name, bound));
         let changed = before != self.bound.len() || !fresh.is_empty();
         self.bound.extend(fresh);
+        self.bound.extend(moved);
         Ok(changed)
     }
 
@@ -93,23 +111,26 @@ impl Listeners {
         self.bound.values().map(|bound| bound.socket.as_fd().try_clone_to_owned()).collect()
     }
 
+    fn bind(&self, name: &str, address: SocketAddr) -> Result<Bound, Refusal> {
+        // Whoever opened a socket there already keeps it open.
+        let bound = self.given(address).map_or_else(|| open(address), Ok).and_then(|socket| {
+            let socket = TcpListener::from(socket);
+            Ok((socket.local_addr()?, socket))
+        });
+        match bound {
+            Ok((real, socket)) => Ok(Bound { asked: address, socket, address: real }),
+            Err(error) => {
+                let ours = self.bound.iter().find(|(_, bound)| bound.address.port() == address.port());
+                let reason =
+                    advise(&error, address, ours.map(|(name, bound)| (name.as_str(), bound.address)));
+                Err(Refusal::Listen { name: name.to_owned(), address, reason })
+            }
+        }
+    }
+
     /// Name, address asked for, socket.
     pub(super) fn each(&self) -> impl Iterator<Item = (&String, SocketAddr, BorrowedFd<'_>)> {
         self.bound.iter().map(|(name, bound)| (name, bound.asked, bound.socket.as_fd()))
-    }
-}
-
-/// `given`: a socket that listens there already.
-fn bind_one(name: &str, address: SocketAddr, given: Option<OwnedFd>) -> Result<Bound, Refusal> {
-    let bound = given.map_or_else(|| open(address), Ok).and_then(|socket| {
-        let socket = TcpListener::from(socket);
-        Ok((socket.local_addr()?, socket))
-    });
-    match bound {
-        Ok((real, socket)) => Ok(Bound { asked: address, socket, address: real }),
-        Err(error) => {
-            Err(Refusal::Listen { name: name.to_owned(), address, reason: advise(&error, address) })
-        }
     }
 }
 
@@ -124,7 +145,13 @@ fn open(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn advise(error: &io::Error, address: SocketAddr) -> String {
+fn advise(error: &io::Error, address: SocketAddr, ours: Option<(&str, SocketAddr)>) -> String {
+    if let Some((name, at)) = ours.filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
+        return format!(
+            "{error}: this instance itself listens on {at} ({name}), and both cannot be had at once; take another port \
+             first"
+        );
+    }
     let advice = if error.kind() == io::ErrorKind::AddrInUse {
         ": another program listens there; stop it or choose another port"
     } else if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
@@ -169,11 +196,41 @@ mod tests {
         let before = listeners.seen();
         assert!(!listeners.ensure(&wanted(&[("a", any)])).unwrap());
         assert_eq!(listeners.seen(), before);
-        let error = listeners.ensure(&wanted(&[("b", before[0].address)])).unwrap_err().to_string();
+        let other = std::net::TcpListener::bind(any).unwrap();
+        let taken = other.local_addr().unwrap();
+        let error = listeners.ensure(&wanted(&[("b", taken)])).unwrap_err().to_string();
         assert!(error.contains("another program listens there"), "{error}");
         assert_eq!(listeners.seen(), before);
         assert!(listeners.ensure(&wanted(&[("b", any)])).unwrap());
         assert_eq!(listeners.seen().len(), 1);
         assert_eq!(listeners.copies().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn sockets_that_change_names_stay_the_same_and_nobody_is_in_their_way() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let mut listeners = Listeners::default();
+        listeners.ensure(&wanted(&[("x", any), ("y", any)])).unwrap();
+        let [one, other]: [SocketAddr; 2] =
+            listeners.seen().iter().map(|it| it.address).collect::<Vec<_>>().try_into().unwrap();
+        listeners.ensure(&BTreeMap::new()).unwrap();
+        listeners.ensure(&wanted(&[("a", one), ("b", other)])).unwrap();
+        let inode = |name: &str| rustix::fs::fstat(&listeners.bound[name].socket).unwrap().st_ino;
+        let before = (inode("a"), inode("b"));
+        assert!(listeners.ensure(&wanted(&[("a", other), ("b", one)])).unwrap());
+        let inode = |name: &str| rustix::fs::fstat(&listeners.bound[name].socket).unwrap().st_ino;
+        assert_eq!((inode("b"), inode("a")), before);
+        assert_eq!(listeners.bound["a"].address, other);
+    }
+
+    #[test]
+    fn who_is_in_the_way_is_named_rightly() {
+        let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
+        let mut listeners = Listeners::default();
+        listeners.ensure(&wanted(&[("all", any)])).unwrap();
+        let port = listeners.seen()[0].address.port();
+        let one = SocketAddr::from(([127, 0, 0, 1], port));
+        let error = listeners.ensure(&wanted(&[("all", any), ("one", one)])).unwrap_err().to_string();
+        assert!(error.contains("this instance itself listens on 0.0.0.0"), "{error}");
     }
 }

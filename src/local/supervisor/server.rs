@@ -1,7 +1,10 @@
 //! The supervisor's socket: connections become inputs of its one loop, answers go back over bounded queues.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -33,14 +36,17 @@ pub(super) enum FromPeers {
     Gone { connection: ConnectionId },
 }
 
-/// Takes connections for ever.
-pub(super) async fn accept(listener: UnixListener, inbox: mpsc::Sender<FromPeers>) {
-    let mut connection = 0;
+/// Takes connections for ever; each gets a number that none had before.
+pub(super) async fn accept(
+    listener: Arc<UnixListener>,
+    inbox: mpsc::Sender<FromPeers>,
+    numbers: Arc<AtomicU64>,
+) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => match channel::admit(&stream) {
                 Ok(pid) => {
-                    connection += 1;
+                    let connection = numbers.fetch_add(1, Relaxed) + 1;
                     tokio::spawn(serve(stream, connection, pid, inbox.clone()));
                 }
                 Err(error) => tracing::warn!(%error, "connection refused"),

@@ -70,7 +70,7 @@ pub fn prepare(path: &Path) -> Result<PathBuf, StateDirError> {
     }
 }
 
-/// A lock file that holds the process id of its owner. The lock lasts as long as the open file, also over an exec.
+/// A lock file that holds the process id of its owner, if there is room for it. The lock lasts as long as the open file, also over an exec.
 ///
 /// # Errors
 /// [`StateDirError::InUse`] names the process that has it.
@@ -95,7 +95,8 @@ pub fn lock(path: &Path) -> Result<File, StateDirError> {
         file.seek(SeekFrom::Start(0))?;
         writeln!(file, "{}", std::process::id())
     };
-    write(&mut file).map_err(failed)?;
+    // It is for people: a full disk must not keep anybody from starting.
+    let _ = write(&mut file);
     Ok(file)
 }
 

@@ -1,14 +1,18 @@
 //! The connections to one worker.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
-use super::Shared;
+use super::{Heard, Shared};
 use crate::local::proxy::{BadStreak, ProxyConfig, Snapshot, WorkerCallError, WorkerClient};
 
 /// Longest wait for a worker's answer.
@@ -18,13 +22,19 @@ const RETRY_FIRST: Duration = Duration::from_millis(10);
 /// Longest pause.
 const RETRY_MOST: Duration = Duration::from_millis(500);
 
+/// First pause before a configuration that was refused is told again; later ones are twice as long.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+/// Longest of them.
+const AGAIN_MOST: Duration = Duration::from_secs(30);
+
 /// Tells a worker every configuration, and asks what it counted, until the fleet forgets it.
 pub(super) async fn orders(
     fleet: Weak<Shared>,
     worker: u64,
     socket: PathBuf,
-    mut asked: mpsc::Receiver<oneshot::Sender<Snapshot>>,
+    asked: Arc<tokio::sync::Mutex<mpsc::Receiver<oneshot::Sender<Snapshot>>>>,
 ) {
+    let mut asked = asked.lock().await;
     let Some(mut config) = fleet.upgrade().map(|it| it.config.subscribe()) else { return };
     let mut pause = RETRY_FIRST;
     loop {
@@ -37,7 +47,7 @@ pub(super) async fn orders(
         };
         let Some(shared) = fleet.upgrade() else { return };
         if let Some(trouble) = trouble {
-            shared.acknowledge_trouble(worker, trouble);
+            shared.acknowledge(worker, Heard::Trouble(trouble));
         }
         drop(shared);
         tokio::time::sleep(pause).await;
@@ -55,23 +65,16 @@ async fn serve(
 ) -> Option<String> {
     // A new connection may be to a new process: it is told the present configuration whatever it began with.
     config.mark_changed();
+    let mut refused: Option<Refused> = None;
     loop {
+        let at = refused.map(|it| it.again_at);
         tokio::select! {
             biased;
             changed = config.changed() => {
                 changed.ok()?;
-                let next = config.borrow_and_update().clone();
-                if let Some(next) = next {
-                    match client.apply((*next).clone()).await {
-                        Ok(generation) => fleet.upgrade()?.acknowledge(worker, Ok(generation)),
-                        Err(error @ WorkerCallError::Refused { .. }) => {
-                            tracing::error!(worker, error = &error as &dyn std::error::Error, "a worker refuses its configuration");
-                            fleet.upgrade()?.acknowledge(worker, Err(error.to_string()));
-                        }
-                        Err(error) => return Some(error.to_string()),
-                    }
-                }
+                refused = None;
             }
+            () = until(at) => {}
             answer = asked.recv() => {
                 let answer = answer?;
                 match client.counts().await {
@@ -79,8 +82,49 @@ async fn serve(
                     Ok(snapshot) => drop(answer.send(snapshot)),
                     Err(error) => return Some(error.to_string()),
                 }
+                continue;
             }
         }
+        let Some(next) = config.borrow_and_update().clone() else { continue };
+        let heard = match client.apply((*next).clone()).await {
+            Ok(generation) => Heard::Applied { generation, refused: BTreeMap::new() },
+            Err(WorkerCallError::Refused { generation, only: Some(only), .. }) => {
+                Heard::Applied { generation, refused: only }
+            }
+            Err(error @ WorkerCallError::Refused { .. }) => Heard::Trouble(error.to_string()),
+            Err(error) => return Some(error.to_string()),
+        };
+        let whole = matches!(&heard, Heard::Applied { refused, .. } if refused.is_empty());
+        if !whole && refused.is_none() {
+            tracing::error!(
+                worker,
+                ?heard,
+                "a worker refuses something of its configuration; it is told again"
+            );
+        }
+        refused = (!whole).then(|| Refused::after(refused));
+        fleet.upgrade()?.acknowledge(worker, heard);
+    }
+}
+
+/// A configuration that was refused is told again: what was wrong with it may lie outside of it.
+#[derive(Clone, Copy)]
+struct Refused {
+    again_at: Instant,
+    pause: Duration,
+}
+
+impl Refused {
+    fn after(before: Option<Self>) -> Self {
+        let pause = before.map_or(AGAIN_FIRST, |it| (it.pause * 2).min(AGAIN_MOST));
+        Self { again_at: Instant::now() + pause, pause }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -103,11 +147,5 @@ pub(super) async fn streaks(fleet: Weak<Shared>, socket: PathBuf) {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_MOST);
-    }
-}
-
-impl Shared {
-    fn acknowledge_trouble(&self, worker: u64, trouble: String) {
-        self.acknowledge(worker, Err(trouble));
     }
 }

@@ -161,7 +161,7 @@ impl Site {
 
     /// Where requests are in flight; `None`: nobody can say yet.
     async fn busy(&self) -> Option<BTreeSet<SocketAddr>> {
-        if !self.machine.fleet.is_up_to_date() {
+        if !self.machine.fleet.is_up_to_date(&self.name) {
             return None;
         }
         let workers = self.machine.fleet.known().1.len();

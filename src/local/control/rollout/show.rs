@@ -211,7 +211,12 @@ impl Rollout {
     fn troubles(&self) -> Vec<Trouble> {
         let failing = self.failing.iter().map(|it| Trouble { text: it.text.clone(), since: it.since });
         let outside = self.ports.outside.troubles();
-        failing.chain(outside.map(|(text, since)| Trouble { text: text.to_owned(), since })).collect()
+        let outside = outside.map(|(text, since)| Trouble { text: text.to_owned(), since });
+        let sockets = self.machine.fleet.troubles(self.name.as_str());
+        failing
+            .chain(outside)
+            .chain(sockets.into_iter().map(|(text, since)| Trouble { text, since }))
+            .collect()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
             rollout::Message,
             roster::Entry,
         },
+        proxy,
         revision::Purpose,
         store::{Change, Document},
     },
@@ -46,6 +47,7 @@ impl Service {
         let understood: Result<Vec<Understood>, Refusal> =
             names.iter().map(|name| understand(&read.documents, name.as_str(), &apply.base, true)).collect();
         for understood in understood? {
+            applied.findings.extend(self.check_tls(&understood)?);
             let wanted =
                 Wanted { text: apply.text.clone(), path: apply.path.clone(), base: apply.base.clone() };
             if apply.dry_run {
@@ -93,6 +95,27 @@ impl Service {
             addresses: known.map(|it| self.roster.addresses(&it)).unwrap_or_default(),
         };
         Ok((rollout, uncopied(&made)))
+    }
+
+    /// A pair of files that is new must be one to serve with. One that was there before may be in the middle of its
+    /// renewal: what was read before is served, and nothing else waits for it.
+    fn check_tls(&self, understood: &Understood) -> Result<Vec<Finding>, Refusal> {
+        let known =
+            self.roster.entry(&understood.name).map(|it| it.understood.proxy.listen).unwrap_or_default();
+        let mut warnings = vec![];
+        for tls in understood.proxy.listen.iter().filter_map(|it| it.tls.as_ref()) {
+            let Err(error) = proxy::check_tls(Path::new(&tls.certificate), Path::new(&tls.key)) else {
+                continue;
+            };
+            if !known.iter().any(|it| it.tls.as_ref() == Some(tls)) {
+                return Err(Refusal::Invalid(error.to_string()));
+            }
+            let message = format!("{error}; what was read before is served until it is mended");
+            let rendered = format!("warning: {message}");
+            let code = spec::Code::Mismatch.to_string();
+            warnings.push(Finding { is_error: false, code, message, line: 1, column: 1, rendered });
+        }
+        Ok(warnings)
     }
 
     async fn apply_one(

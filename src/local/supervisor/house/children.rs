@@ -154,6 +154,7 @@ impl House {
                 env: Vec::new(),
                 directory: None,
                 limits: BTreeMap::new(),
+                open_files: None,
                 own: true,
             }
         };
@@ -173,6 +174,7 @@ impl House {
                     env: known(id, process.port).into_iter().chain(given).collect(),
                     directory: Some(process.spec.directory.clone()),
                     limits: process.spec.limits.clone(),
+                    open_files: self.settings.open_files,
                     own: false,
                 })
             }
