@@ -24,7 +24,7 @@ pub(super) fn all() -> Vec<Trial> {
 /// A machine in the middle of a rollout, and the file that makes its disk fail in this way while it is there.
 async fn half_way(fault: &str) -> (Rig, SocketAddr, PathBuf, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let (shim, failing) = (shim(directory.path()), directory.path().join("failing"));
+    let (shim, failing) = (shim(directory.path(), "faults"), directory.path().join("failing"));
     let rig = Rig::start_with(&[
         ("LD_PRELOAD", shim.to_str().unwrap()),
         ("FAULT_PATH", "/store.db"),
