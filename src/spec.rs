@@ -17,6 +17,7 @@ mod meta;
 mod metric_source;
 mod order;
 pub mod provider;
+pub mod ratio;
 mod rollout;
 mod scalar;
 pub mod schema;

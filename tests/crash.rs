@@ -215,8 +215,9 @@ fn plan() -> Plan {
 
 fn machine(verdict: Verdict) -> Hand {
     let now = Timestamp::UNIX_EPOCH;
-    let wanted = Wanted { revision: "v1".into(), replicas: 4, scaler: None, leaving: false };
+    let wanted = Wanted { revision: "v1".into(), replicas: 4, scaler: None };
     let world = World {
+        leaving: false,
         wanted: Seen::Is(wanted),
         arms: BTreeMap::new(),
         routes: [("web".into(), Seen::Absent)].into(),

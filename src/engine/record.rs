@@ -25,8 +25,8 @@ pub struct DecisionRecord {
     pub now: Timestamp,
     /// Whether every part of the inputs is here.
     pub whole: bool,
-    /// The parts of the inputs that differ from the record before: `plan`, `status`, `orders`, `wanted`, `arms`,
-    /// `routes`, `owner`, `ran`.
+    /// The parts of the inputs that differ from the record before: `plan`, `status`, `orders`, `leaving`, `wanted`,
+    /// `arms`, `routes`, `owner`, `ran`.
     pub inputs: BTreeMap<String, Value>,
     /// SHA-256 over all parts, hexadecimal.
     pub digest: String,

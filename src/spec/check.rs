@@ -2,6 +2,7 @@
 
 mod command;
 mod metric_source;
+mod ratio;
 mod references;
 mod rollout;
 mod steps;

@@ -300,10 +300,13 @@ pub fn compile_template(
 }
 
 /// Where stable keeps all of its replicas, one of the canary's gets as many requests as one of them, unless a step says
-/// otherwise: with half of the requests on half as many replicas it would be slower for that alone.
-fn sized(steps: &[Step], capacity: &Capacity, sizing: Sizing) -> Vec<Step> {
+/// otherwise: with half of the requests on half as many replicas it would be slower for that alone. Where the replicas
+/// are the split nothing but the weight sizes it.
+fn sized(steps: &[Step], capacity: &Capacity, sizing: Sizing, steering: &Steering) -> Vec<Step> {
     let mut steps = steps.to_vec();
-    if let (StableCapacity::Keep, Sizing::PerArm, Some(first)) = (capacity.stable, sizing, steps.first_mut())
+    let apart = matches!(steering, Steering::Routes(_));
+    if let (StableCapacity::Keep, Sizing::PerArm, true, Some(first)) =
+        (capacity.stable, sizing, apart, steps.first_mut())
     {
         first.scale = first.scale.or(Some(Scale::Even));
     }
@@ -343,14 +346,15 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
         Runtime::Standalone { workload, .. } => workload.kind().sizing(),
         Runtime::Cluster { workload, .. } => workload.sizing(),
     };
+    let steering = steering(spec, &runtime);
     let plan = Plan {
         mode: spec.mode,
         guards: guards(spec, &steps)?,
         on_verdict: spec.on_verdict,
         deadlines: spec.deadlines,
         rollback_window: spec.rollback_window,
-        steering: steering(spec, &runtime),
-        steps: sized(&steps.steps, &capacity, sizing),
+        steps: sized(&steps.steps, &capacity, sizing, &steering),
+        steering,
         capacity,
         sizing,
     };
@@ -633,11 +637,11 @@ pub(super) fn by_ratio(spec: &RolloutSpec) -> bool {
 pub fn peak_replicas(plan: &Plan, replicas: u32) -> u32 {
     match plan.sizing {
         Sizing::PerArm => {
-            let canary =
-                (0..plan.steps.len()).map(|it| plan.goal_at(it).canary_replicas(replicas)).max().unwrap_or(0);
-            match plan.capacity.stable {
-                StableCapacity::Keep => replicas.saturating_add(canary),
-                StableCapacity::Follow | StableCapacity::InPlace => {
+            let most = |it: usize| plan.canary_replicas(&plan.goal_at(it), replicas);
+            let canary = (0..plan.steps.len()).map(most).max().unwrap_or(0);
+            match (&plan.steering, plan.capacity.stable) {
+                (Steering::Routes(_), StableCapacity::Keep) => replicas.saturating_add(canary),
+                (Steering::Ratio, _) | (_, StableCapacity::Follow | StableCapacity::InPlace) => {
                     replicas.saturating_add(plan.capacity.surge.replicas_of(replicas))
                 }
             }

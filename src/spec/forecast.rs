@@ -139,8 +139,8 @@ pub fn forecast(compiled: &Compiled, expected: Option<Expected>) -> Forecast {
                 weight: goal.weight,
                 matches: goal.matches.keys().cloned().collect(),
                 mirror: goal.mirror,
-                stable_replicas: compiled.replicas.map(|it| stable_replicas(plan, &goal, it)),
-                canary_replicas: compiled.replicas.map(|it| goal.canary_replicas(it)),
+                stable_replicas: compiled.replicas.map(|it| plan.stable_replicas(&goal, it)),
+                canary_replicas: compiled.replicas.map(|it| plan.canary_replicas(&goal, it)),
                 waits_for: words(step),
                 least,
                 most,
@@ -230,15 +230,7 @@ fn fresh_replicas(compiled: &Compiled, replicas: u32) -> u32 {
     }
     let goals = (0..compiled.plan.steps.len()).map(|it| compiled.plan.goal_at(it));
     let beside = goals.filter(|it| it.weight != Weight::FULL);
-    beside.map(|it| it.canary_replicas(replicas)).max().unwrap_or(0)
-}
-
-fn stable_replicas(plan: &Plan, goal: &Goal, replicas: u32) -> u32 {
-    use strategies::StableCapacity as Stable;
-    match plan.capacity.stable {
-        Stable::Keep => replicas,
-        Stable::Follow | Stable::InPlace => goal.weight.complement().replicas_of(replicas),
-    }
+    beside.map(|it| compiled.plan.canary_replicas(&it, replicas)).max().unwrap_or(0)
 }
 
 /// The least and the most time a step takes once its goal holds.

@@ -106,8 +106,9 @@ impl Bench {
             manager: None,
             fence: Fence::At(9),
         };
-        let wanted = Wanted { revision: "v2".into(), replicas: 10, scaler: None, leaving: false };
+        let wanted = Wanted { revision: "v2".into(), replicas: 10, scaler: None };
         let world = World {
+            leaving: false,
             wanted: Seen::Is(wanted),
             arms: [(stable, arm(10)), (canary, arm(3))].into(),
             routes: [("web".into(), Seen::Is(route))].into(),

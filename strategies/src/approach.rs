@@ -9,6 +9,7 @@
 //!    long; never to a stable without one ready replica.
 //! 4. **Unread is never zero.** What is not known is waited for.
 //! 5. **Room.** No more replicas than the wanted number and the surge, no fewer ready than may be missing.
+//! 6. **One sizer.** What its owner sizes the engine does not: it would fight the wish that its own number follows from.
 //!
 //! Candidates are tried in a fixed order and the first one that no rule forbids is the write; what forbids the
 //! others is what is waited for.

@@ -141,7 +141,7 @@ pub(crate) fn keep_latest<T>(list: &mut Vec<T>, most: usize) {
 }
 
 fn leaving(look: &Look<'_>) -> Option<Status> {
-    if !look.wanted.leaving {
+    if !look.world.leaving {
         return None;
     }
     match look.status.phase {

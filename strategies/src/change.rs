@@ -71,6 +71,9 @@ pub enum OwnerGoal {
     Free,
     /// Heal and size stable, and take no new template up.
     Held,
+    /// Take no new template up, and leave stable's replicas to the engine. Whatever is asked after this, stable is given
+    /// back with as many replicas as it has then: the owner's own number is made the same before.
+    Detached,
     /// The same, and tell pipelines that this revision failed.
     Refused(Revision),
     /// Own this revision's replicas, and no others.

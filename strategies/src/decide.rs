@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::mutant::rule;
 use crate::{
     Action, Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Of, Orders, Phase, Plan, Progress,
-    Repair, Samples, Seen, Status, Steering, Waiting, WaitingFor, World, Write,
+    Repair, Samples, Seen, Sizing, Status, Steering, Waiting, WaitingFor, World, Write,
     activities::{activities, step_seen},
     approach::{Approach, approach},
     authority::{self, Look, keep_latest, open_orders, progress_ends},
@@ -62,7 +62,7 @@ pub fn decide(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
     if status.phase == Phase::Left {
         return Decision { next: Next::Rest, run: vec![], waiting: vec![] };
     }
-    if plan.mode == Mode::Off && !rule!(OffActs, false) && !wanted.leaving {
+    if plan.mode == Mode::Off && !rule!(OffActs, false) && !world.leaving {
         return idle(status, WaitingFor::ModeOff);
     }
     let look = Look { plan, status, orders, world, wanted, now };
@@ -133,7 +133,7 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     let next = match approach.write {
         None => Next::Rest,
         Some(write) => match contest(look, &write) {
-            Contest::None => before_write(look, write),
+            Contest::None => Next::Write(Box::new(write)),
             Contest::Repair(next) => Next::Save(next),
             Contest::Contested(it) => {
                 waiting.push(it);
@@ -166,19 +166,6 @@ fn is_timed(phase: &Phase) -> bool {
 
 fn counts_towards_progress(approach: &Approach) -> bool {
     approach.write.is_some() || approach.waiting.keys().any(|it| *it != WaitingFor::UsersOwn)
-}
-
-/// What stable was wanted to have is remembered before it is lowered.
-fn before_write(look: &Look<'_>, write: Write) -> Next {
-    if let (Change::Size(sizes), Some(stable)) = (&write.change, &look.status.stable) {
-        let lowered = sizes.iter().any(|(arm, size)| arm.revision == *stable && *size < look.wanted.replicas);
-        if lowered && look.status.lowered.is_none() {
-            let mut next = look.status.clone();
-            next.lowered = Some(look.wanted.replicas);
-            return Next::Save(Box::new(next));
-        }
-    }
-    Next::Write(Box::new(write))
 }
 
 enum Contest {
@@ -285,11 +272,6 @@ fn arrived(look: &Look<'_>) -> Decision {
 }
 
 fn at_home(look: &Look<'_>) -> Decision {
-    if look.status.lowered.is_some() {
-        let mut next = look.status.clone();
-        next.lowered = None;
-        return save(look, next);
-    }
     let (status, wanted) = (look.status, &look.wanted.revision);
     let what = match status.stable.as_ref() == Some(wanted) {
         true => None,
@@ -331,6 +313,9 @@ fn held_back(look: &Look<'_>) -> Option<Waiting> {
         None if look.plan.mode == Mode::Paused => {
             Some(Waiting { what: WaitingFor::ModePaused, since: look.status.since, until: None })
         }
+        None if scaled_to_zero(look) && !rule!(StepsAtZero, false) => {
+            Some(Waiting { what: WaitingFor::ScaledToZero, since: look.status.since, until: None })
+        }
         None => None,
     }
 }
@@ -339,6 +324,13 @@ fn held_back(look: &Look<'_>) -> Option<Waiting> {
 fn step_gone(look: &Look<'_>, step: &Name) -> Waiting {
     let what = WaitingFor::StepGone { step: step.clone(), any_of: vec![Action::Resume, Action::Abort] };
     Waiting { what, since: look.status.held.unwrap_or(look.status.since), until: None }
+}
+
+/// Of what does not run nothing can be said, unless a person does.
+fn scaled_to_zero(look: &Look<'_>) -> bool {
+    let sized = matches!(look.plan.sizing, Sizing::PerArm | Sizing::Partition);
+    let ordered = matches!(look.status.said, Said::Promoted | Said::PromotedFully);
+    sized && look.wanted.replicas == 0 && !ordered
 }
 
 fn person(look: &Look<'_>, any_of: Vec<crate::Action>) -> Waiting {

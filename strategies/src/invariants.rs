@@ -22,7 +22,7 @@ mod write;
 use std::fmt;
 
 pub use self::{
-    exposure::{Exposure, exposure, needed, settled},
+    exposure::{Exposure, exposure, needed, ratio_allows, settled},
     rest::{check_decision, is_good},
     save::check_save,
     serving::{check_serving, serves},
@@ -46,7 +46,11 @@ impl fmt::Display for Violation {
 
 /// Every property that is checked here: its id and what it promises in one sentence.
 pub const STATEMENTS: &[(&str, &str)] = &[
-    ("S1", "No write gives an arm that is not stable more than the present step authorises, or than it has."),
+    (
+        "S1",
+        "No write gives an arm that is not stable more than the present step authorises, or than it has; by ratio its \
+         replicas are no larger a part than the weight, and a part leaves stable one.",
+    ),
     (
         "S2",
         "Traffic of an arm rises only if the arm is stamped with the present epoch and enough of it is ready.",
@@ -73,7 +77,7 @@ pub const STATEMENTS: &[(&str, &str)] = &[
         "S14",
         "Evidence counts only for its attempt and revision, that of traffic only while the split is authorised and settled.",
     ),
-    ("S15", "What is not known, switched off, or taken back by the user is not touched."),
+    ("S15", "What is not known, switched off, sized by its owner, or taken back by the user is not touched."),
     ("S19", "What is remembered is bounded."),
     ("S22", "A rollout that is deleted leaves all traffic on ready replicas of stable."),
     ("S23", "No effect outside is authorised by a status that a crash could still forget."),

@@ -56,6 +56,18 @@ mutants! {
     SmallHeir,
     /// What its owner rolls out at deletion is cleaned up.
     OwnersArmsRetired,
+    /// Stable is sized while its owner sizes it too.
+    SizesOwners,
+    /// Stable that was detached from its owner is not given back.
+    NeverGivenBack,
+    /// Nobody sizes stable for an autoscaler on the Rollout.
+    AutoscalerUnheard,
+    /// Steps are taken while no replica is wanted.
+    StepsAtZero,
+    /// A ratio canary is as large as its scale says.
+    RatioScales,
+    /// A part of the replicas can be all of them.
+    RatioTakesAll,
     /// An arm that is served by being there is made with its replicas at once.
     CreatesWhole,
     /// An arm without replicas is taken to stay without.

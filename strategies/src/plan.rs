@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::rule;
 use crate::{Doing, Goal, HumanDuration, Name, RouteId, Step, Weight};
 
 /// A rollout with every default resolved and everything checked: what [`decide`](crate::decide) works on.
@@ -235,6 +236,41 @@ impl Plan {
     #[must_use]
     pub fn doing(&self, index: usize) -> Option<Doing> {
         Some(Doing { goal: self.goal_at(index), leave: self.steps.get(index)?.leave.clone() })
+    }
+
+    /// Replicas of the canary where `total` carry everything. Where replicas are the split its weight alone says how many,
+    /// rounded down and at least one; otherwise its traffic and its scale do.
+    #[must_use]
+    pub fn canary_replicas(&self, goal: &Goal, total: u32) -> u32 {
+        if total == 0 {
+            return 0;
+        }
+        let within = match self.steering {
+            Steering::Routes(_) => return goal.canary_replicas(total),
+            Steering::Ratio if rule!(RatioScales, false) => return goal.canary_replicas(total),
+            Steering::Ratio => goal.weight.replicas_within(total),
+        };
+        let least = u32::from(goal.weight != Weight::ZERO);
+        match self.sizing {
+            // One number moves both sides: of a single replica there is no part.
+            Sizing::Partition if goal.weight != Weight::FULL => within.max(least).min(total - 1),
+            Sizing::Partition | Sizing::PerArm | Sizing::Elastic | Sizing::Fixed => within.max(least),
+        }
+    }
+
+    /// Replicas of stable beside that many of the canary. A part never takes stable's last replica.
+    #[must_use]
+    pub fn stable_replicas(&self, goal: &Goal, total: u32) -> u32 {
+        let rest = total.saturating_sub(self.canary_replicas(goal, total));
+        let least = u32::from(goal.weight != Weight::FULL).min(total);
+        match (&self.steering, self.capacity.stable) {
+            // One load balancer serves both sides alike, so the replicas are the split.
+            (Steering::Ratio, _) if rule!(RatioTakesAll, false) => rest,
+            (Steering::Ratio, _) => rest.max(least),
+            (Steering::Routes(_), StableCapacity::InPlace) => rest,
+            (Steering::Routes(_), StableCapacity::Keep) => total,
+            (Steering::Routes(_), StableCapacity::Follow) => goal.weight.complement().replicas_of(total),
+        }
     }
 
     /// The routes; none where traffic follows the ratio of replicas.

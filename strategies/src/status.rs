@@ -55,8 +55,6 @@ pub struct Status {
     /// Foreign changes that were repaired lately, three of each object; at most [`Status::REPAIRS`].
     #[serde(deserialize_with = "repairs")]
     pub repairs: Vec<Repair>,
-    /// The wanted number of replicas while stable runs fewer; restored on the way back.
-    pub lowered: Option<u32>,
     /// How the last attempt ended.
     pub last: Option<Ended>,
 }
@@ -384,7 +382,6 @@ impl Status {
             refused: vec![],
             recent: vec![],
             repairs: vec![],
-            lowered: None,
             last: None,
         }
     }

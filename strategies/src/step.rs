@@ -99,7 +99,7 @@ impl Goal {
         self.weight != Weight::ZERO || self.mirror != Weight::ZERO || !self.matches.is_empty()
     }
 
-    /// Replicas of the canary where `total` carry everything: never fewer than its traffic needs.
+    /// Replicas of a canary beside a router, where `total` carry everything: never fewer than its traffic needs.
     #[must_use]
     pub fn canary_replicas(&self, total: u32) -> u32 {
         let traffic = self.weight.saturating_add(self.mirror).replicas_of(total);

@@ -24,6 +24,8 @@ pub struct Target {
     pub routes: BTreeMap<RouteId, Aim>,
     /// What the instance manager below should do; `None`: whatever it does.
     pub owner: Option<OwnerGoal>,
+    /// Whether it takes stable's number from the engine, because the autoscaler asks the Rollout.
+    pub asked_of_owner: bool,
 }
 
 /// What a route should ask for.
@@ -87,13 +89,36 @@ impl Build<'_> {
         self.world.owner.get().is_some()
     }
 
-    /// The engine sizes stable where nobody else does, or where stable makes room.
+    /// The engine sizes stable where nobody else does: without an instance manager below, while stable is detached from
+    /// it, or where it takes the number from whoever asks, and the autoscaler asks the Rollout.
     fn sizes_stable(&self) -> bool {
-        !self.has_owner() || self.plan.capacity.stable != StableCapacity::Keep
+        let Some(owner) = self.world.owner.get() else { return true };
+        let asked = self.wanted.scaler == Some(Scaler::StableOnly) && !rule!(AutoscalerUnheard, false);
+        match owner.is {
+            OwnerIs::Detached => true,
+            // One number moves both sides, and it is another than the wanted one.
+            OwnerIs::Held => asked || self.plan.sizing == Sizing::Partition,
+            OwnerIs::Free | OwnerIs::HandedTo(_) => asked,
+            OwnerIs::Moving | OwnerIs::UsersOwn => false,
+        }
+    }
+
+    /// Whether stable must be detached from its owner to be sized as this plan wants it.
+    fn detaches_stable(&self) -> bool {
+        let lowers =
+            self.plan.steering == Steering::Ratio || self.plan.capacity.stable != StableCapacity::Keep;
+        self.has_owner() && self.plan.sizing == Sizing::PerArm && lowers
+    }
+
+    fn is_detached(&self) -> bool {
+        self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Detached)
     }
 
     fn idle_owner(&self) -> Option<OwnerGoal> {
-        (self.has_owner() && self.wanted_is_stable()).then_some(OwnerGoal::Free)
+        match self.wanted_is_stable() {
+            true => self.has_owner().then_some(OwnerGoal::Free),
+            false => self.is_detached().then_some(OwnerGoal::Held),
+        }
     }
 
     fn wanted_is_stable(&self) -> bool {
@@ -109,6 +134,7 @@ impl Build<'_> {
             kept: BTreeSet::new(),
             routes: BTreeMap::new(),
             owner: None,
+            asked_of_owner: self.wanted.scaler == Some(Scaler::StableOnly),
         }
     }
 
@@ -148,7 +174,8 @@ impl Build<'_> {
         let goal = self.status.goal();
         let mut target = self.empty();
         target.canary = self.canary();
-        target.owner = self.has_owner().then_some(OwnerGoal::Held);
+        let held = if self.detaches_stable() { OwnerGoal::Detached } else { OwnerGoal::Held };
+        target.owner = self.has_owner().then_some(held);
         self.size_both(&mut target, &goal);
         for (id, route) in self.plan.routes() {
             target.routes.insert(id.clone(), Aim::Split(self.lower(&goal, route)));
@@ -162,30 +189,26 @@ impl Build<'_> {
             target.kept.extend([stable, canary]);
             return;
         }
-        let total = self.wanted.replicas;
         let on_canary = self.canary_replicas(goal, &canary);
-        let on_stable = match (&self.plan.steering, self.plan.capacity.stable) {
-            // One load balancer serves both sides alike, so the replicas are the split.
-            (Steering::Ratio, _) | (_, StableCapacity::InPlace) => total.saturating_sub(on_canary),
-            (Steering::Routes(_), StableCapacity::Keep) => total,
-            (Steering::Routes(_), StableCapacity::Follow) => goal.weight.complement().replicas_of(total),
-        };
         target.sizes.insert(canary, on_canary);
-        match self.sizes_stable() || self.plan.steering == Steering::Ratio {
-            true => drop(target.sizes.insert(stable, on_stable)),
+        // Wherever stable is to be detached it is the engine's to size, as soon as it is.
+        match self.sizes_stable() || target.owner == Some(OwnerGoal::Detached) {
+            true => drop(target.sizes.insert(stable, self.plan.stable_replicas(goal, self.wanted.replicas))),
             false => drop(target.kept.insert(stable)),
         }
     }
 
     fn canary_replicas(&self, goal: &Goal, canary: &Arm) -> u32 {
-        let wished = goal.canary_replicas(self.wanted.replicas);
+        let wished = self.plan.canary_replicas(goal, self.wanted.replicas);
         let wished = match self.plan.sizing {
             Sizing::Partition => wished.min(self.wanted.replicas),
             Sizing::PerArm | Sizing::Elastic | Sizing::Fixed => wished,
         };
-        // An autoscaler that counts canary pods would be fed by a canary that follows it.
+        let by_ratio = self.plan.steering == Steering::Ratio;
+        // An autoscaler that counts canary pods would be fed by a canary that follows it. By ratio there are no more of
+        // both sides than it asked for.
         match (self.wanted.scaler, self.world.arm(canary), self.status.held) {
-            (Some(Scaler::CanaryToo), Seen::Is(seen), Some(_)) => seen.desired,
+            (Some(Scaler::CanaryToo), Seen::Is(seen), Some(_)) if !by_ratio && wished > 0 => seen.desired,
             _ => wished,
         }
     }
@@ -224,7 +247,9 @@ impl Build<'_> {
             target.kept.remove(&canary);
             target.sizes.insert(canary, 0);
         }
-        target.owner = self.has_owner().then_some(OwnerGoal::Held);
+        // As small as it may be now, stable is given back only once it is whole, in the phase after this one.
+        let held = if self.is_detached() { OwnerGoal::Detached } else { OwnerGoal::Held };
+        target.owner = self.has_owner().then_some(held);
         for (id, route) in self.plan.routes() {
             target.routes.insert(id.clone(), Aim::Split(self.homeward(id, route)));
         }

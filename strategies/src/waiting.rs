@@ -99,6 +99,8 @@ pub enum WaitingFor {
         /// Which revision.
         revision: Revision,
     },
+    /// No replica is wanted, so nothing of the canary can be tried.
+    ScaledToZero,
     /// `mode: paused`.
     ModePaused,
     /// `mode: off`.

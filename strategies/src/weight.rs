@@ -86,6 +86,13 @@ impl Weight {
         u32::try_from(replicas).unwrap_or(total)
     }
 
+    /// The largest number of replicas, out of `total`, that is at most this share.
+    #[must_use]
+    pub fn replicas_within(self, total: u32) -> u32 {
+        let replicas = u64::from(self.0) * u64::from(total) / u64::from(Self::FULL.0);
+        u32::try_from(replicas).unwrap_or(total)
+    }
+
     /// The largest share that `ready` replicas carry where `total` carry everything.
     #[must_use]
     pub fn carried_by(ready: u32, total: u32) -> Self {

@@ -20,8 +20,12 @@ pub enum Seen<T> {
 
 /// Everything [`decide`](crate::decide) may look at, read once per call.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(from = "Stored")]
 pub struct World {
-    /// What the user's objects ask for.
+    /// The Rollout is being deleted: everything back to stable, routes restored, then gone. It is known whatever has
+    /// become of the workload.
+    pub leaving: bool,
+    /// What the user's objects ask for; absent: the workload is gone.
     pub wanted: Seen<Wanted>,
     /// The arms that exist, and those that were looked for. One that is not listed is absent.
     #[serde(with = "pairs")]
@@ -44,8 +48,6 @@ pub struct Wanted {
     pub replicas: u32,
     /// Who else writes the number of replicas.
     pub scaler: Option<Scaler>,
-    /// The Rollout is being deleted: everything back to stable, routes restored, then gone.
-    pub leaving: bool,
 }
 
 /// An autoscaler, by what it counts.
@@ -126,6 +128,9 @@ pub enum OwnerIs {
     Free,
     /// It heals and sizes stable and takes no new template up.
     Held,
+    /// It takes no new template up either, and stable is detached from it: the engine sizes stable, and the number
+    /// that stands in its object is a wish that nobody but the user writes.
+    Detached,
     /// Between two of these, *and somebody else must act*: whoever looks must wait.
     ///
     /// A goal may need several writes to several objects. While the next of them is the engine's own, an adapter reports the
@@ -186,6 +191,41 @@ impl<T> Seen<T> {
     /// Whether nothing is known.
     pub fn is_unread(&self) -> bool {
         matches!(self, Self::Unread)
+    }
+}
+
+/// A world as it is written down. Journals once had `leaving` among what is wanted.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(default)]
+    leaving: bool,
+    wanted: Seen<StoredWanted>,
+    #[serde(with = "pairs")]
+    arms: BTreeMap<Arm, Seen<ArmSeen>>,
+    routes: BTreeMap<RouteId, Seen<RouteSeen>>,
+    owner: Seen<Owner>,
+    #[serde(with = "pairs")]
+    ran: BTreeMap<ActivityId, Outcome>,
+}
+
+#[derive(Deserialize)]
+struct StoredWanted {
+    #[serde(flatten)]
+    wanted: Wanted,
+    #[serde(default)]
+    leaving: bool,
+}
+
+impl From<Stored> for World {
+    fn from(stored: Stored) -> Self {
+        let Stored { leaving, wanted, arms, routes, owner, ran } = stored;
+        let leaving = leaving || wanted.get().is_some_and(|it| it.leaving);
+        let wanted = match wanted {
+            Seen::Unread => Seen::Unread,
+            Seen::Absent => Seen::Absent,
+            Seen::Is(it) => Seen::Is(it.wanted),
+        };
+        Self { leaving, wanted, arms, routes, owner, ran }
     }
 }
 

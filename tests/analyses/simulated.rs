@@ -165,8 +165,9 @@ impl Service {
     ) -> Self {
         let now = Timestamp::UNIX_EPOCH;
         let routes = plan.routes().map(|(id, _)| (id.clone(), Seen::Absent)).collect();
-        let wanted = Wanted { revision: "v1".into(), replicas: REPLICAS, scaler: None, leaving: false };
+        let wanted = Wanted { revision: "v1".into(), replicas: REPLICAS, scaler: None };
         let world = World {
+            leaving: false,
             wanted: Seen::Is(wanted),
             arms: BTreeMap::new(),
             routes,

@@ -624,6 +624,37 @@ fn what_a_router_cannot_do() {
     );
 }
 
+/// Without a router the replicas are the split.
+#[test]
+fn what_the_ratio_of_replicas_cannot_do() {
+    let check = |fields: &str, strategy: &str, parts: &[&str]| {
+        let text = format!(
+            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workloadRef: {{ apiVersion: apps/v1, kind: Deployment, name: shop }}\n  {fields}\n  strategy: {strategy}\n"
+        );
+        let said = rendered(text.as_bytes());
+        assert_eq!(parts.is_empty(), said.is_empty(), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "{part} is not said:\n{said}");
+        }
+    };
+    let approved =
+        |weight: &str| format!("{{ canary: {{ steps: [ {{ weight: {weight}, approve: {{}} }} ] }} }}");
+    check("replicas: 10", &approved("20%"), &[]);
+    check("replicas: 10", "{ blueGreen: { before: [ { approve: {} } ] } }", &["there is no preview", ":8:"]);
+    check(
+        "replicas: 10",
+        "{ canary: { steps: [ { weight: 20%, scale: { share: 100% }, approve: {} } ], bake: { for: 5m } } }",
+        &["leave `bake` out", "leave `scale` out", ":8:"],
+    );
+    check("replicas: 10", &approved("5%"), &["cannot express 5%", "would get 10%", "use 10%"]);
+    check("replicas: 3", &approved("50%"), &["use 33.3334% or 66.6667%"]);
+    check(
+        "services: [ { name: shop, direct: stable } ]",
+        &approved("20%"),
+        &["no request would ever reach the canary"],
+    );
+}
+
 #[test]
 fn replicas_that_cannot_be_there() {
     says("capacity_keep", with_fields("capacity: { stable: keep, surge: 50% }"));

@@ -37,6 +37,9 @@ pub fn words(what: &WaitingFor) -> String {
         WaitingFor::KeepingCanary { revision } => {
             format!("the time that the replicas of {revision} are kept to be looked at")
         }
+        WaitingFor::ScaledToZero => {
+            "replicas: none is wanted, so nothing of the canary can be tried".to_owned()
+        }
         WaitingFor::ModePaused => "mode: active; it is paused".to_owned(),
         WaitingFor::ModeOff => "mode: active; it is off".to_owned(),
         WaitingFor::AnotherRevision { refused } => {

@@ -3,7 +3,7 @@ use strategies::{
     recipe::{Key, Steps, Strategy},
 };
 
-use super::{Check, Code, Diagnostic, references, references::Elsewhere};
+use super::{Check, Code, Diagnostic, ratio, references, references::Elsewhere};
 use crate::{
     router::{Capabilities, Mirroring},
     spec::{
@@ -126,21 +126,7 @@ fn pattern(pattern: &Pattern, way: &[Key], check: &mut Check<'_>) {
 /// Every router can do what every step asks.
 fn expressible(spec: &RolloutSpec, steps: &Steps, origins: &[Vec<Key>], check: &mut Check<'_>) {
     if compile::by_ratio(spec) {
-        for (step, origin) in steps.steps.iter().zip(origins) {
-            let (what, key) = if step.matches.iter().any(|it| !it.any_of.is_empty()) {
-                ("sent by what they carry", "match")
-            } else if step.mirror.is_some_and(|it| it != Weight::ZERO) {
-                ("copied", "mirror")
-            } else if step.sticky.is_some() {
-                ("kept on one side", "sticky")
-            } else {
-                continue;
-            };
-            let message = format!("without a router requests cannot be {what}");
-            let way = [&origin[..], &[Key::Field(key)]].concat();
-            check.error(Code::NotExpressible, &way, message, "name a router in `traffic`");
-        }
-        return;
+        return ratio::check(spec, steps, origins, check);
     }
     for (key, router) in spec.traffic.iter().flat_map(|it| it.routers()) {
         let can = router.can();

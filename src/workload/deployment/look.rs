@@ -64,7 +64,7 @@ fn is(facts: &Facts, standing: &Standing) -> OwnerIs {
             Towards::Theirs(_) => OwnerIs::Moving,
             // Stable is ours to size, and nobody else rolls anything out.
             Towards::Write(_) if owner::hold(Stable::Ours, facts, standing) == Towards::Reached => {
-                OwnerIs::Held
+                OwnerIs::Detached
             }
             Towards::Write(_) | Towards::Refused(_) if deployment.paused => OwnerIs::HandedTo(stable.clone()),
             Towards::Write(_) | Towards::Refused(_) => OwnerIs::Free,

@@ -25,6 +25,14 @@ pub(super) fn held(refused: Option<&Revision>, facts: &Facts, standing: &Standin
     }
 }
 
+/// It takes no template up either, and stable's ReplicaSet is the engine's to size.
+pub(super) fn detached(facts: &Facts, standing: &Standing) -> Towards<Edit> {
+    match hold(Stable::Ours, facts, standing) {
+        Reached => told(None, facts),
+        other @ (Write(_) | Theirs(_) | Refused(_)) => other,
+    }
+}
+
 /// Pipelines are told what they should be.
 pub(super) fn told(refused: Option<&Revision>, facts: &Facts) -> Towards<Edit> {
     match (refused, &facts.deployment.refused) {

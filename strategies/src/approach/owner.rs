@@ -39,8 +39,24 @@ impl Way<'_> {
                 let fence = owner.fence;
                 self.offer(Change::Own(OwnerGoal::Held), fence);
             }
+            (OwnerIs::Free | OwnerIs::HandedTo(_) | OwnerIs::Held, OwnerGoal::Detached) => {
+                let fence = owner.fence;
+                self.offer(Change::Own(goal), fence);
+            }
+            // What is said of another revision is taken back here too.
+            (OwnerIs::Detached, OwnerGoal::Detached)
+                if owner.refused.is_some() && !rule!(RefusalStays, false) =>
+            {
+                let fence = owner.fence;
+                self.offer(Change::Own(goal), fence);
+            }
             (
-                OwnerIs::Held | OwnerIs::UsersOwn | OwnerIs::Free | OwnerIs::HandedTo(_) | OwnerIs::Moving,
+                OwnerIs::Held
+                | OwnerIs::Detached
+                | OwnerIs::UsersOwn
+                | OwnerIs::Free
+                | OwnerIs::HandedTo(_)
+                | OwnerIs::Moving,
                 _,
             ) => {}
         }
@@ -52,11 +68,14 @@ impl Way<'_> {
         let (goal, fence) = (goal.clone(), owner.fence);
         let reached = match (&owner.is, &goal) {
             (OwnerIs::Free, OwnerGoal::Free) => true,
-            (OwnerIs::Held, OwnerGoal::Held) => rule!(RefusalStays, owner.refused.is_none()),
+            (OwnerIs::Held, OwnerGoal::Held) | (OwnerIs::Detached, OwnerGoal::Detached) => {
+                rule!(RefusalStays, owner.refused.is_none())
+            }
+            (OwnerIs::Detached, OwnerGoal::Held | OwnerGoal::Refused(_)) => rule!(NeverGivenBack, false),
             (OwnerIs::Held, OwnerGoal::Refused(revision)) => owner.refused.as_ref() == Some(revision),
             (OwnerIs::HandedTo(revision), OwnerGoal::HandedTo(goal)) => revision == goal,
             (OwnerIs::UsersOwn | OwnerIs::Moving, _)
-            | (OwnerIs::Free | OwnerIs::Held | OwnerIs::HandedTo(_), _) => false,
+            | (OwnerIs::Free | OwnerIs::Held | OwnerIs::Detached | OwnerIs::HandedTo(_), _) => false,
         };
         let moving = owner.is == OwnerIs::Moving && !rule!(MovingWritten, false);
         let ours = owner.is != OwnerIs::UsersOwn && !moving;

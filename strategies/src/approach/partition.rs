@@ -13,7 +13,8 @@ impl Way<'_> {
         let here = self.world.arm(&stable).get();
         let object = here.or_else(|| self.world.arm(other.as_ref()?).get());
         let (Some(fence), desired) = (object.map(|it| it.fence), here.map_or(0, |it| it.desired)) else {
-            if let Some(wished) = self.target.sizes.get(&stable) {
+            // What has an instance manager below is the user's object: it is not ours to make.
+            if let Some(wished) = self.target.sizes.get(&stable).filter(|_| self.owner().is_none()) {
                 self.offer(Change::Create(stable.clone(), *wished), Fence::Absent);
             }
             return;

@@ -106,6 +106,8 @@ impl Way<'_> {
             need(self.plan, self.target.total, Load { share: Weight::FULL, some: true, by_ready: false });
         let carried = match self.ready_of(stable) {
             Some(Ready::Elastic) => Weight::FULL,
+            // Where nothing is wanted to run there is nothing to be carried.
+            Some(Ready::Replicas(_)) if self.target.total == 0 => Weight::FULL,
             Some(Ready::Replicas(0)) | None => return seen.asked.clone(),
             Some(Ready::Replicas(_)) if self.may_overload_stable() => Weight::FULL,
             Some(Ready::Replicas(ready)) => Weight::carried_by(ready, whole),

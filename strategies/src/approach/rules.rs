@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::Way;
 use crate::mutant::rule;
 use crate::{
-    Arm, Change, Dest, Phase, Ready, Seen, Sizing, Steering, WaitingFor, Weight, World, Write,
+    Arm, Change, Dest, OwnerGoal, OwnerIs, Phase, Ready, Seen, Sizing, Steering, WaitingFor, Weight, World,
+    Write,
     predict::predict,
     reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
     target::Aim,
@@ -16,6 +17,9 @@ use crate::{
 impl Way<'_> {
     /// The first rule that forbids a write, as what must be waited for.
     pub(super) fn forbidden(&self, write: &Write) -> Option<(WaitingFor, Option<Timestamp>)> {
+        if let Some(owner) = self.sized_by_owner(write) {
+            return Some((owner, None));
+        }
         let after = predict(self.plan, self.status, self.world, write);
         // An arm that does not exist can be sent traffic just as well as one that does.
         let named: BTreeSet<Arm> = after
@@ -32,6 +36,20 @@ impl Way<'_> {
         arms.extend(named.iter().filter(|_| !rule!(AbsentArmsIgnored, false)));
         arms.into_iter()
             .find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
+    }
+
+    /// Rule 6. Of a partition the owner moves nothing by itself, and an autoscaler of the Rollout asks nobody else.
+    fn sized_by_owner(&self, write: &Write) -> Option<WaitingFor> {
+        let (Change::Size(sizes), Some(owner)) = (&write.change, self.owner()) else { return None };
+        let stable = self.target.stable.as_ref().filter(|it| sizes.contains_key(it))?;
+        let own = match &owner.is {
+            OwnerIs::Detached | OwnerIs::UsersOwn => false,
+            // On the way from one of these to another, whoever acts meanwhile has the word.
+            OwnerIs::Free | OwnerIs::Held | OwnerIs::Moving => self.status.phase != Phase::Promoting,
+            OwnerIs::HandedTo(revision) => *revision == stable.revision,
+        };
+        let own = own && self.plan.sizing == Sizing::PerArm && !self.target.asked_of_owner;
+        (own && !rule!(SizesOwners, false)).then(|| WaitingFor::Owner { goal: OwnerGoal::Detached })
     }
 
     /// Rules 1 and 3.
@@ -70,10 +88,8 @@ impl Way<'_> {
         if astray || !(claimed || at_rest) {
             return Some(self.unsettled().unwrap_or_else(|| self.replicas(arm, load)));
         }
-        let needed = match is_stable && self.may_overload_stable() {
-            true => 1,
-            false => need(self.plan, self.target.total, load),
-        };
+        let whole = need(self.plan, self.target.total, load);
+        let needed = if is_stable && self.may_overload_stable() { whole.min(1) } else { whole };
         let enough = match self.ready_of(arm) {
             Some(Ready::Elastic) => true,
             Some(Ready::Replicas(ready)) => ready >= needed,
@@ -130,7 +146,10 @@ impl Way<'_> {
     /// Replicas of all arms together that are allowed.
     pub(super) fn limit(&self) -> u32 {
         let total = self.target.total;
-        total.saturating_add(self.plan.capacity.surge.replicas_of(total))
+        let surge = self.plan.capacity.surge.replicas_of(total);
+        // Rounded to so few, none may be missing and none may be more: nothing could ever go back.
+        let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && self.floor() == total;
+        total.saturating_add(surge.max(u32::from(stuck)))
     }
 
     pub(super) fn room(&self) -> u32 {

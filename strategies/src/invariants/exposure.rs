@@ -165,6 +165,16 @@ pub fn needed(plan: &Plan, total: u32, met: &Exposure) -> u64 {
     }
 }
 
+/// The most replicas that a share of the requests, in parts per million, may have of `total` behind one balancer: the
+/// share rounded down, and one where it is not nothing.
+#[must_use]
+pub fn ratio_allows(share: u64, total: u32) -> u64 {
+    match (share, u64::from(total)) {
+        (0, _) | (_, 0) => 0,
+        (share, total) => (share * total / ALL).max(1),
+    }
+}
+
 /// Whether so many replicas of `arm` are known to be ready.
 pub(super) fn has_ready(world: &World, arm: &Arm, needed: u64) -> bool {
     match world.arm(arm).get().and_then(|it| it.ready) {

@@ -76,7 +76,8 @@ fn alone(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
     let whole = world.arm(&home).get().is_some_and(|it| !sized || it.desired == wanted.replicas);
     let met = exposure(plan, world, &home, now);
     let all = plan.steering == Steering::Ratio || met.share >= ALL || met.balanced;
-    (!others || !sized) && whole && all && all_settled(plan, world, now)
+    let lent = world.owner.get().is_some_and(|it| it.is == OwnerIs::Detached);
+    (!others || !sized) && whole && all && !lent && all_settled(plan, world, now)
 }
 
 /// Which parts of a world that a write may depend on are not known.
@@ -92,7 +93,7 @@ fn for_a_person(what: &WaitingFor) -> bool {
         WaitingFor::Approval { .. } | WaitingFor::Contested { .. } => true,
         WaitingFor::Order { any_of } | WaitingFor::StepGone { any_of, .. } => !any_of.is_empty(),
         WaitingFor::UsersOwn | WaitingFor::ModePaused | WaitingFor::ModeOff => true,
-        WaitingFor::AnotherRevision { .. } => true,
+        WaitingFor::AnotherRevision { .. } | WaitingFor::ScaledToZero => true,
         WaitingFor::Observation { .. }
         | WaitingFor::Workload
         | WaitingFor::Replicas { .. }
@@ -171,13 +172,13 @@ impl Judge<'_> {
     /// S5, S15: an open abort goes before everything, and what is not ours is not touched.
     fn authority(&self, found: &mut Findings) {
         let decision = self.decision;
-        let Some(wanted) = self.world.wanted.get() else {
+        if self.world.wanted.get().is_none() {
             found.require(decision.next == Next::Rest, "S15", || {
                 format!("{:?} without knowing what is wanted", decision.next)
             });
             return;
-        };
-        if self.plan.mode == Mode::Off && !wanted.leaving {
+        }
+        if self.plan.mode == Mode::Off && !self.world.leaving {
             found
                 .require(decision.next == Next::Rest, "S15", || format!("{:?} with mode off", decision.next));
             return;

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::{
     Findings, Violation,
-    exposure::{Of, authorised, canary, exposure, exposure_of, loose, place_of, stable},
+    exposure::{Of, authorised, canary, exposure, exposure_of, loose, place_of, ratio_allows, stable},
 };
 use crate::{
     Accepted, Action, ActivityId, Cause, Change, Consequence, Effect, Gate, Goal, Hold, Leave, Mode, Name,
-    Order, Orders, OwnerIs, Phase, Plan, Repair, Role, Said, Seen, Status, Steering, Step, Verdict, Window,
-    World,
+    Order, Orders, OwnerIs, Phase, Plan, Repair, Role, Said, Seen, Sizing, Status, Steering, Step, Verdict,
+    Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -62,9 +62,9 @@ pub(super) fn goal_holds(plan: &Plan, status: &Status, world: &World, now: Times
     let Some(arm) = canary(status) else { return Err("there is no canary".into()) };
     let goal = authorised(plan, status);
     if plan.steering == Steering::Ratio {
-        let desired = world.arm(&arm).get().map_or(0, |it| it.desired);
+        let desired = world.arm(&arm).get().map_or(0, |it| u64::from(it.desired));
         let total = world.wanted.get().map_or(0, |it| it.replicas);
-        return match desired <= goal.canary_replicas(total) {
+        return match desired <= ratio_allows(u64::from(goal.weight.ppm()), total) {
             true => Ok(()),
             false => Err(format!("{arm} has {desired} replicas behind the balancer")),
         };
@@ -310,7 +310,7 @@ impl Judge<'_> {
     }
 
     fn leaving(&self) -> bool {
-        self.world.wanted.get().is_some_and(|it| it.leaving)
+        self.world.leaving
     }
 
     fn wanted_is_stable(&self) -> bool {
@@ -444,6 +444,11 @@ impl Judge<'_> {
             format!("step {step} ends while held: {:?}, {:?}", before.hold, self.plan.mode)
         });
         let overridden = matches!(before.said, Said::Promoted | Said::PromotedFully);
+        let sized = matches!(self.plan.sizing, Sizing::PerArm | Sizing::Partition);
+        let nothing = sized && self.world.wanted.get().is_some_and(|it| it.replicas == 0);
+        found.require(overridden || !nothing, "S4", || {
+            format!("step {step} ends while nothing is wanted to run")
+        });
         found.require(overridden || self.gate_passed(place), "S4", || {
             format!("step {step} ends before {:?}: {:?}", self.plan.steps.get(place), before.verdicts)
         });

@@ -5,13 +5,13 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{
-        ALL, Exposure, Of, authorised, by_entry, canary, exposure_of, has_ready, loose, needed, settled,
-        stable, total,
+        ALL, Exposure, Of, authorised, by_entry, canary, exposure_of, has_ready, loose, needed, ratio_allows,
+        settled, stable, total,
     },
 };
 use crate::{
     Arm, ArmSeen, Behind, Change, Dest, Epoch, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId,
-    RouteKind, RouteRest, RouteSeen, Seen, Share, Sizing, Split, Status, Steering, World, Write,
+    RouteKind, RouteRest, RouteSeen, Scaler, Seen, Share, Sizing, Split, Status, Steering, World, Write,
 };
 
 /// What one write breaks, judged on the world and the status it was decided on.
@@ -37,6 +37,7 @@ pub fn check_write(
     }
     judge.room(&mut found);
     judge.owner(&mut found);
+    judge.one_sizer(&mut found);
     found.0
 }
 
@@ -266,10 +267,10 @@ impl Judge<'_> {
 
     /// Behind one load balancer the replicas are the split: no more of them than the share authorises.
     fn authority_by_ratio(&self, found: &mut Findings, arm: &Arm, id: &'static str) {
-        let desired = |world: &World| world.arm(arm).get().map_or(0, |it| it.desired);
+        let desired = |world: &World| world.arm(arm).get().map_or(0, |it| u64::from(it.desired));
         let goal = authorised(self.plan, self.status);
         let allowed = match canary(self.status).as_ref() == Some(arm) {
-            true => goal.canary_replicas(self.total()),
+            true => ratio_allows(u64::from(goal.weight.ppm()), self.total()),
             false => 0,
         };
         let asked = desired(self.after);
@@ -313,6 +314,7 @@ impl Judge<'_> {
             return;
         }
         self.sources_settled(found, &format!("{arm} goes from {before} to {left}"));
+        self.part_of_all(found, arm, left);
         let met = exposure_of(self.plan, self.world, arm, Of::Possible(self.now));
         let needed = needed(self.plan, self.total(), &met);
         found.require(u64::from(left) >= needed, "S3", || {
@@ -322,6 +324,19 @@ impl Judge<'_> {
             found.require(!met.any(), "S3", || format!("{arm} is retired and may still get {met:?}"));
         }
         self.available(found, arm, left);
+    }
+
+    /// S1: behind one balancer a part of the requests leaves stable something to answer the rest.
+    fn part_of_all(&self, found: &mut Findings, arm: &Arm, left: u32) {
+        let Some(tried) = canary(self.status).filter(|_| self.plan.steering == Steering::Ratio) else {
+            return;
+        };
+        let part = u64::from(authorised(self.plan, self.status).weight.ppm()) < ALL;
+        let beside = self.after.arm(&tried).get().is_some_and(|it| it.desired > 0);
+        let all = self.is_stable(arm) && left == 0 && part && beside && self.total() > 0;
+        found.require(!all, "S1", || {
+            format!("{tried} is alone behind the balancer in {:?}", self.status.phase)
+        });
     }
 
     fn sources_settled(&self, found: &mut Findings, what: &str) {
@@ -365,7 +380,12 @@ impl Judge<'_> {
             world.arms.values().filter_map(Seen::get).map(|it| u64::from(it.desired)).sum()
         };
         let total = u64::from(self.total());
-        let limit = total + (total * u64::from(self.plan.capacity.surge.ppm())).div_ceil(ALL);
+        let surge = (total * u64::from(self.plan.capacity.surge.ppm())).div_ceil(ALL);
+        // Of so few that none may be missing, one may be more on the way back: else there is none.
+        let kept = ALL - u64::from(self.plan.capacity.max_unavailable.ppm());
+        let turning = matches!(self.status.phase, Phase::Aborting { .. });
+        let stuck = turning && (total * kept).div_ceil(ALL) == total;
+        let limit = total + surge.max(u64::from(stuck));
         let (before, after) = (sum(self.world), sum(self.after));
         found.require(after <= limit.max(before), "S12", || {
             format!("{after} replicas are asked for, {limit} are allowed: {:?}", self.write.change)
@@ -391,8 +411,11 @@ impl Judge<'_> {
         let Change::Own(goal) = &self.write.change else { return };
         let moving = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Moving);
         found.require(!moving, "S15", || format!("{goal:?} is asked of an owner that is on its way"));
+        if !matches!(goal, OwnerGoal::Detached | OwnerGoal::HandedTo(_)) {
+            self.given_back(found);
+        }
         match goal {
-            OwnerGoal::Held => {}
+            OwnerGoal::Held | OwnerGoal::Detached => {}
             OwnerGoal::Refused(revision) => {
                 let refused = self.status.is_refused(revision);
                 found.require(refused, "S10", || {
@@ -412,10 +435,41 @@ impl Judge<'_> {
         }
     }
 
+    /// S12: what was detached is given back with all of its replicas.
+    fn given_back(&self, found: &mut Findings) {
+        let detached = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Detached);
+        let Some(home) = stable(self.status).filter(|_| detached) else { return };
+        let desired = self.world.arm(&home).get().map_or(0, |it| it.desired);
+        found.require(desired == self.total(), "S12", || {
+            format!("{home} is given back with {desired} of {} replicas", self.total())
+        });
+    }
+
+    /// S15: what its owner sizes is not sized here too. What an owner runs once the canary is committed is not stable
+    /// until it was handed over.
+    fn one_sizer(&self, found: &mut Findings) {
+        let (Change::Size(sizes), Some(owner)) = (&self.write.change, self.world.owner.get()) else { return };
+        let asks = self.world.wanted.get().is_some_and(|it| it.scaler == Some(Scaler::StableOnly));
+        let Some(home) = stable(self.status).filter(|_| self.plan.sizing == Sizing::PerArm && !asks) else {
+            return;
+        };
+        let owned = match &owner.is {
+            OwnerIs::Free | OwnerIs::Held | OwnerIs::Moving => !matches!(self.status.phase, Phase::Promoting),
+            OwnerIs::HandedTo(it) => Arm::main(it.clone()) == home,
+            OwnerIs::Detached | OwnerIs::UsersOwn => false,
+        };
+        found.require(!(owned && sizes.contains_key(&home)), "S15", || {
+            format!("{sizes:?} while the owner, {:?}, sizes {home}", owner.is)
+        });
+    }
+
     fn hand_over(&self, found: &mut Findings, heir: &Arm) {
         found.require(self.is_stable(heir), "S11", || format!("{heir} is handed over and is not stable"));
         self.sources_settled(found, &format!("{heir} is handed over"));
-        for arm in self.world.arms.keys().filter(|it| *it != heir) {
+        // Behind one balancer whoever is ready serves: the heir carries everything, and what was before it is its owner's to
+        // scale down.
+        let apart = self.plan.steering != Steering::Ratio;
+        for arm in self.world.arms.keys().filter(|it| *it != heir && apart) {
             let met = exposure_of(self.plan, self.world, arm, Of::Possible(self.now));
             found.require(!met.any(), "S3", || format!("{heir} is handed over and {arm} may get {met:?}"));
         }

@@ -185,10 +185,10 @@ impl Model {
             revision: revision(st.wanted),
             replicas: u32::from(st.replicas),
             scaler: self.config.scaler,
-            leaving: st.leaving,
         };
         let routes = self.route_ids.iter().zip(&st.routes);
         let mut world = World {
+            leaving: st.leaving,
             wanted: Seen::Is(wanted),
             arms: arms.map(|at| (arm(at), Seen::Is(seen(at)))).collect(),
             routes: routes.map(|(id, it)| (id.clone(), self.route(st, it))).collect(),
@@ -241,7 +241,8 @@ impl Model {
             OwnerSt::Nobody => return Seen::Absent,
             OwnerSt::Free => OwnerIs::Free,
             OwnerSt::Held => OwnerIs::Held,
-            OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::To(_) => OwnerIs::Moving,
+            OwnerSt::Detached => OwnerIs::Detached,
+            OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::ToDetached | OwnerSt::To(_) => OwnerIs::Moving,
             OwnerSt::HandedTo(it) => OwnerIs::HandedTo(revision(it)),
             OwnerSt::UsersOwn => OwnerIs::UsersOwn,
         };

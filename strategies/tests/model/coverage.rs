@@ -29,6 +29,7 @@ pub const ALL: &[&str] = &[
     "change own",
     "owner free",
     "owner held",
+    "owner detached",
     "owner refused",
     "owner handed to",
     "order promote",
@@ -54,6 +55,7 @@ pub const ALL: &[&str] = &[
     "waiting step gone",
     "waiting contested",
     "waiting keeping canary",
+    "waiting scaled to zero",
     "waiting mode paused",
     "waiting mode off",
     "waiting another revision",
@@ -141,6 +143,7 @@ fn owner(it: &OwnerGoal) -> &'static str {
     match it {
         OwnerGoal::Free => "owner free",
         OwnerGoal::Held => "owner held",
+        OwnerGoal::Detached => "owner detached",
         OwnerGoal::Refused(_) => "owner refused",
         OwnerGoal::HandedTo(_) => "owner handed to",
     }
@@ -176,6 +179,7 @@ fn waiting(it: &WaitingFor) -> &'static str {
         WaitingFor::StepGone { .. } => "waiting step gone",
         WaitingFor::Contested { .. } => "waiting contested",
         WaitingFor::KeepingCanary { .. } => "waiting keeping canary",
+        WaitingFor::ScaledToZero => "waiting scaled to zero",
         WaitingFor::ModePaused => "waiting mode paused",
         WaitingFor::ModeOff => "waiting mode off",
         WaitingFor::AnotherRevision { .. } => "waiting another revision",

@@ -150,7 +150,11 @@ impl Model {
         let plan = &self.config.plan;
         let serving = self.serving(st);
         let scaled = st.replicas != self.config.replicas || st.budget.scales != self.config.budget.scales;
-        let mut found = invariants::check_serving(plan, &serving, st.ghost.lost, scaled);
+        // Once nothing was wanted to run, nobody was there to answer, and for a moment after that nobody is.
+        let emptied = scaled && self.config.scaled == 0;
+        let lost = st.ghost.lost || emptied;
+        let mut found = invariants::check_serving(plan, &serving, lost, scaled);
+        found.retain(|it| !emptied || it.id != "S3");
         for at in 0..REVISIONS {
             let passed = st.ghost.passed[at];
             if passed == ALL_PASSED || status.stable.as_ref().map(number_of).map(usize::from) == Some(at) {
@@ -160,9 +164,9 @@ impl Model {
             let weight = goals.iter().map(|it| u64::from(it.weight.ppm())).max().unwrap_or(0);
             let copies = goals.iter().map(|it| u64::from(it.mirror.ppm())).max().unwrap_or(0);
             if plan.steering == Steering::Ratio {
-                let most = goals.iter().map(|it| it.canary_replicas(u32::from(st.replicas))).max();
-                let desired = serving.arm(&arm(at)).get().map_or(0, |it| it.desired);
-                if desired > most.unwrap_or(0) && !scaled {
+                let most = invariants::ratio_allows(weight, u32::from(st.replicas));
+                let desired = serving.arm(&arm(at)).get().map_or(0, |it| u64::from(it.desired));
+                if desired > most && !scaled {
                     let message = format!("{} has {desired} replicas behind the balancer", arm(at));
                     found.push(Violation { id: "S1", message });
                 }

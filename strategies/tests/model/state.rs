@@ -79,9 +79,12 @@ pub enum OwnerSt {
     Nobody,
     Free,
     Held,
-    /// On its way to being free, held, or handed this revision.
+    /// Held, and the engine sizes stable.
+    Detached,
+    /// On its way to being free, held, detached, or handed this revision.
     ToFree,
     ToHeld,
+    ToDetached,
     To(u8),
     HandedTo(u8),
     UsersOwn,
@@ -282,8 +285,10 @@ impl<const WRITES: bool> Bits<WRITES> {
             OwnerSt::ToFree => 3,
             OwnerSt::ToHeld => 4,
             OwnerSt::UsersOwn => 5,
-            OwnerSt::To(it) => 6 + it,
-            OwnerSt::HandedTo(it) => 10 + it,
+            OwnerSt::Detached => 6,
+            OwnerSt::ToDetached => 7,
+            OwnerSt::To(it) => 8 + it,
+            OwnerSt::HandedTo(it) => 12 + it,
         };
         self.byte(&mut is, 4);
         owner.is = match is {
@@ -293,8 +298,10 @@ impl<const WRITES: bool> Bits<WRITES> {
             3 => OwnerSt::ToFree,
             4 => OwnerSt::ToHeld,
             5 => OwnerSt::UsersOwn,
-            6..10 => OwnerSt::To(is - 6),
-            _ => OwnerSt::HandedTo(is - 10),
+            6 => OwnerSt::Detached,
+            7 => OwnerSt::ToDetached,
+            8..12 => OwnerSt::To(is - 8),
+            _ => OwnerSt::HandedTo(is - 12),
         };
         if owner.is != OwnerSt::Nobody {
             self.byte(&mut owner.runs, 2);

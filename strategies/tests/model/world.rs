@@ -1,8 +1,8 @@
 //! How the world of the model moves: what can happen in a state, and what it makes of it.
 
 use strategies::{
-    Action, Arm, Change, Dest, Name, Order, Orders, Outcome, OwnerGoal, Phase, RouteKind, RouteRest, Sizing,
-    Split, StableCapacity, Steering, Verdict,
+    Action, Arm, Change, Dest, Name, Order, Orders, Outcome, OwnerGoal, Phase, RouteKind, RouteRest, Scaler,
+    Sizing, Split, Verdict,
 };
 
 use super::{
@@ -140,8 +140,13 @@ impl Model {
             }
         }
         match st.owner.is {
-            OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::To(_) => out.push(Act::Owner),
-            OwnerSt::Nobody | OwnerSt::Free | OwnerSt::Held | OwnerSt::HandedTo(_) | OwnerSt::UsersOwn => {}
+            OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::ToDetached | OwnerSt::To(_) => out.push(Act::Owner),
+            OwnerSt::Nobody
+            | OwnerSt::Free
+            | OwnerSt::Held
+            | OwnerSt::Detached
+            | OwnerSt::HandedTo(_)
+            | OwnerSt::UsersOwn => {}
         }
         if self.heals(st) {
             out.push(Act::Heal);
@@ -165,13 +170,18 @@ impl Model {
     /// Whether the instance manager has something to set right.
     fn heals(&self, st: &St) -> bool {
         let runs = &st.arms[usize::from(st.owner.runs)];
-        let own = self.config.plan.capacity.stable == StableCapacity::Keep;
-        let wrong = !runs.exists || (own && runs.desired != st.replicas);
+        let wrong = !runs.exists || (self.owner_wishes() && runs.desired != st.replicas);
         let acts = match st.owner.is {
             OwnerSt::Free | OwnerSt::Held | OwnerSt::HandedTo(_) => true,
-            OwnerSt::Nobody | OwnerSt::ToFree | OwnerSt::ToHeld | OwnerSt::To(_) | OwnerSt::UsersOwn => false,
+            OwnerSt::Nobody
+            | OwnerSt::Detached
+            | OwnerSt::ToFree
+            | OwnerSt::ToHeld
+            | OwnerSt::ToDetached
+            | OwnerSt::To(_)
+            | OwnerSt::UsersOwn => false,
         };
-        acts && wrong
+        acts && wrong && !self.partition()
     }
 
     fn faulty_acts(&self, st: &St, out: &mut Vec<Act>) {
@@ -263,6 +273,7 @@ impl Model {
             Act::Heal => {
                 let replicas = next.replicas;
                 let arm = &mut next.arms[usize::from(st.owner.runs)];
+                let replicas = if self.owner_wishes() || !arm.exists { replicas } else { arm.desired };
                 arm.ready = if arm.exists { arm.ready.min(replicas) } else { 0 };
                 if !arm.exists {
                     arm.epoch = 0;
@@ -467,6 +478,7 @@ impl Model {
     fn owner_arrives(&self, next: &mut St) {
         next.owner.is = match next.owner.is {
             OwnerSt::ToHeld => OwnerSt::Held,
+            OwnerSt::ToDetached => OwnerSt::Detached,
             OwnerSt::ToFree => self.owner_freed(next),
             OwnerSt::To(it) => {
                 let old = next.owner.runs;
@@ -609,6 +621,7 @@ impl Model {
             OwnerGoal::Held => 2,
             OwnerGoal::HandedTo(_) => 3,
             OwnerGoal::Refused(_) => 4,
+            OwnerGoal::Detached => 5,
         };
         owner.written = if owner.towards == kind { owner.written + 1 } else { 1 };
         owner.towards = kind;
@@ -622,8 +635,17 @@ impl Model {
                 owner.refused = 0;
                 owner.is = if owner.is == OwnerSt::Held { OwnerSt::Held } else { OwnerSt::ToHeld };
             }
+            OwnerGoal::Detached => {
+                owner.refused = 0;
+                owner.is = if owner.is == OwnerSt::Detached { owner.is } else { OwnerSt::ToDetached };
+            }
             OwnerGoal::HandedTo(it) => owner.is = OwnerSt::To(number_of(it)),
-            OwnerGoal::Refused(it) => owner.refused = number_of(it) + 1,
+            OwnerGoal::Refused(it) => {
+                owner.refused = number_of(it) + 1;
+                if owner.is == OwnerSt::Detached {
+                    owner.is = OwnerSt::ToHeld;
+                }
+            }
         }
     }
 
@@ -651,23 +673,25 @@ impl Model {
                 route.actual = route.asked;
             }
         }
-        if let Some(arm) =
-            Some(usize::from(next.owner.runs)).filter(|_| self.config.owner && self.scales_natively())
-        {
-            // The number of replicas is the owner's own field.
-            let arm = &mut next.arms[arm];
+        if self.config.owner && self.owner_wishes() {
+            // The number of replicas is the owner's own field. Of a partition the other side has its part of it.
+            let runs = usize::from(next.owner.runs);
+            let others = next.arms.iter().enumerate().filter(|(at, it)| *at != runs && it.exists);
+            let others: u8 = others.map(|(_, it)| it.desired).sum();
+            let wish = if self.partition() { next.replicas.saturating_sub(others) } else { next.replicas };
+            let arm = &mut next.arms[runs];
             let follows = matches!(next.owner.is, OwnerSt::Free | OwnerSt::Held | OwnerSt::HandedTo(_));
-            if arm.exists && follows && arm.desired != next.replicas {
-                arm.desired = next.replicas;
-                arm.ready = arm.ready.min(next.replicas);
+            if arm.exists && follows && arm.desired != wish {
+                arm.desired = wish;
+                arm.ready = arm.ready.min(wish);
             }
         }
         next.normalise(|body| self.repairs(body), |change| self.object(change), |arm| self.carrier(arm));
     }
 
-    fn scales_natively(&self) -> bool {
-        let routes = matches!(self.config.plan.steering, Steering::Routes(_));
-        routes && self.config.plan.capacity.stable == StableCapacity::Keep
+    /// Whether the wanted number is the owner's own: an autoscaler on the Rollout asks nobody but the engine.
+    fn owner_wishes(&self) -> bool {
+        self.config.scaler != Some(Scaler::StableOnly)
     }
 }
 

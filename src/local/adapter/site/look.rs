@@ -141,12 +141,8 @@ impl Site {
 
     /// The world as the engine sees it.
     pub(super) fn world(&self) -> World {
-        let wanted = Wanted {
-            revision: self.asked.revision.clone(),
-            replicas: self.asked.replicas,
-            scaler: None,
-            leaving: self.asked.leaving,
-        };
+        let wanted =
+            Wanted { revision: self.asked.revision.clone(), replicas: self.asked.replicas, scaler: None };
         let arms = self.machines_arms().into_iter().map(|arm| {
             let seen = Seen::Is(self.arm_seen(&arm));
             (arm, seen)
@@ -162,6 +158,7 @@ impl Site {
             }),
         };
         World {
+            leaving: self.asked.leaving,
             wanted: Seen::Is(wanted),
             arms: arms.collect(),
             routes: [(self.asked.route.clone(), route)].into(),

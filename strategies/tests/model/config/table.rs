@@ -52,6 +52,7 @@ pub fn all() -> Vec<Config> {
     all.extend(faults());
     all.extend(below());
     all.extend(capacities());
+    all.extend(sized_below());
     all.extend(concurrent());
     all
 }
@@ -350,9 +351,72 @@ fn capacities() -> Vec<Config> {
             ..base("replicas-change", plan(canary(), proxy(1)))
         },
         Config { budget: pods(1, 1), ..base("ratio", ratio(Sizing::PerArm, 0)) },
+        Config {
+            replicas: 3,
+            budget: pods(1, 0),
+            ..base("ratio-even", {
+                let mut plan = ratio(Sizing::PerArm, 0);
+                plan.steps = even(plan.steps);
+                plan
+            })
+        },
+        Config {
+            replicas: 1,
+            scaled: 2,
+            budget: Budget { pushes: 1, orders: 1, scales: 1, ..Budget::default() },
+            ..base("ratio-of-one", ratio(Sizing::PerArm, 0))
+        },
         Config { budget: pods(2, 1), ..base("partition", ratio(Sizing::Partition, 50)) },
         Config { self_made: true, budget: pods(1, 0), ..base("elastic", watched(sized(Sizing::Elastic))) },
         Config { self_made: true, budget: pods(1, 1), ..base("fixed", sized(Sizing::Fixed)) },
+    ]
+}
+
+/// With an instance manager whose own number the wanted one is, while the machine sizes stable or asks for its number.
+fn sized_below() -> Vec<Config> {
+    let full = || vec![step("half", 50, at_once()), step("full", 100, until())];
+    let below = |name, plan| Config {
+        owner: true,
+        actions: &[Action::Abort],
+        budget: Budget { pushes: 1, orders: 1, scales: 1, ..Budget::default() },
+        ..base(name, plan)
+    };
+    let ratio = |sizing, missing| {
+        let mut plan = plan(full(), Steering::Ratio);
+        plan.sizing = sizing;
+        plan.capacity.max_unavailable = Weight::from_percent(missing);
+        plan.capacity.surge = Weight::from_percent(50);
+        plan
+    };
+    let capacity = |stable| {
+        let mut plan = plan(full(), proxy(0));
+        plan.capacity.stable = stable;
+        plan
+    };
+    vec![
+        below("owner-ratio", ratio(Sizing::PerArm, 0)),
+        below("owner-follow", capacity(StableCapacity::Follow)),
+        below("owner-in-place", {
+            let mut plan = capacity(StableCapacity::InPlace);
+            (plan.capacity.surge, plan.capacity.max_unavailable) = (Weight::ZERO, Weight::from_percent(50));
+            plan
+        }),
+        below("owner-partition", ratio(Sizing::Partition, 50)),
+        Config {
+            budget: Budget { pushes: 1, takes: 2, ..Budget::default() },
+            ..below("owner-ratio-taken-back", ratio(Sizing::PerArm, 0))
+        },
+        Config {
+            budget: Budget { pushes: 1, leaves: 1, ..Budget::default() },
+            ..below("owner-ratio-deletion", ratio(Sizing::PerArm, 0))
+        },
+        Config { scaled: 0, ..below("owner-scale-to-zero", capacity(StableCapacity::Keep)) },
+        Config { scaled: 0, ..below("owner-ratio-to-zero", ratio(Sizing::PerArm, 0)) },
+        Config {
+            scaler: Some(Scaler::StableOnly),
+            budget: Budget { pushes: 1, scales: 2, ..Budget::default() },
+            ..below("autoscaler-of-rollout", plan(full(), proxy(0)))
+        },
     ]
 }
 
