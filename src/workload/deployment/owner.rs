@@ -1,6 +1,6 @@
 //! What delivery asks of the Deployment, one edit at a time.
 
-use strategies::Revision;
+use strategies::{Phase, Revision};
 
 use super::{
     super::codec::Standing,
@@ -61,7 +61,8 @@ pub(super) fn hold(by: Stable, facts: &Facts, standing: &Standing) -> Towards<Ed
     if let Some(set) = others.clone().find(|it| it.desired > 0 && it.revision != *revision) {
         return Write(Edit::TakeOver { set: set.name.clone(), replicas: 0 });
     }
-    if let Some(set) = others.clone().next() {
+    // Those without replicas first: left alone with one of them it would fill it.
+    if let Some(set) = others.min_by_key(|it| it.desired) {
         return Write(Edit::Detach(set.name.clone()));
     }
     // A write of an earlier attempt that gives one back may still be under way: it meets another version.
@@ -93,7 +94,7 @@ pub(super) fn hold(by: Stable, facts: &Facts, standing: &Standing) -> Towards<Ed
 fn surplus(stable: &SetSeen, facts: &Facts) -> Option<Towards<Edit>> {
     let same = |it: &&SetSeen| it.revision == stable.revision && it.name != stable.name && it.desired > 0;
     let set = facts.owned(SetOwner::Rollout).find(same)?;
-    Some(match stable.available >= facts.deployment.replicas {
+    Some(match stable.available.min(stable.desired) >= facts.deployment.replicas {
         true => Write(Edit::Retire(set.name.clone())),
         false => Theirs("stable's ReplicaSet gets as many ready replicas as the Deployment asks for"),
     })
@@ -167,21 +168,31 @@ pub(super) fn free(facts: &Facts, standing: &Standing) -> Towards<Edit> {
     if let Some(next) = stable.and_then(|it| surplus(it, facts)) {
         return next;
     }
-    if deployment.paused {
-        return Write(Edit::Unpause);
+    // With another template it begins to roll at once: nothing of ours is left by then.
+    match cleaned(facts, standing, stable) {
+        Some(edit) if !deployment.paused || !wanted => Write(edit),
+        Some(_) | None if deployment.paused => Write(Edit::Unpause),
+        Some(_) | None => Reached,
     }
-    if deployment.managed {
-        return Write(Edit::Disown);
+}
+
+/// The next thing of ours that is left at it.
+fn cleaned(facts: &Facts, standing: &Standing, stable: Option<&SetSeen>) -> Option<Edit> {
+    if facts.deployment.managed {
+        return Some(Edit::Disown);
+    }
+    // The only copy of a template must not be a ReplicaSet that anybody may delete.
+    let unkept =
+        |it: &&Revision| stable.is_some() && !facts.kept.contains(*it) && standing.phase == Phase::Idle;
+    if let Some(revision) = standing.stable.as_ref().filter(unkept) {
+        return Some(Edit::Keep(revision.clone()));
     }
     if let Some(set) = facts.owned(SetOwner::Rollout).find(|it| it.desired == 0 && it.pods == 0) {
         let again = facts.sets.iter().any(|it| it.name != set.name && it.template == set.template);
-        return Write(match set.made || again {
+        return Some(match set.made || again {
             true => Edit::Delete(set.name.clone()),
             false => Edit::Return(set.name.clone()),
         });
     }
-    match facts.owned(SetOwner::Deployment).find(|it| it.epoch.is_some()) {
-        Some(set) => Write(Edit::Unstamp(set.name.clone())),
-        None => Reached,
-    }
+    facts.owned(SetOwner::Deployment).find(|it| it.epoch.is_some()).map(|it| Edit::Unstamp(it.name.clone()))
 }
