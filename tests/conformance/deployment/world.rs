@@ -214,11 +214,11 @@ impl St {
             fence: Fence::At(1),
         };
         World {
+            leaving: self.leaving,
             wanted: Seen::Is(Wanted {
                 revision: look.revision,
                 replicas: look.replicas,
                 scaler: look.scaler,
-                leaving: self.leaving,
             }),
             arms: look.arms.into_iter().map(|(arm, it)| (arm, Seen::Is(it))).collect(),
             routes: [(route.clone(), Seen::Is(seen))].into(),
