@@ -105,9 +105,6 @@ fn own(goal: &OwnerGoal, facts: &Facts, standing: &Standing) -> Towards<Edit> {
     if *goal == OwnerGoal::Detached {
         return owner::detached(facts, standing);
     }
-    if *goal == OwnerGoal::Detached {
-        return owner::detached(facts, standing);
-    }
     let refused = if let OwnerGoal::Refused(revision) = goal { Some(revision) } else { None };
     owner::held(refused, facts, standing)
 }

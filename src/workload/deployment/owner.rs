@@ -33,14 +33,6 @@ pub(super) fn detached(facts: &Facts, standing: &Standing) -> Towards<Edit> {
     }
 }
 
-/// It takes no template up, and stable's ReplicaSet is ours to size.
-pub(super) fn detached(facts: &Facts, standing: &Standing) -> Towards<Edit> {
-    match hold(Stable::Ours, facts, standing) {
-        Reached => told(None, facts),
-        other @ (Write(_) | Theirs(_) | Refused(_)) => other,
-    }
-}
-
 /// Pipelines are told what they should be.
 pub(super) fn told(refused: Option<&Revision>, facts: &Facts) -> Towards<Edit> {
     match (refused, &facts.deployment.refused) {

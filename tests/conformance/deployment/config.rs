@@ -96,7 +96,7 @@ pub fn all() -> Vec<Config> {
         },
         Config {
             name: "turned back, told, and put back",
-            budget: Budget { pushes: 2, aborts: 1, late: 1, ..NOTHING },
+            budget: Budget { pushes: 2, aborts: 1, ..NOTHING },
             pushes: &[1, 2, 3],
             ..PLAIN
         },

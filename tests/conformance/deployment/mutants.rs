@@ -13,16 +13,10 @@ pub enum Mutant {
     None,
     /// The heir is offered while the Deployment still owns stable's ReplicaSet.
     OfferFirst,
-    /// The heir does not look as if the Deployment had scaled it.
-    NoAnnotations,
-    /// Unpaused before the heir is adopted.
-    UnpausesEarly,
     /// Unpaused whatever the template is by then.
     UnpausesAnyTemplate,
     /// Zero ReplicaSets stay with the Deployment while it is held.
     KeepsZeroSets,
-    /// What is taken over is made anew.
-    SecondOfOneTemplate,
     /// The old ReplicaSet keeps its replicas.
     OldStays,
     /// What was told to pipelines is never taken back.
@@ -82,14 +76,6 @@ impl Mutant {
                     _ => Towards::Reached,
                 }
             }
-            (Self::UnpausesEarly, Towards::Theirs(_), Ask::Own(OwnerGoal::HandedTo(_))) if st.paused => {
-                Towards::Write(Edit::Unpause)
-            }
-            (
-                Self::SecondOfOneTemplate,
-                Towards::Write(Edit::TakeOver { .. }),
-                Ask::Create(arm, replicas),
-            ) => Towards::Write(Edit::Create { revision: arm.revision.clone(), replicas: *replicas }),
             (Self::OldStays, Towards::Write(Edit::Retire(_)), Ask::Own(OwnerGoal::HandedTo(_))) => {
                 Towards::Reached
             }

@@ -96,7 +96,7 @@ impl Model<'_> {
     pub fn step(&self, st: &St, act: Act) -> Option<St> {
         let mut next = st.clone();
         match act {
-            Act::Engine if st.flight.is_none() => next.apply(st.next(&self.plan, self.mutant)?, self.mutant),
+            Act::Engine if st.flight.is_none() => next.apply(st.next(&self.plan, self.mutant)?),
             Act::Late if st.flight.is_none() => {
                 next.budget.late = st.budget.late.checked_sub(1)?;
                 let flight = st.next(&self.plan, self.mutant)?;
@@ -107,13 +107,13 @@ impl Model<'_> {
             Act::Engine if st.budget.late == 0 && st.flight.is_some() => {
                 // Another engine goes on while the write of the dead one is still under way.
                 let ahead = st.next(&self.plan, self.mutant)?;
-                next.apply(ahead, self.mutant);
+                next.apply(ahead);
             }
             Act::Engine | Act::Late => return None,
             Act::Lands => {
                 let (flight, valid) = next.flight.take()?;
                 if valid {
-                    next.apply(flight, self.mutant);
+                    next.apply(flight);
                 }
             }
             Act::Lost => drop(next.flight.take()?),
@@ -324,10 +324,9 @@ impl Model<'_> {
         let mut st = St::new(self.config);
         let mut lines = vec![format!("{} ({})", failure.what, self.config.name)];
         for act in &failure.trace {
-            let says = match act {
-                Act::Engine | Act::Late => format!(" {:?}", st.next(&self.plan, self.mutant).map(brief)),
-                _ => String::new(),
-            };
+            let decides = matches!(act, Act::Engine | Act::Late);
+            let next = st.next(&self.plan, self.mutant).filter(|_| decides).map(brief);
+            let says = next.map(|it| format!(" {it:?}")).unwrap_or_default();
             lines.push(format!("{act:?}{says}"));
             st = self.step(&st, *act).unwrap_or(st);
         }

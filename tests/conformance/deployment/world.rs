@@ -282,19 +282,19 @@ impl St {
         self.sets.iter_mut().find(|it| it.id == id)
     }
 
-    pub fn apply(&mut self, flight: Flight, mutant: Mutant) {
+    pub fn apply(&mut self, flight: Flight) {
         match flight {
             Flight::Save(status) => self.status = *status,
             Flight::Route(route) => self.route = route,
             Flight::Edit(edit) => {
                 let target = Self::target(&edit);
-                self.edit(edit, mutant);
+                self.edit(edit);
                 self.touched(target);
             }
         }
     }
 
-    fn edit(&mut self, edit: Edit, mutant: Mutant) {
+    fn edit(&mut self, edit: Edit) {
         let (epoch, replicas, attempt) = (self.status.epoch, self.replicas, self.status.attempt);
         match edit {
             Edit::Pause => (self.paused, self.managed) = (true, true),
@@ -318,9 +318,7 @@ impl St {
             }),
             Edit::Offer { set, .. } => self.change(&set, |it| {
                 (it.owner, it.made, it.held) = (SetOwner::Nobody, false, None);
-                if mutant != Mutant::NoAnnotations {
-                    it.noted = Some((replicas, replicas + SURGE));
-                }
+                it.noted = Some((replicas, replicas + SURGE));
             }),
             Edit::Return(set) => self.change(&set, |it| {
                 (it.owner, it.epoch, it.held) = (SetOwner::Nobody, None, None);
