@@ -182,7 +182,7 @@ commands! {
     SetCommand(set_command::Args),
     #[command(hide = true)]
     SetImage(set_image::Args),
-    /// Replace a running instance by this or another version of the program, without losing a request
+    /// Replace a running instance by another version, losing no request
     Upgrade(upgrade::Args),
     /// Print shell completions, or write manual pages
     Completions(completions::Args),

@@ -640,11 +640,11 @@ fn what_the_ratio_of_replicas_cannot_do() {
     let approved =
         |weight: &str| format!("{{ canary: {{ steps: [ {{ weight: {weight}, approve: {{}} }} ] }} }}");
     check("replicas: 10", &approved("20%"), &[]);
-    check("replicas: 10", "{ blueGreen: { before: [ { approve: {} } ] } }", &["there is no preview", ":8:"]);
+    check("replicas: 10", "{ blueGreen: { before: [ { approve: {} } ] } }", &["there is no preview", ":7:"]);
     check(
         "replicas: 10",
         "{ canary: { steps: [ { weight: 20%, scale: { share: 100% }, approve: {} } ], bake: { for: 5m } } }",
-        &["leave `bake` out", "leave `scale` out", ":8:"],
+        &["leave `bake` out", "leave `scale` out", ":7:"],
     );
     check("replicas: 10", &approved("5%"), &["cannot express 5%", "would get 10%", "use 10%"]);
     check("replicas: 3", &approved("50%"), &["use 33.3334% or 66.6667%"]);
