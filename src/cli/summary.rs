@@ -155,7 +155,8 @@ mod tests {
         };
         let told = summary(Ending::RolledBack, "b");
         assert_eq!(told.reason, "why; its process: exit code 1: no config");
-        assert!(told.text().ends_with("| no config\nits log: /logs/b.log"), "{}", told.text());
+        let text = told.text();
+        assert!(text.contains("| no config") && text.ends_with("\nits log: /logs/b.log"), "{text}");
         assert_eq!(summary(Ending::Promoted, "b").reason, "why");
         assert_eq!(summary(Ending::RolledBack, "c").reason, "why");
     }

@@ -16,7 +16,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let code = match words.as_slice() {
         ["internal", "exec"] => std::process::exit(shim::exec_shim()),
-        ["internal", "supervisor"] => end(supervisor::resume()),
+        ["internal", "supervisor", ..] => end(supervisor::resume()),
         ["internal", "worker", "--state", state, "--worker", number] => {
             end(run_worker(&PathBuf::from(state), number.parse().unwrap()))
         }

@@ -22,7 +22,7 @@ pub(crate) fn play(arguments: &[String]) -> Option<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let code = match words.as_slice() {
         ["internal", "exec"] => ExitCode::from(u8::try_from(shim::exec_shim()).unwrap()),
-        ["internal", "supervisor"] => end(supervisor::resume()),
+        ["internal", "supervisor", ..] => end(supervisor::resume()),
         ["internal", "worker", state, number] => block_on(worker(Path::new(state), number.parse().unwrap())),
         ["internal", "control", state] => block_on(control(PathBuf::from(state))),
         ["supervise", state, listen, workers] => {
