@@ -49,7 +49,7 @@ impl Way<'_> {
             OwnerIs::HandedTo(revision) => *revision == stable.revision,
         };
         let own = own && self.plan.sizing == Sizing::PerArm && !self.target.asked_of_owner;
-        (own && !rule!(SizesOwners, false)).then(|| WaitingFor::Owner { goal: OwnerGoal::Detached })
+        (own && !rule!(SizesOwners, false)).then_some(WaitingFor::Owner { goal: OwnerGoal::Detached })
     }
 
     /// Rules 1 and 3.
