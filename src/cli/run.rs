@@ -13,7 +13,7 @@ use super::{
     send::{Letter, tell},
     service_manager,
     supervised::{Says, Supervised},
-    watch::{Screen, Unseen, Watch, Watched, asked_to_end},
+    watch::{Screen, Signals, Unseen, Watch, Watched},
     words,
 };
 use crate::{
@@ -91,13 +91,15 @@ impl Args {
         let sockets = service_manager::sockets()?;
         output::detach();
         block_on(async {
+            // From here on no signal ends by itself what has begun half-way, and a closed terminal ends nothing.
+            let mut asked = Signals::new(Unseen::GoesOn)?;
             let live = self.output == Flow::Text && !self.no_live && super::live::possible();
             let says = if live { Says::InLogOnly } else { Says::Aloud };
             let starting = Supervised::start(&state, self.workers, says, &sockets);
             let mut house = super::progress::during("starting", starting).await?;
             // The supervisor holds them.
             drop(sockets);
-            let ended = self.inside(&mut house, letter.as_ref()).await;
+            let ended = self.inside(&mut house, letter.as_ref(), &mut asked).await;
             service_manager::stopping();
             let stopped = super::progress::during("finishing the requests under way", house.stop()).await;
             let exit = ended?;
@@ -106,15 +108,17 @@ impl Args {
         })
     }
 
-    async fn inside(&self, house: &mut Supervised, letter: Option<&Letter>) -> Result<Exit, Failure> {
-        let applied = match letter {
-            Some(letter) if self.is_newer_there(house, letter).await? => Applied::default(),
-            Some(letter) => letter.send(&house.client, &house.state).await?,
-            None => Applied::default(),
+    async fn inside(
+        &self,
+        house: &mut Supervised,
+        letter: Option<&Letter>,
+        asked: &mut Signals,
+    ) -> Result<Exit, Failure> {
+        let applied = tokio::select! {
+            applied = self.begin(house, letter) => applied?,
+            // Whoever waits for the end of a release has not seen it.
+            () = asked.end() => return Ok(if self.until_done { Exit::Failed } else { Exit::Done }),
         };
-        tell(&applied, self.output)?;
-        let served = house.client.rollouts().await.map_or(applied.rollouts.len(), |it| it.rollouts.len());
-        service_manager::ready(served);
         if self.until_done {
             return self.until_done(house, &applied).await;
         }
@@ -135,7 +139,7 @@ impl Args {
             };
             let Some(one) = one else {
                 tokio::select! {
-                    asked = asked_to_end(Unseen::GoesOn) => return asked.map(|()| Exit::Done),
+                    () = asked.end() => return Ok(Exit::Done),
                     failure = house.ended() => return Err(failure),
                     () = tokio::time::sleep(LOOK_AGAIN) => continue,
                 }
@@ -146,6 +150,7 @@ impl Args {
             let mut screen = Screen::choose(self.output, !picture, leaving)?;
             let watched = tokio::select! {
                 watched = watch.run(&mut screen) => watched?,
+                () = asked.end() => return Ok(Exit::Done),
                 failure = house.ended() => return Err(failure),
             };
             drop(screen);
@@ -159,6 +164,19 @@ impl Args {
                 Watched::Gone | Watched::Over(_) | Watched::TimedOut(_) => {}
             }
         }
+    }
+
+    /// Hands the document in, unless something newer is there.
+    async fn begin(&self, house: &Supervised, letter: Option<&Letter>) -> Result<Applied, Failure> {
+        let applied = match letter {
+            Some(letter) if self.is_newer_there(house, letter).await? => Applied::default(),
+            Some(letter) => letter.send(&house.client, &house.state).await?,
+            None => Applied::default(),
+        };
+        tell(&applied, self.output)?;
+        let served = house.client.rollouts().await.map_or(applied.rollouts.len(), |it| it.rollouts.len());
+        service_manager::ready(served);
+        Ok(applied)
     }
 
     /// Whether something else was applied to what this file is about after it was changed last. Says so: starting again

@@ -226,7 +226,7 @@ struct Silence {
     told: bool,
 }
 
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -234,7 +234,11 @@ struct Signals {
 }
 
 impl Signals {
-    fn new(unseen: Unseen) -> Result<Self, Failure> {
+    /// Hears them from now on: one that comes before [`Self::end`] is called is remembered, and ends nothing by itself.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub(super) fn new(unseen: Unseen) -> Result<Self, Failure> {
         let on = |kind| signal(kind).map_err(|source| Failure::System { act: "listen to signals", source });
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
@@ -245,7 +249,7 @@ impl Signals {
     }
 
     /// SIGINT, SIGTERM, and SIGHUP where a closed terminal means the end.
-    async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
