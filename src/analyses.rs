@@ -44,14 +44,15 @@ pub use self::{
     checkpoint::Checkpoint,
     counted::{Counted, PodHealth, Replica, Routed, Series, Usage},
     definition::{ANSWERS, Answered, Definition, MEMORY, MetricDefinition, PODS, Reads},
+    ledger::{Interval, Key, Ledger, Tally},
     view::{EvidenceView, MetricView},
 };
 use self::{
     incidents::PodBook,
-    ledger::Ledger,
     running::{Due, Look, Running, Sampling},
     usage::UsageBook,
 };
+use crate::port::Activities;
 
 /// How long a gate may take whose plan gives no end: its judges conclude by themselves.
 const NO_END: Duration = Duration::from_hours(24);
@@ -140,6 +141,58 @@ pub fn planned_length(plan: &Plan) -> Duration {
     each.fold(Duration::ZERO, Duration::saturating_add).clamp(Duration::from_mins(10), NO_END)
 }
 
+impl Activities for Analyses {
+    /// Starts what of `run` is not there yet, and lets samples of what is no longer asked for not count. Idempotent
+    /// by [`ActivityId`]: what is there goes on with the evidence it has.
+    ///
+    /// What is not asked for is kept until another attempt begins: `run` is empty for a moment whenever the machine
+    /// cannot read the world, and evidence must not be started over for that.
+    fn reconcile(&mut self, run: &[Activity], now: Timestamp) {
+        self.now = Some(now);
+        self.refused.clear();
+        for (id, running) in &mut self.runs {
+            if !run.iter().any(|it| it.id() == id) {
+                running.unlisted();
+            }
+        }
+        let guarded: Vec<&Name> = run.iter().flat_map(guarded_by).collect();
+        for activity in run {
+            let Activity::Analysis { id, purpose, analyses, samples, min, max } = activity else { continue };
+            self.of_this_attempt(id, now);
+            if !self.runs.contains_key(id) {
+                let beside_guard =
+                    *purpose != Purpose::Guard && analyses.iter().all(|it| guarded.contains(&it));
+                let window = self.window(*purpose, *min, *max, !beside_guard);
+                match self.start(id, *purpose, analyses, window, now) {
+                    Ok(running) => drop(self.runs.insert(id.clone(), running)),
+                    Err(why) => drop(self.refused.insert(id.clone(), why)),
+                }
+            }
+            if let Some(running) = self.runs.get_mut(id) {
+                running.listed(*samples, now);
+            }
+        }
+        self.forget_some();
+    }
+
+    /// What every analysis that is asked for said so far.
+    fn outcomes(&self) -> BTreeMap<ActivityId, Outcome> {
+        let listed = self.runs.iter().filter(|(_, it)| it.listed);
+        let said = listed.map(|(id, it)| (id.clone(), it.outcome()));
+        let refused = self.refused.iter().map(|(id, why)| {
+            (id.clone(), Outcome { verdict: Verdict::Error, because: Some(why.as_str().into()) })
+        });
+        said.chain(refused).collect()
+    }
+
+    /// When to feed again at the latest; a bad streak may make it earlier. `None`: nothing to measure.
+    fn wake(&self) -> Option<Timestamp> {
+        let now = self.now?;
+        let next = self.runs.values().filter_map(|it| it.wake(now, self.fed)).min();
+        next.or_else(|| if self.arms.reaches_canary() { None } else { self.calibration.wake() })
+    }
+}
+
 impl Analyses {
     /// Nothing is running yet. `definitions` are the document's analyses by name; the guards [`PODS`], [`ANSWERS`] and
     /// [`MEMORY`] are there even if the document does not name them. `planned`: see [`planned_length`].
@@ -172,42 +225,9 @@ impl Analyses {
         &self.definitions
     }
 
-    /// Starts what of `run` is not there yet, and lets samples of what is no longer asked for not count. Idempotent
-    /// by [`ActivityId`]: what is there goes on with the evidence it has.
-    ///
-    /// What is not asked for is kept until another attempt begins: `run` is empty for a moment whenever the machine
-    /// cannot read the world, and evidence must not be started over for that.
-    pub fn reconcile(&mut self, run: &[Activity], now: Timestamp) {
-        self.now = Some(now);
-        self.refused.clear();
-        for (id, running) in &mut self.runs {
-            if !run.iter().any(|it| it.id() == id) {
-                running.unlisted();
-            }
-        }
-        let guarded: Vec<&Name> = run.iter().flat_map(guarded_by).collect();
-        for activity in run {
-            let Activity::Analysis { id, purpose, analyses, samples, min, max } = activity else { continue };
-            self.of_this_attempt(id, now);
-            if !self.runs.contains_key(id) {
-                let beside_guard =
-                    *purpose != Purpose::Guard && analyses.iter().all(|it| guarded.contains(&it));
-                let window = self.window(*purpose, *min, *max, !beside_guard);
-                match self.start(id, *purpose, analyses, window, now) {
-                    Ok(running) => drop(self.runs.insert(id.clone(), running)),
-                    Err(why) => drop(self.refused.insert(id.clone(), why)),
-                }
-            }
-            if let Some(running) = self.runs.get_mut(id) {
-                running.listed(*samples, now);
-            }
-        }
-        self.forget_some();
-    }
-
     /// Takes what one look at the world brought. `now` is the time before anybody was asked, so that no count is
-    /// taken for younger than it is.
-    pub fn feed(&mut self, feed: &Feed<'_>, now: Timestamp) {
+    /// taken for younger than it is. Answers what every counter has counted since the last look.
+    pub fn feed(&mut self, feed: &Feed<'_>, now: Timestamp) -> Vec<Interval> {
         self.now = Some(now);
         if !feed.arms.same_split(&self.arms) {
             self.arms = feed.arms.clone();
@@ -248,6 +268,13 @@ impl Analyses {
             }
         }
         self.fed = Some(now);
+        intervals
+    }
+
+    /// The bounds of the latencies that are counted, seconds.
+    #[must_use]
+    pub fn bounds(&self) -> &[f64] {
+        &self.bounds
     }
 
     /// What somebody outside is to be asked for now. Asking twice for the same does no harm.
@@ -293,17 +320,6 @@ impl Analyses {
         all.flat_map(|(name, it)| it.metrics.iter().map(move |metric| (name, metric))).nth(number)
     }
 
-    /// What every analysis that is asked for said so far.
-    #[must_use]
-    pub fn outcomes(&self) -> BTreeMap<ActivityId, Outcome> {
-        let listed = self.runs.iter().filter(|(_, it)| it.listed);
-        let said = listed.map(|(id, it)| (id.clone(), it.outcome()));
-        let refused = self.refused.iter().map(|(id, why)| {
-            (id.clone(), Outcome { verdict: Verdict::Error, because: Some(why.as_str().into()) })
-        });
-        said.chain(refused).collect()
-    }
-
     /// Everything that is known of every analysis of this attempt, for people. Takes tens of microseconds each.
     #[must_use]
     pub fn evidence(&self) -> Vec<EvidenceView> {
@@ -328,14 +344,6 @@ impl Analyses {
             metrics.map(of).collect::<Vec<_>>()
         };
         self.definitions.iter().flat_map(of).collect()
-    }
-
-    /// When to feed again at the latest; a bad streak may make it earlier. `None`: nothing to measure.
-    #[must_use]
-    pub fn wake(&self) -> Option<Timestamp> {
-        let now = self.now?;
-        let next = self.runs.values().filter_map(|it| it.wake(now, self.fed)).min();
-        next.or_else(|| if self.arms.reaches_canary() { None } else { self.calibration.wake() })
     }
 
     fn window(

@@ -5,6 +5,7 @@
 
 pub mod client;
 mod failure;
+pub mod metrics;
 pub mod server;
 pub mod view;
 mod wall;

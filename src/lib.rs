@@ -12,6 +12,7 @@ pub mod local;
 pub mod measure;
 pub mod object;
 pub mod port;
+pub mod rollout;
 pub mod router;
 pub mod spec;
 pub mod telemetry;

@@ -135,6 +135,28 @@ pub struct Prepared {
     pub source: Option<Arc<Source>>,
 }
 
+/// By analysis and metric: how others are asked for it, or why they cannot be.
+pub type Sources = BTreeMap<(Name, Name), Result<Arc<Prepared>, String>>;
+
+/// Sets up whoever is asked. A secret that cannot be had stops its metric, and nothing else.
+#[must_use]
+pub fn sources(
+    analyses: &BTreeMap<Name, CompiledAnalysis>,
+    secret: &dyn Fn(&SecretRef) -> Result<Secret, String>,
+) -> Sources {
+    let metrics = analyses.iter().flat_map(|(name, it)| it.metrics.iter().map(move |metric| (name, metric)));
+    let asked = metrics.filter(|(_, it)| match &it.from {
+        MetricFrom::Replicas => false,
+        MetricFrom::Provider { provider, .. } => provider.whom() != Whom::Engine,
+    });
+    let prepared = |(name, metric): (&Name, &CompiledMetric)| {
+        let prepared = prepare(metric, secret);
+        let prepared = prepared.map(Arc::new).map_err(|why| format!("analysis `{name}`: {why}"));
+        ((name.clone(), metric.name.clone()), prepared)
+    };
+    asked.map(prepared).collect()
+}
+
 /// Sets the source of a metric up. `secret` fetches what a document only refers to.
 ///
 /// # Errors

@@ -44,9 +44,10 @@ fn none(complaints: Vec<String>) {
 /// How far from the outside a module of the root package is: it may use those below its own rank only.
 fn rank(module: &str) -> Option<u8> {
     Some(match module {
-        "main" => 9,
-        "cli" => 8,
-        "cluster" | "local" => 7,
+        "main" => 10,
+        "cli" => 9,
+        "cluster" | "local" => 8,
+        "rollout" => 7,
         "api" => 6,
         "engine" => 5,
         "analyses" | "journal" | "measure" | "notify" => 4,

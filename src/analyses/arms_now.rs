@@ -26,12 +26,10 @@ pub struct ArmsNow {
     pub fresh: Option<FreshNow>,
 }
 
-/// Fresh replicas of stable beside the canary.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+/// Fresh replicas of stable beside the canary: its [`Role::Baseline`](strategies::Role::Baseline).
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FreshNow {
-    /// What counters call them.
-    pub counted_as: Revision,
     /// Their share of the requests.
     pub weight: Weight,
 }

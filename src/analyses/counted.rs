@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use analysis::Answers;
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Revision};
+use strategies::{Arm, Name, Revision};
 
 /// How a request found its arm. Populations that were selected differently are not compared with one another.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -20,6 +20,23 @@ pub enum Routed {
     Retry,
 }
 
+impl Routed {
+    /// Every way, in order.
+    pub const ALL: [Self; 5] = [Self::Weight, Self::Match, Self::Sticky, Self::Mirror, Self::Retry];
+
+    /// The word used as label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Match => "match",
+            Self::Sticky => "sticky",
+            Self::Mirror => "mirror",
+            Self::Retry => "retry",
+        }
+    }
+}
+
 /// Everything one counter, such as a proxy worker, has counted since it began at zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
@@ -31,19 +48,19 @@ pub struct Counted {
     pub up: Duration,
     /// Upper bounds of the latency buckets in seconds, rising; the bucket after the last has none.
     pub bounds: Arc<[f64]>,
-    /// What was counted, once per entry, revision and way of routing.
+    /// What was counted, once per entry, arm and way of routing.
     pub series: Vec<Series>,
     /// What single replicas were seen to do, as far as this counter knows.
     pub replicas: Vec<Replica>,
 }
 
-/// Requests of one entry to one revision that were routed in one way, since the counter began.
+/// Requests of one entry to one arm that were routed in one way, since the counter began.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Where they came in.
     pub entry: Name,
     /// Where they went.
-    pub revision: Revision,
+    pub arm: Arm,
     /// Why they went there.
     pub routed: Routed,
     /// Begun.

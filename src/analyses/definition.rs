@@ -7,7 +7,14 @@ use analysis::{
     written::Span,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use strategies::Name;
+
+use crate::spec::{
+    CompiledAnalysis, CompiledMetric,
+    compile::MetricFrom,
+    provider::{Provider, Signal, Used},
+};
 
 /// One analysis of a document: what is measured and how it is judged, every default resolved.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -79,6 +86,47 @@ impl Answered {
             Self::Redirects => answers.redirect,
             Self::NotFound => answers.not_found,
             Self::ClientErrors => answers.not_found + answers.client_error,
+        }
+    }
+}
+
+impl From<&CompiledAnalysis> for Definition {
+    fn from(compiled: &CompiledAnalysis) -> Self {
+        let metric = |it: &CompiledMetric| MetricDefinition {
+            name: it.name.clone(),
+            every: it.every.0,
+            weight: it.weight,
+            dry_run: it.dry_run,
+            judge: it.judge.clone(),
+            reads: Reads::from(&it.from),
+        };
+        Self { metrics: compiled.metrics.iter().map(metric).collect() }
+    }
+}
+
+impl From<&MetricFrom> for Reads {
+    fn from(from: &MetricFrom) -> Self {
+        match from {
+            MetricFrom::Replicas => Self::Pods,
+            MetricFrom::Provider { provider: Provider::Proxy(it), source: _ } => match it.signal {
+                Signal::Errors => Self::Errors,
+                Signal::Latency => Self::Latency,
+                Signal::Answers => Self::Answers,
+                Signal::Redirects => Self::Answered(Answered::Redirects),
+                Signal::NotFound => Self::Answered(Answered::NotFound),
+                Signal::ClientErrors => Self::Answered(Answered::ClientErrors),
+            },
+            MetricFrom::Provider { provider: Provider::Process(it), source: _ } => match it.signal {
+                Used::Memory => Self::Memory,
+                Used::Cpu => Self::Cpu,
+            },
+            MetricFrom::Provider { provider, source } => {
+                let written = serde_json::to_vec(&(provider, source)).unwrap_or_default();
+                let digest = Sha256::digest(&written);
+                let mut first = [0; 8];
+                first.copy_from_slice(&digest[..8]);
+                Self::Asked { digest: u64::from_be_bytes(first) }
+            }
         }
     }
 }

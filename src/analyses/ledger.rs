@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use analysis::Answers;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Revision};
+use strategies::{Arm, Name, Revision};
 
 use super::counted::{Counted, Routed, Series};
 
@@ -15,7 +15,7 @@ const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// What is known of every counter after its last reading.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Ledger {
+pub struct Ledger {
     read: Option<Timestamp>,
     #[serde(with = "super::pairs")]
     last: BTreeMap<(Name, Name), Reading>,
@@ -27,38 +27,78 @@ struct Reading {
     at: Timestamp,
     up: Duration,
     #[serde(with = "super::pairs")]
-    series: BTreeMap<(Name, Revision, Routed), Tally>,
+    series: BTreeMap<Key, Tally>,
 }
 
-/// Requests of an interval.
+/// Which requests are counted together.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase", from = "StoredKey")]
+pub struct Key {
+    /// Where they came in.
+    pub entry: Name,
+    /// Where they went.
+    pub arm: Arm,
+    /// Why they went there.
+    pub routed: Routed,
+}
+
+/// Earlier versions named an arm by what the proxy calls it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredKey {
+    Record { entry: Name, arm: Arm, routed: Routed },
+    Named(Name, Name, Routed),
+}
+
+impl From<StoredKey> for Key {
+    fn from(stored: StoredKey) -> Self {
+        match stored {
+            StoredKey::Record { entry, arm, routed } => Self { entry, arm, routed },
+            StoredKey::Named(entry, arm, routed) => {
+                let arm = match arm.as_str().strip_suffix(" (baseline)") {
+                    Some(revision) => Arm::baseline(revision.into()),
+                    None => Arm::main(Revision::from(arm.as_str())),
+                };
+                Self { entry, arm, routed }
+            }
+        }
+    }
+}
+
+/// Requests of an interval, or of several together.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Tally {
-    pub(super) begun: u64,
-    pub(super) ended: u64,
-    pub(super) failed: u64,
-    /// One count per bucket, not cumulative.
-    pub(super) latency: Vec<u64>,
+pub struct Tally {
+    /// Begun.
+    pub begun: u64,
+    /// Ended.
+    pub ended: u64,
+    /// Of these, badly.
+    pub failed: u64,
+    /// Ended ones by how long they took: one count per bucket, not cumulative.
+    pub latency: Vec<u64>,
+    /// Ended ones by what their answers meant.
     #[serde(default)]
-    pub(super) answers: Answers,
+    pub answers: Answers,
 }
 
 /// What one counter counted between two readings.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Interval {
-    /// When the earlier reading was asked for, or the counter began.
-    pub(super) since: Timestamp,
-    /// By entry, revision and way of routing.
-    pub(super) counts: BTreeMap<(Name, Revision, Routed), Tally>,
+pub struct Interval {
+    /// When the earlier reading was asked for, or the counter began; `None`: it began before anybody looked, so that
+    /// nobody can place in time what it counted.
+    pub since: Option<Timestamp>,
+    /// By entry, arm and way of routing.
+    pub counts: BTreeMap<Key, Tally>,
 }
 
 impl Ledger {
     /// Takes one reading of every counter that answered, asked for at `now`, and says what each has counted since
     /// its last reading. The order of `counted` does not matter, and one that comes twice counts once.
     ///
-    /// A counter that is new counts from zero if it began after the last reading of any; else what it counted
-    /// before cannot be placed in time, and is left out.
-    pub(super) fn take(&mut self, counted: &[Counted], now: Timestamp) -> Vec<Interval> {
+    /// A counter that is new counts from zero. What it counted can be placed in time only if it began after the last
+    /// reading of any.
+    pub fn take(&mut self, counted: &[Counted], now: Timestamp) -> Vec<Interval> {
         let mut latest: BTreeMap<(Name, Name), &Counted> = BTreeMap::new();
         for it in counted {
             let known = latest.entry((it.source.clone(), it.start.clone())).or_insert(it);
@@ -84,9 +124,9 @@ impl Ledger {
         let Some(last) = self.last.get_mut(&key) else {
             let began = now.checked_sub(counted.up).unwrap_or(Timestamp::MIN);
             let from_zero = before.is_some_and(|before| before <= began);
-            let interval = from_zero.then(|| Interval { since: began, counts: series.clone() });
+            let interval = Interval { since: from_zero.then_some(began), counts: series.clone() };
             self.last.insert(key, Reading { at: now, up: counted.up, series });
-            return interval;
+            return Some(interval);
         };
         if counted.up <= last.up {
             return None;
@@ -98,11 +138,11 @@ impl Ledger {
         });
         let counts = grown.collect();
         *last = Reading { at: now, up: counted.up, series };
-        Some(Interval { since, counts })
+        Some(Interval { since: Some(since), counts })
     }
 }
 
-fn totals(series: &[Series]) -> BTreeMap<(Name, Revision, Routed), Tally> {
+fn totals(series: &[Series]) -> BTreeMap<Key, Tally> {
     let mut totals: BTreeMap<_, Tally> = BTreeMap::new();
     for it in series {
         let tally = Tally {
@@ -112,17 +152,18 @@ fn totals(series: &[Series]) -> BTreeMap<(Name, Revision, Routed), Tally> {
             latency: it.latency.clone(),
             answers: it.answers,
         };
-        totals.entry((it.entry.clone(), it.revision.clone(), it.routed)).or_default().add(&tally);
+        let key = Key { entry: it.entry.clone(), arm: it.arm.clone(), routed: it.routed };
+        totals.entry(key).or_default().add(&tally);
     }
     totals
 }
 
 impl Interval {
-    /// Requests to `revision` that were routed so, over all entries.
-    pub(super) fn of(&self, revision: &Revision, routed: Routed) -> Tally {
+    /// Requests to `arm` that were routed so, over all entries.
+    pub(super) fn of(&self, arm: &Arm, routed: Routed) -> Tally {
         let mut sum = Tally::default();
-        for ((_, of, by), tally) in &self.counts {
-            if of == revision && *by == routed {
+        for (key, tally) in &self.counts {
+            if key.arm == *arm && key.routed == routed {
                 sum.add(tally);
             }
         }
@@ -187,7 +228,7 @@ mod tests {
     fn counted(source: &str, start: &str, up: u64, ended: u64) -> Counted {
         let series = Series {
             entry: "web".into(),
-            revision: "v1".into(),
+            arm: Arm::main("v1".into()),
             routed: Routed::Weight,
             begun: ended,
             ended,
@@ -211,7 +252,8 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut sum = 0;
         for (second, reading) in readings.iter().enumerate() {
-            for interval in ledger.take(reading, at(100 + second as i64)) {
+            let intervals = ledger.take(reading, at(100 + second as i64));
+            for interval in intervals.iter().filter(|it| it.since.is_some()) {
                 sum += interval.counts.values().map(|it| it.ended).sum::<u64>();
             }
         }
@@ -219,7 +261,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_before_the_first_reading_is_left_out() {
+    fn arms_that_earlier_versions_named_are_known_again() {
+        let stored = |arm: &str| format!(r#"["web", "{arm}", "weight"]"#);
+        let key = |arm| Key { entry: "web".into(), arm, routed: Routed::Weight };
+        for arm in [Arm::main("v1".into()), Arm::baseline("v1".into())] {
+            assert_eq!(serde_json::from_str::<Key>(&stored(&arm.to_string())).unwrap(), key(arm.clone()));
+            let written = serde_json::to_string(&key(arm.clone())).unwrap();
+            assert_eq!(serde_json::from_str::<Key>(&written).unwrap(), key(arm));
+        }
+    }
+
+    #[test]
+    fn what_was_counted_before_the_first_reading_cannot_be_placed() {
         check(&[&[counted("w0", "a", 50, 1000)]], 0);
         check(&[&[counted("w0", "a", 50, 1000)], &[counted("w0", "a", 51, 1100)]], 100);
     }

@@ -8,7 +8,7 @@ use analysis::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Revision};
+use strategies::{Arm, Name, Revision};
 
 use super::{
     counted::{Counted, Routed, Series},
@@ -64,8 +64,8 @@ impl Watch {
             return None;
         };
         open.until = now;
-        for ((replica, _, _), more) in intervals.iter().flat_map(|it| &it.counts) {
-            open.replicas.entry(replica.clone()).or_default().add(more);
+        for (key, more) in intervals.iter().filter(|it| it.since.is_some()).flat_map(|it| &it.counts) {
+            open.replicas.entry(key.entry.clone()).or_default().add(more);
         }
         self.cut(length, now)
     }
@@ -187,7 +187,7 @@ fn of_replicas(counted: &Counted, stable: &Revision) -> Counted {
     let replicas = counted.replicas.iter().filter(|it| it.revision == *stable);
     let series = replicas.map(|it| Series {
         entry: it.replica.clone(),
-        revision: it.revision.clone(),
+        arm: Arm::main(it.revision.clone()),
         routed: Routed::Weight,
         begun: it.ended,
         ended: it.ended,

@@ -11,7 +11,7 @@ use analysis::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Outcome, Purpose, Revision, Samples, Verdict};
+use strategies::{Arm, Name, Outcome, Purpose, Revision, Samples, Verdict};
 
 use super::{
     arms_now::{ArmsNow, Compared, Population},
@@ -240,13 +240,13 @@ impl Running {
     fn gather(&mut self, look: &Look<'_>, since: Timestamp) {
         let Some(canary) = look.arms.canary.as_ref() else { return };
         let population = look.arms.population();
-        let routed = population.map(Population::routed);
-        for interval in look.intervals.iter().filter(|it| since <= it.since) {
+        let (arm, routed) = (Arm::main(canary.clone()), population.map(Population::routed));
+        for interval in look.intervals.iter().filter(|it| it.since.is_some_and(|at| since <= at)) {
             for other in [Routed::Match, Routed::Sticky].into_iter().filter(|it| Some(*it) != routed) {
-                self.sampling.left_out += interval.of(canary, other).ended;
+                self.sampling.left_out += interval.of(&arm, other).ended;
             }
             if let Some(population) = population {
-                self.gather_requests(look, interval, canary, population);
+                self.gather_requests(look, interval, &arm, population);
             }
         }
         self.gather_processes(look, since, canary);
@@ -256,19 +256,20 @@ impl Running {
         &mut self,
         look: &Look<'_>,
         interval: &Interval,
-        canary: &Revision,
+        canary: &Arm,
         population: Population,
     ) {
         let to_canary = interval.of(canary, population.routed());
-        let to = |revision: Option<&Revision>| {
+        let to = |arm: Option<&Arm>| {
             let mut sum = Tally::default();
             for routed in population.compared_with() {
-                sum.add(&revision.map(|it| interval.of(it, *routed)).unwrap_or_default());
+                sum.add(&arm.map(|it| interval.of(it, *routed)).unwrap_or_default());
             }
             sum
         };
-        let to_fresh = to(look.arms.fresh.as_ref().map(|it| &it.counted_as));
-        let mut to_stable = to(look.arms.stable.as_ref());
+        let stable = look.arms.stable.clone();
+        let to_fresh = to(stable.clone().filter(|_| look.arms.fresh.is_some()).map(Arm::baseline).as_ref());
+        let mut to_stable = to(stable.map(Arm::main).as_ref());
         to_stable.add(&to_fresh);
         for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
             let baseline = self.run.spec().metrics[index].judge.baseline();

@@ -1,7 +1,7 @@
 mod others;
 
 use proptest::prelude::*;
-use strategies::{Samples, Weight, Window};
+use strategies::{Arm, Samples, Weight, Window};
 
 use super::*;
 
@@ -105,7 +105,7 @@ impl Rig {
     fn counted(&self) -> Vec<Counted> {
         let series = |revision: &str, routed, (ended, failed)| Series {
             entry: "web".into(),
-            revision: revision.into(),
+            arm: Arm::main(revision.into()),
             routed,
             begun: ended,
             ended,
@@ -310,7 +310,7 @@ fn a_canary_that_answers_differently_fails_the_guard_that_needs_no_configuration
         for _ in 0..10 {
             let mut counted = rig.counted();
             for series in
-                counted.iter_mut().flat_map(|it| &mut it.series).filter(|it| it.revision.as_str() == V2)
+                counted.iter_mut().flat_map(|it| &mut it.series).filter(|it| it.arm.revision.as_str() == V2)
             {
                 series.answers = answer(series.ended);
             }
@@ -720,7 +720,6 @@ proptest! {
 
 #[test]
 fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_others() {
-    const FRESH: &str = "v1 (baseline)";
     let mut definitions = definitions();
     let judge = r#"{"sequential":{"rollBack":{"worseThan":"1x"},"warmUp":"0s","baseline":"fresh"}}"#;
     definitions.insert("fresh".into(), errors(judge));
@@ -730,9 +729,9 @@ fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_othe
     let mut arms = Rig::new().arms;
     let run = [guard("errors"), guard("fresh"), guard("kept-beside-fresh")];
     let counted = |second: u64, fresh: Option<(u64, u64)>| {
-        let series = |revision: &str, ended: u64, failed: u64| Series {
+        let series = |arm: Arm, ended: u64, failed: u64| Series {
             entry: "web".into(),
-            revision: revision.into(),
+            arm,
             routed: Routed::Weight,
             begun: ended,
             ended,
@@ -740,8 +739,9 @@ fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_othe
             latency: vec![ended, 0],
             answers: analysis::Answers::default(),
         };
-        let fresh = fresh.map(|(ended, failed)| series(FRESH, ended, failed));
-        let own = [series(V2, 10 * second, 0), series(V1, 80 * second, 0)];
+        let fresh = fresh.map(|(ended, failed)| series(Arm::baseline(V1.into()), ended, failed));
+        let own =
+            [series(Arm::main(V2.into()), 10 * second, 0), series(Arm::main(V1.into()), 80 * second, 0)];
         vec![Counted {
             source: "0".into(),
             start: "0".into(),
@@ -772,7 +772,7 @@ fn fresh_replicas_of_stable_are_compared_alone_and_belong_to_stable_for_all_othe
     assert!(warnings.iter().any(|it| it.contains("baseline: fresh")), "{warnings:?}");
     assert_eq!(total(&analyses, "errors").0, (80 * 9, 0));
 
-    arms.fresh = Some(FreshNow { counted_as: FRESH.into(), weight: Weight::from_percent(10) });
+    arms.fresh = Some(FreshNow { weight: Weight::from_percent(10) });
     (10..20).for_each(|second| feed(&mut analyses, &arms, second, Some((10 * (second - 9), second - 9))));
     let (counts, warnings) = total(&analyses, "fresh");
     assert_eq!(counts, (90, 9), "theirs alone, since they are there");

@@ -10,7 +10,6 @@ mod release;
 mod rollout;
 mod roster;
 mod service;
-mod traffic;
 
 use std::{io, path::PathBuf, time::Duration};
 

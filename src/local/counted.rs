@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use analysis::Answers;
 use strategies::{Name, Revision};
 
-use super::proxy::{
-    EndpointSnapshot, LATENCY_BOUNDS_US, Outcomes, Routed as RoutedBy, SeriesSnapshot, Snapshot,
+use super::{
+    adapter::lower::arm_of,
+    proxy::{EndpointSnapshot, LATENCY_BOUNDS_US, Outcomes, SeriesSnapshot, Snapshot},
 };
-use crate::analyses::{Counted, Replica, Routed, Series};
+use crate::analyses::{Counted, Replica, Series};
 
 /// One worker's counts. `revisions`: what the process behind each address runs; addresses that are not listed tell
 /// nothing about replicas.
@@ -37,14 +38,8 @@ pub fn counted(snapshot: &Snapshot, revisions: &BTreeMap<SocketAddr, Revision>) 
 fn series(it: &SeriesSnapshot) -> Series {
     Series {
         entry: Name::from(it.listener.as_str()),
-        revision: Revision::from(it.revision.as_str()),
-        routed: match it.routed {
-            RoutedBy::Weight => Routed::Weight,
-            RoutedBy::Match => Routed::Match,
-            RoutedBy::Sticky => Routed::Sticky,
-            RoutedBy::Mirror => Routed::Mirror,
-            RoutedBy::Retry => Routed::Retry,
-        },
+        arm: arm_of(&it.revision),
+        routed: it.routed,
         begun: it.requests,
         ended: it.completed,
         failed: it.errors.total(),
@@ -62,7 +57,7 @@ fn answers(it: &SeriesSnapshot) -> Answers {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::proxy::{Errors, Outcomes, SeriesSnapshot},
+        super::proxy::{Errors, Outcomes, Routed, SeriesSnapshot},
         *,
     };
 
@@ -71,7 +66,7 @@ mod tests {
         let series = SeriesSnapshot {
             listener: "shop/0".into(),
             revision: "v2".into(),
-            routed: RoutedBy::Weight,
+            routed: Routed::Weight,
             requests: 12,
             completed: 10,
             responses: [0, 7, 0, 0, 1],

@@ -11,6 +11,7 @@ use serinus::analyses::{
     Analyses, ArmsNow, Counted, Definition, Feed, MetricDefinition, PODS, PodHealth, Reads, Replica, Routed,
     Series, planned_length,
 };
+use serinus::port::Activities as _;
 use strategies::{
     Acknowledged, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, Fence, Guard, HumanDuration, Leave, Mode,
     Name, Next, OnVerdict, Orders, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen, Seen,
@@ -316,7 +317,7 @@ impl Service {
                 .iter()
                 .map(|(revision, it)| Series {
                     entry: "web".into(),
-                    revision: revision.as_str().into(),
+                    arm: Arm::main(revision.as_str().into()),
                     routed: Routed::Weight,
                     begun: it.ended,
                     ended: it.ended,

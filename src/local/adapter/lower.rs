@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use strategies::{Arm, Dest, Field, Pattern, RequestMatch, Revision, Share, Split, Weight};
+use strategies::{Arm, Dest, Field, Pattern, RequestMatch, Role, Share, Split, Weight};
 
 use crate::{
     local::proxy::{
@@ -72,10 +72,16 @@ impl Fresh {
     }
 }
 
-/// The revision of an arm by its [`arm_name`].
+/// The arm by its [`arm_name`].
 #[must_use]
-pub fn revision_of(arm_name: &str) -> Revision {
-    Revision::from(arm_name.split_once(' ').map_or(arm_name, |(revision, _)| revision))
+pub fn arm_of(arm_name: &str) -> Arm {
+    let named = arm_name.strip_suffix(')').and_then(|it| it.split_once(" ("));
+    let Some((revision, role)) = named else { return Arm::main(arm_name.into()) };
+    let role = match role {
+        "baseline" => Role::Baseline,
+        name => Role::Trial(name.into()),
+    };
+    Arm { revision: revision.into(), role }
 }
 
 /// What the proxy calls an arm, and counts it by.
@@ -287,8 +293,14 @@ mod tests {
         check(50, 2, [0, 50, 50]);
         check(80, 2, [0, 20, 80]);
         check(100, 2, [0, 0, 100]);
-        assert_eq!(revision_of("v1 (baseline)"), Revision::from("v1"));
-        assert_eq!(revision_of("v1"), Revision::from("v1"));
+    }
+
+    #[test]
+    fn an_arm_is_known_by_what_the_proxy_calls_it() {
+        let trial = Arm { revision: "v1".into(), role: Role::Trial("blue".into()) };
+        for arm in [Arm::main("v1".into()), Arm::baseline("v1".into()), trial] {
+            assert_eq!(arm_of(&arm_name(&arm)), arm);
+        }
     }
 
     #[test]

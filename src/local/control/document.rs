@@ -1,24 +1,18 @@
 //! A document as it is kept, and what it means on this machine.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use analysis::judge::Baseline;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use strategies::{Name, Plan, Revision};
 
 use crate::{
-    analyses::{Answered, Definition, MetricDefinition, Reads},
+    analyses::Definition,
     api::{Refusal, view::Finding},
     local::adapter::{release::listed, site::Asked},
-    measure::{Prepared, prepare, secret_of_this_machine},
+    measure::{Sources, secret_of_this_machine, sources},
     router::Proxy,
-    spec::{
-        self, Compiled, CompiledAnalysis, Placed, Read, Runtime, Severity,
-        compile::{MetricFrom, PROXY_ROUTE},
-        diagnostic::Report,
-        provider::{Provider, Signal, Used},
-    },
+    spec::{self, Compiled, Placed, Read, Runtime, Severity, compile::PROXY_ROUTE, diagnostic::Report},
     workload::Workload,
 };
 
@@ -39,9 +33,6 @@ pub(super) struct Kept {
     /// Signs sticky cookies.
     pub sticky_key: String,
 }
-
-/// By analysis and metric: how others are asked for it, or why they cannot be.
-pub(super) type Sources = BTreeMap<(Name, Name), Result<Arc<Prepared>, String>>;
 
 /// A document that was understood.
 #[derive(Clone, Debug)]
@@ -137,13 +128,13 @@ pub(super) fn understand(
             tls.key = absolute(base, &tls.key);
         }
     }
-    let asked = sources(&analyses);
+    let asked = sources(&analyses, &secret_of_this_machine);
     let wrong: Vec<&str> = asked.values().filter_map(|it| it.as_ref().err()).map(String::as_str).collect();
     if check && !wrong.is_empty() {
         return Err(Refusal::Invalid(wrong.join("\n")));
     }
     Ok(Understood {
-        definitions: analyses.iter().map(|(name, it)| (name.clone(), definition(it))).collect(),
+        definitions: analyses.iter().map(|(name, it)| (name.clone(), Definition::from(it))).collect(),
         asked,
         baseline,
         replicas: replicas.unwrap_or(1),
@@ -157,53 +148,4 @@ pub(super) fn understand(
 /// A file as an absolute path. Checked when it is applied: a worker that could not open it would take nothing new.
 fn absolute(base: &std::path::Path, path: &str) -> String {
     base.join(path).to_string_lossy().into_owned()
-}
-
-/// Sets up whoever is asked. A secret that is not there any more stops its metric, and nothing else.
-fn sources(analyses: &BTreeMap<Name, CompiledAnalysis>) -> Sources {
-    let metrics = analyses.iter().flat_map(|(name, it)| it.metrics.iter().map(move |metric| (name, metric)));
-    let asked = metrics.filter(|(_, it)| matches!(reads(it), Reads::Asked { .. }));
-    let prepared = |(name, metric): (&Name, &spec::CompiledMetric)| {
-        let prepared = prepare(metric, &secret_of_this_machine);
-        let prepared = prepared.map(Arc::new).map_err(|why| format!("analysis `{name}`: {why}"));
-        ((name.clone(), metric.name.clone()), prepared)
-    };
-    asked.map(prepared).collect()
-}
-
-fn reads(metric: &spec::CompiledMetric) -> Reads {
-    match &metric.from {
-        MetricFrom::Replicas => Reads::Pods,
-        MetricFrom::Provider { provider: Provider::Proxy(it), source: _ } => match it.signal {
-            Signal::Errors => Reads::Errors,
-            Signal::Latency => Reads::Latency,
-            Signal::Answers => Reads::Answers,
-            Signal::Redirects => Reads::Answered(Answered::Redirects),
-            Signal::NotFound => Reads::Answered(Answered::NotFound),
-            Signal::ClientErrors => Reads::Answered(Answered::ClientErrors),
-        },
-        MetricFrom::Provider { provider: Provider::Process(it), source: _ } => match it.signal {
-            Used::Memory => Reads::Memory,
-            Used::Cpu => Reads::Cpu,
-        },
-        MetricFrom::Provider { provider, source } => {
-            let written = serde_json::to_vec(&(provider, source)).unwrap_or_default();
-            let digest = Sha256::digest(&written);
-            let mut first = [0; 8];
-            first.copy_from_slice(&digest[..8]);
-            Reads::Asked { digest: u64::from_be_bytes(first) }
-        }
-    }
-}
-
-fn definition(compiled: &CompiledAnalysis) -> Definition {
-    let metric = |it: &spec::CompiledMetric| MetricDefinition {
-        name: it.name.clone(),
-        every: it.every.0,
-        weight: it.weight,
-        dry_run: it.dry_run,
-        judge: it.judge.clone(),
-        reads: reads(it),
-    };
-    Definition { metrics: compiled.metrics.iter().map(metric).collect() }
 }

@@ -15,17 +15,17 @@ use std::{
 use jiff::Timestamp;
 use strategies::{Arm, Name, Phase, Plan, Revision, Role, Status};
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::sleep,
 };
 
 use self::ask::{Answer, Questions};
 pub(super) use self::keep::shown;
 use self::keep::{Remembered, StatusKeep};
-use super::{document::Understood, traffic::Traffic};
+use super::document::Understood;
 use crate::{
     analyses::{self, Analyses, ArmsNow, Counted, Feed, PodHealth, Usage, planned_length},
-    api::view::{AddressView, CalibrationView, FailureView, JournalRecord, RolloutView},
+    api::view::{AddressView, CalibrationView, FailureView, RolloutView},
     clock,
     engine::{self, Ports, Recorder, TickError, Ticked},
     local::{
@@ -38,6 +38,7 @@ use crate::{
         usage,
     },
     port::{Activities, Unavailable, WallClock},
+    rollout::{Told, Traffic},
 };
 
 /// How often counts are read while something moves or somebody watches.
@@ -82,38 +83,6 @@ pub(super) struct Answered {
     pub view: Arc<RolloutView>,
 }
 
-/// What others hold of a rollout at work.
-#[derive(Clone, Debug)]
-pub(super) struct Told {
-    /// How it stands, published at every change.
-    pub view: watch::Sender<Option<Arc<RolloutView>>>,
-    /// What was decided, as it was recorded.
-    pub decisions: broadcast::Sender<Arc<JournalRecord>>,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { view: watch::Sender::new(None), decisions: broadcast::Sender::new(64) }
-    }
-}
-
-/// The analyses as the engine sees them.
-pub(super) struct Judging(Analyses);
-
-impl Activities for Judging {
-    fn reconcile(&mut self, run: &[strategies::Activity], now: Timestamp) {
-        self.0.reconcile(run, now);
-    }
-
-    fn outcomes(&self) -> BTreeMap<strategies::ActivityId, strategies::Outcome> {
-        self.0.outcomes()
-    }
-
-    fn wake(&self) -> Option<Timestamp> {
-        self.0.wake()
-    }
-}
-
 /// What a rollout begins with.
 pub(super) struct Begin {
     /// Its document.
@@ -135,7 +104,7 @@ pub(super) struct Rollout {
     plan: Plan,
     generation: u64,
     wanted: Revision,
-    ports: Ports<Site, StatusKeep, Judging, WallClock>,
+    ports: Ports<Site, StatusKeep, Analyses, WallClock>,
     recorder: Recorder,
     traffic: Traffic,
     addresses: Vec<AddressView>,
@@ -199,7 +168,7 @@ impl Rollout {
             plan: understood.plan,
             generation,
             wanted,
-            ports: Ports { outside: site, keep, activities: Judging(analyses), clock: WallClock },
+            ports: Ports { outside: site, keep, activities: analyses, clock: WallClock },
             recorder: Recorder::default(),
             traffic: traffic.unwrap_or_default(),
             addresses,
@@ -321,8 +290,8 @@ impl Rollout {
                 self.plan = understood.plan;
                 self.wanted = asked.revision.clone();
                 self.generation = generation;
-                let (planned, known) = (planned_length(&self.plan), self.ports.activities.0.checkpoint());
-                self.ports.activities = Judging(Analyses::restore(understood.definitions, planned, known));
+                let (planned, known) = (planned_length(&self.plan), self.ports.activities.checkpoint());
+                self.ports.activities = Analyses::restore(understood.definitions, planned, known);
                 self.questions.replace(understood.asked);
                 if let Err(error) = self.ports.outside.ask(asked).await {
                     self.failed(&error.into());
@@ -341,7 +310,7 @@ impl Rollout {
                 let _ = answer.send(Arc::new(self.view()));
             }
             Message::Calibration(answer) => {
-                let metrics = self.ports.activities.0.history(clock::now());
+                let metrics = self.ports.activities.history(clock::now());
                 // Whoever asked may be gone.
                 let _ = answer.send(CalibrationView { metrics });
             }
@@ -422,7 +391,6 @@ impl Rollout {
         let revisions: BTreeMap<SocketAddr, Revision> =
             listening.filter_map(|(address, revision)| Some((address?, revision))).collect();
         let own: Vec<Counted> = snapshots.iter().map(|it| self.own_only(counted(it, &revisions))).collect();
-        self.traffic.take(&own, |_| true, asked);
         let Some(world) = self.last.as_ref().map(|it| &it.world) else { return };
         let mut arms = ArmsNow::seen(&self.plan, &self.status, world);
         arms.fresh = self.ports.outside.fresh_now();
@@ -431,7 +399,9 @@ impl Rollout {
             replicas.iter().flat_map(|(arm, all)| all.iter().map(|it| pod(arm, it, &usage))).collect();
         let known = replicas.values().flatten().all(|it| it.known);
         let pods = known.then_some(pods.as_slice());
-        self.ports.activities.0.feed(&Feed { counted: &own, pods, arms: &arms, urgent }, asked);
+        let analyses = &mut self.ports.activities;
+        let intervals = analyses.feed(&Feed { counted: &own, pods, arms: &arms, urgent }, asked);
+        self.traffic.take(&intervals, analyses.bounds(), asked);
     }
 
     /// What the processes use; nothing where it was read just now, or nobody would judge it.
@@ -462,7 +432,7 @@ impl Rollout {
         if self.polled.is_none_or(|at| self.stored.is_some_and(|stored| at <= stored)) || !due {
             return;
         }
-        let checkpoint: analyses::Checkpoint = self.ports.activities.0.checkpoint();
+        let checkpoint: analyses::Checkpoint = self.ports.activities.checkpoint();
         if self.ports.keep.store(checkpoint, self.traffic.clone(), self.failure.clone()).await.is_ok() {
             self.stored = Some(now);
         }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     document::{Kept, Understood, understand},
-    rollout::{Begin, Message, Rollout, Told, addresses},
+    rollout::{Begin, Message, Rollout, addresses},
 };
 use crate::{
     api::view::{AddressView, KnownDocument},
@@ -30,6 +30,7 @@ use crate::{
         },
     },
     port::Unavailable,
+    rollout::Told,
     spec,
 };
 

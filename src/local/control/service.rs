@@ -8,9 +8,8 @@ mod metrics;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream};
-use rand::TryRngCore as _;
-use strategies::{Cause, Name, Order, Revision, Status};
-use tokio::sync::{Mutex, broadcast, oneshot, watch};
+use strategies::{Name, Revision, Status};
+use tokio::sync::{Mutex, oneshot};
 
 use self::caller::by;
 use super::{
@@ -23,11 +22,11 @@ use crate::{
         server::{Caller, Engine},
         view::{
             Applied, Apply, CalibrationView, Edit, Health, History, JournalQuery, JournalRecord, LogQuery,
-            LogView, NewOrder, OrderAnswer, RevisionState, RevisionView, RolloutEvent, RolloutList,
-            RolloutView, WorkerView,
+            LogView, NewOrder, OrderAnswer, RevisionView, RolloutEvent, RolloutList, RolloutView, WorkerView,
         },
     },
     clock,
+    engine::DecisionRecord,
     journal::NewRecord,
     local::{
         adapter::release::{Release, Runs},
@@ -36,6 +35,7 @@ use crate::{
         supervisor::protocol::WorkerState,
     },
     port::Unavailable,
+    rollout::{Follow, attempts, complete, promoted, refused, state_of, why_not},
 };
 
 /// Longest wait for a rollout's own answer; then its last one is given.
@@ -156,12 +156,7 @@ impl Engine for Service {
 
     async fn events(&self, name: Name) -> Result<impl Stream<Item = RolloutEvent> + Send + 'static, Refusal> {
         let entry = self.entry(&name)?;
-        let follow = Follow {
-            first: true,
-            views: entry.told.view.subscribe(),
-            decisions: entry.told.decisions.subscribe(),
-            ended: false,
-        };
+        let follow = Follow::new(&entry.told);
         // It begins to count for those who watch.
         let _ = entry.inbox.try_send(Message::Processes);
         // The entry itself must not be held: when it is dropped the rollout is gone.
@@ -192,7 +187,7 @@ impl Engine for Service {
     async fn order(&self, caller: Caller, name: Name, new: NewOrder) -> Result<OrderAnswer, Refusal> {
         let entry = self.entry(&name)?;
         let status = self.status(&name).await?;
-        let order = complete(new, status.as_ref(), &caller)?;
+        let order = complete(new, status.as_ref(), by(&caller))?;
         let (id, rollout, now, body) = (order.id.to_string(), name.to_string(), clock::now(), order.clone());
         let record = serde_json::to_string(&order).map_err(|error| Refusal::Invalid(error.to_string()))?;
         let take = move |it: &mut crate::local::store::Change<'_>| {
@@ -236,7 +231,8 @@ impl Engine for Service {
             .keeper
             .read(move |store| store.journal_tail(Some(&rollout), MOST_RECORDS))
             .await?;
-        Ok(History { revisions, attempts: attempts(&records, status.as_ref()) })
+        let recorded = records.iter().filter_map(|it| it.decode::<DecisionRecord>().ok());
+        Ok(History { revisions, attempts: attempts(recorded, status.as_ref()) })
     }
 
     async fn journal(&self, name: Name, query: JournalQuery) -> Result<Vec<JournalRecord>, Refusal> {
@@ -320,131 +316,19 @@ impl Engine for Service {
     }
 }
 
-/// 32 hexadecimal digits that nobody can guess.
-fn random() -> Result<String, Refusal> {
-    let mut bytes = [0; 16];
-    rand::rngs::OsRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|error| Refusal::Unavailable(format!("the kernel gives no random numbers: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Fills in what an order is about where it does not say.
-fn complete(new: NewOrder, status: Option<&Status>, caller: &Caller) -> Result<Order, Refusal> {
-    let NewOrder { id, action, revision, attempt, step, reason, not_after } = new;
-    let on_trial = status.and_then(|it| it.canary.clone());
-    let revision = revision.or(on_trial).ok_or_else(|| {
-        Refusal::Conflict(format!("there is no canary that could be told to {action}: nothing is on trial"))
-    })?;
-    let id = match id {
-        Some(id) => id,
-        None => random()?.into(),
-    };
-    let attempt = attempt.unwrap_or_else(|| status.map_or(0, |it| it.attempt));
-    Ok(Order { id, action, revision, attempt, step, by: by(caller), reason, not_after })
-}
-
-fn why_not(order: &Order, view: &RolloutView) -> String {
-    if view.canary.as_ref() != Some(&order.revision) {
-        return format!("it is about {}, and that is not on trial", order.revision);
-    }
-    if view.attempt != order.attempt {
-        return format!("it is about attempt {}, and this is attempt {}", order.attempt, view.attempt);
-    }
-    if let Some(trouble) = view.troubles.first() {
-        return format!("the engine cannot act: {}", trouble.text);
-    }
-    let open: Vec<String> = view.orders.iter().map(ToString::to_string).collect();
-    match open.is_empty() {
-        true => format!("in phase {} there is nothing to {}", view.phase, order.action),
-        false => format!("in phase {} it has no effect; what has: {}", view.phase, open.join(", ")),
-    }
-}
-
 fn remembered(it: &crate::local::store::Revision<Release>, status: Option<&Status>) -> RevisionView {
     let revision = Revision::from(it.revision.as_str());
-    let refused: Option<Cause> = status
-        .and_then(|status| status.refused.iter().find(|refused| refused.revision == revision))
-        .map(|it| it.cause.clone());
-    let promoted = status
-        .and_then(|status| status.recent.iter().find(|recent| recent.revision == revision))
-        .map(|it| it.at);
-    let is = |side: Option<&Option<Revision>>| side.is_some_and(|it| it.as_ref() == Some(&revision));
-    let state = if is(status.map(|it| &it.stable)) {
-        RevisionState::Stable
-    } else if refused.is_some() {
-        RevisionState::Refused
-    } else if is(status.map(|it| &it.canary)) {
-        RevisionState::Canary
-    } else if promoted.is_some() {
-        RevisionState::Former
-    } else {
-        RevisionState::Unused
-    };
     let available = match &it.body.runs {
         Runs::Process { spec, .. } => spec.directory.exists(),
         Runs::Upstream { .. } => true,
     };
-    RevisionView { revision, at: it.at, state, runs: it.body.runs.words(), promoted, refused, available }
-}
-
-/// The ends of attempts, latest first, as the recorded statuses tell.
-fn attempts(records: &[crate::journal::Record], status: Option<&Status>) -> Vec<strategies::Ended> {
-    let mut ended: Vec<strategies::Ended> = vec![];
-    let recorded = records.iter().filter_map(|it| it.decode::<crate::engine::DecisionRecord>().ok());
-    let saved = recorded.filter_map(|it| match it.next {
-        strategies::Next::Save(status) => status.last,
-        strategies::Next::Rest | strategies::Next::Write(_) => None,
-    });
-    for it in saved.chain(status.and_then(|it| it.last.clone())) {
-        if !ended.iter().any(|known| (known.attempt, known.at) == (it.attempt, it.at)) {
-            ended.push(it);
-        }
-    }
-    ended.reverse();
-    ended
-}
-
-/// One caller who follows a rollout.
-struct Follow {
-    first: bool,
-    views: watch::Receiver<Option<Arc<RolloutView>>>,
-    decisions: broadcast::Receiver<Arc<JournalRecord>>,
-    ended: bool,
-}
-
-impl Follow {
-    async fn next(mut self) -> Option<(RolloutEvent, Self)> {
-        if self.ended {
-            return None;
-        }
-        loop {
-            if self.first {
-                self.first = false;
-                self.views.mark_changed();
-            }
-            tokio::select! {
-                biased;
-                record = self.decisions.recv() => match record {
-                    Ok(record) => return Some((RolloutEvent::Decision(Box::new((*record).clone())), self)),
-                    // Too slow for some of them: the journal has them.
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => {
-                        self.ended = true;
-                        return Some((RolloutEvent::Gone, self));
-                    }
-                },
-                changed = self.views.changed() => {
-                    if changed.is_err() {
-                        self.ended = true;
-                        return Some((RolloutEvent::Gone, self));
-                    }
-                    let view = self.views.borrow_and_update().clone();
-                    if let Some(view) = view {
-                        return Some((RolloutEvent::Status(Box::new((*view).clone())), self));
-                    }
-                }
-            }
-        }
+    RevisionView {
+        at: it.at,
+        state: state_of(&revision, status),
+        runs: it.body.runs.words(),
+        promoted: promoted(&revision, status),
+        refused: refused(&revision, status),
+        available,
+        revision,
     }
 }

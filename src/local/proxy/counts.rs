@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::analyses::Routed;
+
 use super::{
     config::{ArmName, ListenerName},
     outcome::{GrpcCode, Outcome, OutcomeCounts, Outcomes},
@@ -26,39 +28,6 @@ pub const LATENCY_BOUNDS_US: [u64; 28] = [
 ];
 
 const BUCKETS: usize = LATENCY_BOUNDS_US.len() + 1;
-
-/// How a request found its arm. Populations that were selected differently are not compared with one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Routed {
-    /// Drawn at random by weight: comparable.
-    Weight,
-    /// By a match.
-    Match,
-    /// By a sticky cookie.
-    Sticky,
-    /// A copy whose answer is dropped.
-    Mirror,
-    /// Taken over from an arm to which no connection could be made; counted there as an error.
-    Retry,
-}
-
-impl Routed {
-    /// Every way, in order.
-    pub const ALL: [Self; 5] = [Self::Weight, Self::Match, Self::Sticky, Self::Mirror, Self::Retry];
-
-    /// The word used as label value.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Weight => "weight",
-            Self::Match => "match",
-            Self::Sticky => "sticky",
-            Self::Mirror => "mirror",
-            Self::Retry => "retry",
-        }
-    }
-}
 
 /// Requests that count as bad, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

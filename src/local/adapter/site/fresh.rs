@@ -11,10 +11,7 @@ use analysis::judge::Baseline;
 use strategies::{Arm, Dest, Weight};
 
 use super::Site;
-use crate::{
-    analyses::FreshNow,
-    local::adapter::lower::{Fresh, arm_name},
-};
+use crate::{analyses::FreshNow, local::adapter::lower::Fresh};
 
 /// What is to be there.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +65,6 @@ impl Site {
     pub fn fresh_now(&self) -> Option<FreshNow> {
         let (fresh, (route, _)) = (self.fresh_served()?, self.route_intent()?);
         let weight = fresh.share(&route.split);
-        (weight != Weight::ZERO)
-            .then(|| FreshNow { counted_as: arm_name(&fresh.arm).as_str().into(), weight })
+        (weight != Weight::ZERO).then_some(FreshNow { weight })
     }
 }

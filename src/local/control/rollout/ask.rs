@@ -11,8 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use strategies::{ActivityId, Arm, Revision};
 use tokio::task::JoinSet;
 
-use super::{super::document::Sources, Rollout};
-use crate::{analyses::Ask, clock, measure::Facts, written::Fact};
+use super::Rollout;
+use crate::{
+    analyses::Ask,
+    clock,
+    measure::{Facts, Sources},
+    written::Fact,
+};
 
 /// Least time between two questions for the same.
 const LEAST_EVERY: SignedDuration = SignedDuration::from_secs(1);
@@ -113,7 +118,7 @@ impl Rollout {
     /// Asks for whatever is due.
     pub(super) fn ask(&mut self) {
         let now = clock::now();
-        let due = self.ports.activities.0.asks(now);
+        let due = self.ports.activities.asks(now);
         if due.is_empty() {
             return;
         }
@@ -128,7 +133,7 @@ impl Rollout {
         let (now, Answer { ask, polled }) = (clock::now(), answer);
         let key = (ask.id.clone(), ask.number);
         self.questions.asked.insert(key, Turn::Over(now));
-        let analyses = &mut self.ports.activities.0;
+        let analyses = &mut self.ports.activities;
         self.questions.asked.retain(|(id, _), turn| matches!(turn, Turn::UnderWay) || analyses.knows(id));
         analyses.answered(ask, &polled, now);
         // There is something new to store.

@@ -13,10 +13,10 @@ use crate::{
     journal::{NewRecord, Record},
     local::{
         adapter::site::Machine,
-        control::traffic::Traffic,
         store::{Change, OrderState, StoreError},
     },
     port::{Keep, Saved, Unavailable, WriteError},
+    rollout::Traffic,
 };
 
 /// Name of the evidence among the checkpoints.
@@ -87,11 +87,14 @@ impl StatusKeep {
         let all = read.await.map_err(|error| Unavailable::new("cannot read the evidence", &error))?;
         let find = |name: &str| all.iter().find(|it| it.name == name).map(|it| it.checkpoint.clone());
         // Evidence of another version is not understood and begins anew; so do the sums.
-        let understood = |name: &str| find(name);
+        let evidence: Option<analyses::Checkpoint> =
+            find(EVIDENCE).and_then(|it| serde_json::from_value(it).ok());
+        // Sums and evidence go on from the same readings.
+        let traffic = find(TRAFFIC).filter(|_| evidence.is_some());
         Ok(Remembered {
-            evidence: understood(EVIDENCE).and_then(|it| serde_json::from_value(it).ok()),
-            traffic: understood(TRAFFIC).and_then(|it| serde_json::from_value(it).ok()),
-            failure: understood(FAILURE).and_then(|it| serde_json::from_value(it).ok()),
+            evidence,
+            traffic: traffic.and_then(|it| serde_json::from_value(it).ok()),
+            failure: find(FAILURE).and_then(|it| serde_json::from_value(it).ok()),
         })
     }
 

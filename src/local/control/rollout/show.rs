@@ -60,7 +60,7 @@ impl Rollout {
             waiting: self.waits(),
             hold: status.hold.clone(),
             // Evidence of the attempt before is kept until this one has its own, and says nothing about it.
-            analyses: (self.ports.activities.0.evidence().into_iter())
+            analyses: (self.ports.activities.evidence().into_iter())
                 .filter(|it| it.id.attempt == status.attempt)
                 .map(analysis)
                 .collect(),
@@ -101,7 +101,7 @@ impl Rollout {
             matters: MATTERS,
         };
         let guards = self.plan.guards.iter().map(|it| &it.name);
-        let definitions = self.ports.activities.0.definitions();
+        let definitions = self.ports.activities.definitions();
         let judged = guards.filter_map(|it| definitions.get(it)).find_map(judged)?;
         let sight = sight_of_step(&self.plan, index, expected, judged)?;
         Some(SightView {

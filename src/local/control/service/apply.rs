@@ -4,7 +4,7 @@ use std::path::Path;
 
 use strategies::{Name, Revision, Status};
 
-use super::{Service, by, random};
+use super::{Service, by};
 use crate::{
     api::{
         Refusal,
@@ -24,6 +24,7 @@ use crate::{
         revision::Purpose,
         store::{Change, Document},
     },
+    rollout::{former, next_attempt, random, refused},
     spec,
     workload::Workload,
 };
@@ -87,7 +88,7 @@ impl Service {
         let rollout = AppliedRollout {
             name,
             change,
-            refused: refused(status.as_ref(), &made.revision),
+            refused: refused(&made.revision, status.as_ref()),
             before: known.as_ref().map(Entry::document),
             next_attempt: next_attempt(status.as_ref(), change, &made.revision),
             revision: made.revision.clone(),
@@ -156,7 +157,7 @@ impl Service {
             tracing::warn!(%error, "sockets of a document that could not be kept stay open");
         }
         let generation = kept_now?;
-        let (refused, document) = (refused(status.as_ref(), &revision), known.as_ref().map(Entry::document));
+        let (refused, document) = (refused(&revision, status.as_ref()), known.as_ref().map(Entry::document));
         let change = match (&known, &before) {
             (None, _) | (_, None) => DocumentChange::Created,
             (Some(_), Some(before)) if before.revision != revision => DocumentChange::NewRevision,
@@ -343,7 +344,7 @@ impl Service {
         let rollout = AppliedRollout {
             name: name.clone(),
             change,
-            refused: refused(status.as_ref(), &to),
+            refused: refused(&to, status.as_ref()),
             before: Some(document),
             next_attempt: next_attempt(status.as_ref(), change, &to),
             revision: to,
@@ -365,34 +366,6 @@ struct Wanted {
 enum Ask {
     AsWritten,
     Restart,
-}
-
-/// The attempt that this application leads to, if it leads to one: going back to stable and wanting a refused revision
-/// again lead to none.
-fn next_attempt(status: Option<&Status>, change: DocumentChange, revision: &Revision) -> u32 {
-    let Some(status) = status else { return 0 };
-    let begins = match change {
-        DocumentChange::NewRevision => {
-            status.stable.as_ref() != Some(revision) && !status.is_refused(revision)
-        }
-        DocumentChange::Created | DocumentChange::Unchanged | DocumentChange::NewPlan => false,
-    };
-    status.attempt + u32::from(begins)
-}
-
-/// Why a revision was turned back before, if it was.
-fn refused(status: Option<&Status>, revision: &Revision) -> Option<strategies::Cause> {
-    let refused = status?.refused.iter().find(|it| it.revision == *revision)?;
-    Some(refused.cause.clone())
-}
-
-/// What `undo` goes back to: in mid-rollout to stable, else to the stable revision before.
-fn former(status: &Status, wanted: &Revision) -> Option<Revision> {
-    let stable = status.stable.clone()?;
-    if stable != *wanted {
-        return Some(stable);
-    }
-    status.recent.iter().rev().map(|it| &it.revision).find(|it| **it != stable).cloned()
 }
 
 /// A revision that is known keeps what it runs, as it was; when it counts as ready may change.

@@ -1,8 +1,4 @@
-//! Requests per revision, put together from what the workers counted. Pure.
-//!
-//! Workers count from zero when they start; here only differences between two readings of the same run are added up,
-//! so that neither a restart nor a reading that came twice changes a sum. What is remembered can be stored, so that a
-//! restart of this process loses nothing either.
+//! Requests per revision, put together from what counters counted. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use strategies::{Revision, Status};
 
 use crate::{
-    analyses::{Counted, Routed},
+    analyses::{Interval, Routed},
     api::view::{ArmRole, Second, Tally, TrafficView},
-    local::adapter::lower::revision_of,
 };
 
 /// Seconds that are shown.
@@ -22,13 +17,11 @@ const SECONDS: usize = 60;
 const LATELY: i64 = 5;
 /// Readings that are no further apart are shown as one: whoever asks for a view makes one of its own.
 const WHOLE: f64 = 1.05;
-/// Runs of workers that are remembered.
-const RUNS: usize = 128;
 
 /// What is remembered.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Traffic {
+pub struct Traffic {
     /// The attempt that the sums are of.
     attempt: u32,
     /// Whether that attempt is under way.
@@ -37,18 +30,12 @@ pub(super) struct Traffic {
     began: Option<Timestamp>,
     /// Sums since it began, or since it ended.
     sums: BTreeMap<Revision, BTreeMap<String, Tally>>,
-    /// The last readings by worker run: what was ended and failed, by entry, revision and routing.
-    read: BTreeMap<String, BTreeMap<String, Tally>>,
-    /// In which order runs were read first.
-    order: VecDeque<String>,
     /// What `traffic` was when the last attempt ended.
     last: Vec<TrafficView>,
     #[serde(skip)]
     recent: VecDeque<Lately>,
     #[serde(skip)]
     bounds_ms: Vec<f64>,
-    #[serde(skip)]
-    latencies: BTreeMap<String, BTreeMap<String, Vec<u64>>>,
 }
 
 /// What one reading brought.
@@ -77,15 +64,16 @@ impl Lately {
 }
 
 impl Traffic {
-    /// Takes a reading of every worker that answered, of the entries of this rollout.
-    pub(super) fn take(&mut self, counted: &[Counted], is_own: impl Fn(&str) -> bool, at: Timestamp) {
+    /// Takes what was counted since the last reading; `bounds`: of the latencies, seconds. What nobody can place in time
+    /// is in the sums only.
+    pub fn take(&mut self, intervals: &[Interval], bounds: &[f64], at: Timestamp) {
         let mut lately = Lately { at, seconds: 1.0, by: BTreeMap::new(), latency: BTreeMap::new() };
         if let Some(before) = self.recent.back() {
             lately.seconds = at.duration_since(before.at).as_secs_f64().max(0.001);
         }
-        for it in counted {
-            self.bounds_ms = it.bounds.iter().map(|seconds| seconds * 1e3).collect();
-            self.take_run(it, &is_own, &mut lately);
+        self.bounds_ms = bounds.iter().map(|seconds| seconds * 1e3).collect();
+        for it in intervals {
+            self.take_one(it, &mut lately);
         }
         match self.recent.back_mut() {
             Some(last) if last.seconds + lately.seconds <= WHOLE => last.add(lately),
@@ -96,49 +84,25 @@ impl Traffic {
         }
     }
 
-    fn take_run(&mut self, counted: &Counted, is_own: &impl Fn(&str) -> bool, lately: &mut Lately) {
-        let run = format!("{}/{}", counted.source, counted.start);
-        if !self.read.contains_key(&run) {
-            self.order.push_back(run.clone());
-            while self.order.len() > RUNS {
-                let oldest = self.order.pop_front();
-                self.read.retain(|run, _| Some(run) != oldest.as_ref());
-                self.latencies.retain(|run, _| Some(run) != oldest.as_ref());
-            }
-        }
-        let read = self.read.entry(run.clone()).or_default();
-        let latencies = self.latencies.entry(run).or_default();
-        for series in counted.series.iter().filter(|it| is_own(it.entry.as_str())) {
+    fn take_one(&mut self, interval: &Interval, lately: &mut Lately) {
+        for (key, counted) in &interval.counts {
             // Fresh replicas of stable are stable's.
-            let revision = revision_of(series.revision.as_str());
-            let key = format!("{}|{}|{}", series.entry, series.revision, word(series.routed));
-            let before = read.insert(key.clone(), Tally { total: series.ended, failed: series.failed });
-            let before = before.unwrap_or_default();
-            let grown = Tally {
-                total: series.ended.saturating_sub(before.total),
-                failed: series.failed.saturating_sub(before.failed),
-            };
+            let revision = &key.arm.revision;
+            let grown = Tally { total: counted.ended, failed: counted.failed };
             let sum = self.sums.entry(revision.clone()).or_default();
-            add(sum.entry(word(series.routed).to_owned()).or_default(), grown);
-            if series.routed == Routed::Mirror {
+            add(sum.entry(key.routed.as_str().to_owned()).or_default(), grown);
+            if key.routed == Routed::Mirror || interval.since.is_none() {
                 continue;
             }
             add(lately.by.entry(revision.clone()).or_default(), grown);
-            let first = !latencies.contains_key(&key);
-            let known = latencies.insert(key, series.latency.clone()).unwrap_or_default();
-            if first {
-                continue;
-            }
-            let sum = lately.latency.entry(revision).or_default();
-            sum.resize(series.latency.len().max(sum.len()), 0);
-            for (at, count) in series.latency.iter().enumerate() {
-                sum[at] += count.saturating_sub(known.get(at).copied().unwrap_or(0));
-            }
+            let sum = lately.latency.entry(revision.clone()).or_default();
+            sum.resize(counted.latency.len().max(sum.len()), 0);
+            sum.iter_mut().zip(&counted.latency).for_each(|(sum, more)| *sum += more);
         }
     }
 
     /// Begins the sums anew where an attempt begins or ends.
-    pub(super) fn follow(&mut self, status: &Status) {
+    pub fn follow(&mut self, status: &Status) {
         let running = status.phase.step().is_some()
             || matches!(status.phase, strategies::Phase::Aborting { .. } | strategies::Phase::Promoting);
         if (self.attempt, self.running) == (status.attempt, running) {
@@ -156,19 +120,19 @@ impl Traffic {
 
     /// When the present or last attempt began.
     #[must_use]
-    pub(super) fn began(&self) -> Option<Timestamp> {
+    pub fn began(&self) -> Option<Timestamp> {
         self.began
     }
 
     /// What `traffic` was when the last attempt ended.
     #[must_use]
-    pub(super) fn last(&self) -> &[TrafficView] {
+    pub fn last(&self) -> &[TrafficView] {
         &self.last
     }
 
     /// Sums and rates of each revision, stable first.
     #[must_use]
-    pub(super) fn now(&self, status: &Status) -> Vec<TrafficView> {
+    pub fn now(&self, status: &Status) -> Vec<TrafficView> {
         self.views(None, status)
     }
 
@@ -194,7 +158,7 @@ impl Traffic {
     }
 
     fn view(&self, revision: &Revision, role: ArmRole, by: &BTreeMap<String, Tally>) -> TrafficView {
-        let users = by.iter().filter(|(way, _)| way.as_str() != word(Routed::Mirror)).map(|(_, it)| *it);
+        let users = by.iter().filter(|(way, _)| way.as_str() != Routed::Mirror.as_str()).map(|(_, it)| *it);
         let sum = users.fold(Tally::default(), |mut sum, it| {
             add(&mut sum, it);
             sum
@@ -229,7 +193,7 @@ impl Traffic {
 
     /// The last seconds, one by one.
     #[must_use]
-    pub(super) fn recent(&self) -> Vec<Second> {
+    pub fn recent(&self) -> Vec<Second> {
         self.recent.iter().map(|it| Second { at: it.at, by: it.by.clone() }).collect()
     }
 }
@@ -237,16 +201,6 @@ impl Traffic {
 fn add(sum: &mut Tally, it: Tally) {
     sum.total += it.total;
     sum.failed += it.failed;
-}
-
-fn word(routed: Routed) -> &'static str {
-    match routed {
-        Routed::Weight => "weight",
-        Routed::Match => "match",
-        Routed::Sticky => "sticky",
-        Routed::Mirror => "mirror",
-        Routed::Retry => "retry",
-    }
 }
 
 /// The value below which `share` of the counts lie, by straight lines within a bucket.
@@ -273,15 +227,15 @@ fn quantile(counts: &[u64], bounds: &[f64], share: f64) -> Option<f64> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use strategies::Phase;
+    use strategies::{Arm, Phase};
 
     use super::*;
-    use crate::analyses::Series;
+    use crate::analyses::{Counted, Ledger, Series};
 
-    fn reading(start: &str, ended: u64, failed: u64) -> Counted {
+    fn reading(start: &str, up: u64, ended: u64, failed: u64) -> Counted {
         let series = Series {
             entry: "shop/0".into(),
-            revision: "v1".into(),
+            arm: Arm::main("v1".into()),
             routed: Routed::Weight,
             begun: ended,
             ended,
@@ -292,7 +246,7 @@ mod tests {
         Counted {
             source: "0".into(),
             start: start.into(),
-            up: Duration::from_secs(1),
+            up: Duration::from_secs(up),
             bounds: Arc::from([0.01]),
             series: vec![series],
             replicas: vec![],
@@ -303,37 +257,47 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
+    fn take(traffic: &mut Traffic, ledger: &mut Ledger, reading: Counted, at: Timestamp) {
+        traffic.take(&ledger.take(&[reading], at), &[0.01], at);
+    }
+
     #[test]
     fn a_restarted_worker_and_a_repeated_reading_change_no_sum() {
-        let mut traffic = Traffic::default();
+        let (mut traffic, mut ledger) = (Traffic::default(), Ledger::default());
         let status = Status::new(at(0));
-        for (second, reading) in
-            [reading("a", 10, 1), reading("a", 10, 1), reading("a", 30, 1), reading("b", 5, 0)]
-                .into_iter()
-                .enumerate()
-        {
-            traffic.take(&[reading], |entry| entry.starts_with("shop/"), at(second as i64));
+        let readings =
+            [reading("a", 1, 10, 1), reading("a", 1, 10, 1), reading("a", 3, 30, 1), reading("b", 1, 5, 0)];
+        for (second, reading) in readings.into_iter().enumerate() {
+            take(&mut traffic, &mut ledger, reading, at(100 + second as i64));
         }
         let view = &traffic.now(&status)[0];
         assert_eq!((view.requests, view.failed), (35, 1));
-        let stored = serde_json::to_string(&traffic).unwrap();
-        let mut again: Traffic = serde_json::from_str(&stored).unwrap();
-        again.take(&[reading("b", 7, 0)], |_| true, at(9));
-        assert_eq!(again.now(&status)[0].requests, 37, "nothing is counted twice after a restart");
-        again.take(&[reading("c", 7, 0)], |_| false, at(9));
-        assert_eq!(again.now(&status)[0].requests, 37, "entries of others are left out");
+        let stored = serde_json::to_string(&(&traffic, &ledger)).unwrap();
+        let (mut traffic, mut ledger): (Traffic, Ledger) = serde_json::from_str(&stored).unwrap();
+        take(&mut traffic, &mut ledger, reading("b", 9, 7, 0), at(109));
+        assert_eq!(traffic.now(&status)[0].requests, 37, "nothing is counted twice after a restart");
+    }
+
+    #[test]
+    fn a_revision_that_comes_back_is_counted_from_zero() {
+        let (mut traffic, mut ledger) = (Traffic::default(), Ledger::default());
+        take(&mut traffic, &mut ledger, reading("a", 1, 10, 0), at(1));
+        take(&mut traffic, &mut ledger, Counted { series: vec![], ..reading("a", 2, 0, 0) }, at(2));
+        take(&mut traffic, &mut ledger, reading("a", 3, 4, 0), at(3));
+        assert_eq!(traffic.now(&Status::new(at(0)))[0].requests, 14);
     }
 
     #[test]
     fn two_readings_within_a_second_are_shown_as_one() {
-        let mut traffic = Traffic::default();
+        let (mut traffic, mut ledger) = (Traffic::default(), Ledger::default());
         let mut ended = 0;
-        for millis in [0, 900, 1000, 1900, 2000, 2900, 3000] {
+        for (turn, millis) in [0, 900, 1000, 1900, 2000, 2900, 3000].into_iter().enumerate() {
             ended += millis / 100;
             let at = Timestamp::from_millisecond(millis as i64).unwrap();
-            traffic.take(&[reading("a", ended, 0)], |_| true, at);
+            take(&mut traffic, &mut ledger, reading("a", 1 + turn as u64, ended, 0), at);
         }
-        let shown: Vec<u64> = traffic.recent().iter().map(|it| it.by[&Revision::from("v1")].total).collect();
+        let total = |it: &Second| it.by.get(&Revision::from("v1")).map_or(0, |it| it.total);
+        let shown: Vec<u64> = traffic.recent().iter().map(total).collect();
         assert_eq!(shown, [0, 9 + 10, 19 + 20, 29 + 30]);
         assert_eq!(traffic.now(&Status::new(at(0)))[0].requests, ended);
     }
@@ -345,7 +309,7 @@ mod tests {
         (status.attempt, status.canary, status.stable) = (1, Some("v1".into()), Some("v0".into()));
         status.phase = Phase::Stepping { step: "first".into() };
         traffic.follow(&status);
-        traffic.take(&[reading("a", 10, 3)], |_| true, at(1));
+        take(&mut traffic, &mut Ledger::default(), reading("a", 1, 10, 3), at(1));
         status.phase = Phase::Idle;
         status.stable = Some("v1".into());
         status.last = Some(strategies::Ended {
