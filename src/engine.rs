@@ -3,12 +3,14 @@
 //! Small and dull: all judgement is in [`strategies::decide`]. What runs this calls [`tick`] when something has
 //! happened, when [`Ticked::wake`] says so, and again at once while it answers [`Ticked::again`].
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use strategies::{Activity, Decision, Next, Orders, Plan, Status, Waiting, World, decide};
+use strategies::{Activity, Decision, Name, Next, Orders, Plan, Status, Waiting, World, decide};
 
 use crate::{
     failpoint,
-    port::{Activities, Clock, Keep, Outside, Saved, Unavailable, WriteError},
+    port::{Activities, Clock, Closed, Keep, Outside, Saved, Saving, Unavailable, WriteError},
 };
 
 mod record;
@@ -38,8 +40,8 @@ pub struct Ticked {
     pub world: World,
     /// What was remembered when it began.
     pub saved: Saved,
-    /// What was decided.
-    pub decided: Decided,
+    /// What was decided, consecutive saves merged.
+    pub decided: Decision,
     /// The record that was kept of it; `None`: the decision was the same as the last.
     pub record: Option<String>,
     /// When it was decided.
@@ -54,23 +56,21 @@ impl Ticked {
     }
 }
 
-/// A decision on one look at the world, consecutive saves merged.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decided {
-    /// What to do: nothing, one save, or one write.
-    pub next: Next,
-    /// What should be running.
-    pub run: Vec<Activity>,
+/// How a rollout stands at one moment.
+#[derive(Debug)]
+pub struct Moment<'a, O, A> {
+    /// What is remembered.
+    pub status: &'a Status,
+    /// What was observed; `None`: nothing yet.
+    pub world: Option<&'a World>,
     /// What is waited for.
-    pub waiting: Vec<Waiting>,
-}
-
-impl Decided {
-    /// When to decide again even if nothing is observed to change.
-    #[must_use]
-    pub fn wake(&self) -> Option<Timestamp> {
-        self.waiting.iter().filter_map(|it| it.until).min()
-    }
+    pub waiting: &'a [Waiting],
+    /// Why orders were given, by their id.
+    pub reasons: &'a BTreeMap<Name, Name>,
+    /// What is observed and written.
+    pub outside: &'a O,
+    /// What runs beside the steps.
+    pub activities: &'a A,
 }
 
 /// A tick came to nothing. Nothing has to be undone; the next one looks again.
@@ -98,7 +98,7 @@ impl From<WriteError> for TickError {
 }
 
 /// Decides on one look at the world. Consecutive saves are merged into the last one.
-pub fn settle(plan: &Plan, status: &Status, orders: &Orders, world: &World, now: Timestamp) -> Decided {
+pub fn decide_all(plan: &Plan, status: &Status, orders: &Orders, world: &World, now: Timestamp) -> Decision {
     let mut merged: Option<(Box<Status>, Vec<Activity>)> = None;
     for _ in 0..MOST_MERGED {
         let present = merged.as_ref().map_or(status, |(it, _)| it);
@@ -106,18 +106,19 @@ pub fn settle(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
         match (next, merged) {
             (Next::Save(next), _) => merged = Some((next, run)),
             (Next::Rest | Next::Write(_), Some((saved, before))) => {
-                return Decided { next: Next::Save(saved), run: before, waiting };
+                return Decision { next: Next::Save(saved), run: before, waiting };
             }
-            (next @ (Next::Rest | Next::Write(_)), None) => return Decided { next, run, waiting },
+            (next @ (Next::Rest | Next::Write(_)), None) => return Decision { next, run, waiting },
         }
     }
     match merged {
-        Some((saved, run)) => Decided { next: Next::Save(saved), run, waiting: vec![] },
-        None => Decided { next: Next::Rest, run: vec![], waiting: vec![] },
+        Some((saved, run)) => Decision { next: Next::Save(saved), run, waiting: vec![] },
+        None => Decision { next: Next::Rest, run: vec![], waiting: vec![] },
     }
 }
 
-/// One tick: observe everything, decide, then do one thing.
+/// One tick: observe everything, carry out what was accepted before, decide, then do one thing. `show` puts together
+/// what people are shown, where that is saved too.
 ///
 /// # Crash safety
 /// May stop at any `.await`. What is decided is recorded not later than it is done, every write carries the fence the
@@ -125,41 +126,56 @@ pub fn settle(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
 ///
 /// # Errors
 /// The first failure ends the tick.
-pub async fn tick<O: Outside, K: Keep, A: Activities, C: Clock>(
+pub async fn tick<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
     plan: &Plan,
     ports: &mut Ports<O, K, A, C>,
     recorder: &mut Recorder,
+    show: &(impl Fn(&Moment<'_, O, A>) -> K::Shown + Send + Sync),
 ) -> Result<Ticked, TickError> {
     let saved = ports.keep.load().await?;
     let mut world = ports.outside.observe(&saved.status).await?;
+    ports.outside.enact().await;
     world.ran = ports.activities.outcomes();
     let at = ports.clock.now();
-    let decided = settle(plan, &saved.status, &saved.orders, &world, at);
+    let decided = decide_all(plan, &saved.status, &saved.orders, &world, at);
     let inputs =
         record::Inputs { plan, status: &saved.status, orders: &saved.orders, world: &world, now: at };
     let record = recorder.record(&inputs, &decided);
-    let done = act(ports, &saved, &decided, record.as_deref(), at).await;
+    let ticked = Ticked { world, saved, decided, record, at };
+    let done = act(ports, &ticked, show).await;
     match &done {
         Ok(()) => recorder.kept(),
         Err(_) => recorder.lost(),
     }
     done?;
-    ports.activities.reconcile(&decided.run, at);
-    Ok(Ticked { world, saved, decided, record, at })
+    ports.activities.reconcile(&ticked.decided.run, at);
+    Ok(ticked)
 }
 
-async fn act<O: Outside, K: Keep, A: Activities, C: Clock>(
+async fn act<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
     ports: &mut Ports<O, K, A, C>,
-    saved: &Saved,
-    decided: &Decided,
-    record: Option<&str>,
-    at: Timestamp,
+    ticked: &Ticked,
+    show: &(impl Fn(&Moment<'_, O, A>) -> K::Shown + Send + Sync),
 ) -> Result<(), TickError> {
+    let Ticked { world, saved, decided, record, at } = ticked;
     match &decided.next {
-        Next::Save(status) => Ok(ports.keep.save(saved, status, record).await?),
+        Next::Save(status) => {
+            let Ports { outside, keep, activities, clock: _ } = ports;
+            let moment = Moment {
+                status,
+                world: Some(world),
+                waiting: &decided.waiting,
+                reasons: &saved.reasons,
+                outside: &*outside,
+                activities: &*activities,
+            };
+            let shown = || show(&moment);
+            let closed = Closed::by(status, &saved.orders, *at);
+            Ok(keep.save(saved, Saving { status, record: record.as_deref(), closed, shown: &shown }).await?)
+        }
         Next::Write(write) => {
             if let Some(record) = record {
-                ports.keep.record(at, record).await?;
+                ports.keep.record(*at, record).await?;
             }
             failpoint::reached("engine: before a write");
             ports.outside.write(write).await?;
@@ -167,7 +183,7 @@ async fn act<O: Outside, K: Keep, A: Activities, C: Clock>(
             Ok(())
         }
         Next::Rest => match record {
-            Some(record) => Ok(ports.keep.record(at, record).await?),
+            Some(record) => Ok(ports.keep.record(*at, record).await?),
             None => Ok(()),
         },
     }

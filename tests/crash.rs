@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serinus::{
     engine::{DecisionRecord, Ports, Recorder, Replayer, TickError, tick},
-    port::{Activities, Clock, Keep, Outside, Saved, Unavailable, WriteError},
+    port::{Activities, Clock, Keep, Outside, Saved, Saving, Unavailable, WriteError},
 };
 use strategies::{
     Acknowledged, Action, Activity, ActivityId, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End, Fence,
@@ -80,11 +80,14 @@ impl Outside for Hand {
 }
 
 impl Keep for Hand {
+    type Shown = ();
+
     async fn load(&mut self) -> Result<Saved, Unavailable> {
         self.call(|machine| machine.saved.clone())
     }
 
-    async fn save(&mut self, seen: &Saved, status: &Status, record: Option<&str>) -> Result<(), WriteError> {
+    async fn save(&mut self, seen: &Saved, saving: Saving<'_, ()>) -> Result<(), WriteError> {
+        let Saving { status, record, .. } = saving;
         self.call(|machine| {
             if machine.saved.fence != seen.fence {
                 return Err(WriteError::Conflict);
@@ -224,7 +227,8 @@ fn machine(verdict: Verdict) -> Hand {
         owner: Seen::Absent,
         ran: BTreeMap::new(),
     };
-    let saved = Saved { status: Status::new(now), orders: Orders::default(), fence: 0 };
+    let saved =
+        Saved { status: Status::new(now), orders: Orders::default(), reasons: BTreeMap::new(), fence: 0 };
     let (records, writes, left, calls, dead) = (vec![], vec![], None, 0, false);
     Hand(Arc::new(Mutex::new(Machine { world, saved, records, now, verdict, writes, left, calls, dead })))
 }
@@ -253,7 +257,7 @@ async fn work(
     recorder: &mut Recorder,
 ) -> bool {
     for _ in 0..1_000 {
-        match tick(plan, ports, recorder).await {
+        match tick(plan, ports, recorder, &|_| ()).await {
             Ok(ticked) if ticked.again() => {}
             Ok(ticked) => {
                 let ran = ports.activities.outcomes();

@@ -10,9 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use strategies::{Activity, Next, Orders, Plan, Status, Waiting, WaitingFor, World};
-
-use super::Decided;
+use strategies::{Activity, Decision, Next, Orders, Plan, Status, Waiting, WaitingFor, World};
 
 /// Records between two whole ones.
 const WHOLE_EVERY: u32 = 64;
@@ -97,7 +95,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// The record of this decision as JSON; `None`: it is the same as the last one.
-    pub(super) fn record(&mut self, inputs: &Inputs<'_>, decided: &Decided) -> Option<String> {
+    pub(super) fn record(&mut self, inputs: &Inputs<'_>, decided: &Decision) -> Option<String> {
         let waiting = decided.waiting.iter().map(|it| it.what.clone()).collect();
         let gist = Gist { next: decided.next.clone(), run: decided.run.clone(), waiting };
         if gist.next == Next::Rest && self.last.as_ref() == Some(&gist) {
@@ -147,14 +145,14 @@ pub struct Replayed {
     /// When.
     pub now: Timestamp,
     /// What was decided then.
-    pub decided: Decided,
+    pub decided: Decision,
 }
 
 impl Replayed {
     /// What this program decides on the same inputs.
     #[must_use]
-    pub fn today(&self) -> Decided {
-        super::settle(&self.plan, &self.status, &self.orders, &self.world, self.now)
+    pub fn today(&self) -> Decision {
+        super::decide_all(&self.plan, &self.status, &self.orders, &self.world, self.now)
     }
 }
 
@@ -216,7 +214,7 @@ impl Replayer {
             orders: serde_json::from_value(part("orders"))?,
             world: serde_json::from_value(Value::Object(world))?,
             now: record.now,
-            decided: Decided { next, run: record.run.clone(), waiting: record.waiting.clone() },
+            decided: Decision { next, run: record.run.clone(), waiting: record.waiting.clone() },
         })
     }
 }

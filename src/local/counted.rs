@@ -6,15 +6,16 @@ use analysis::Answers;
 use strategies::{Name, Revision};
 
 use super::{
-    adapter::lower::arm_of,
+    adapter::{fleet::is_of, lower::arm_of},
     proxy::{EndpointSnapshot, LATENCY_BOUNDS_US, Outcomes, SeriesSnapshot, Snapshot},
 };
 use crate::analyses::{Counted, Replica, Series};
 
-/// One worker's counts. `revisions`: what the process behind each address runs; addresses that are not listed tell
+/// One worker's counts of a rollout. `revisions`: what the process behind each address runs; addresses that are not listed tell
 /// nothing about replicas.
 #[must_use]
-pub fn counted(snapshot: &Snapshot, revisions: &BTreeMap<SocketAddr, Revision>) -> Counted {
+pub fn counted(snapshot: &Snapshot, rollout: &str, revisions: &BTreeMap<SocketAddr, Revision>) -> Counted {
+    let own = |it: &&SeriesSnapshot| is_of(&it.listener, rollout);
     let bounds: Vec<f64> = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect();
     let replica = |it: &EndpointSnapshot| {
         revisions.get(&it.address).map(|revision| Replica {
@@ -30,7 +31,7 @@ pub fn counted(snapshot: &Snapshot, revisions: &BTreeMap<SocketAddr, Revision>) 
         start: snapshot.start.as_str().into(),
         up: Duration::from_millis(snapshot.uptime_ms),
         bounds: Arc::from(bounds),
-        series: snapshot.series.iter().map(series).collect(),
+        series: snapshot.series.iter().filter(own).map(series).collect(),
         replicas: snapshot.endpoints.iter().filter_map(replica).collect(),
     }
 }
@@ -98,13 +99,14 @@ mod tests {
             generation: Some(1),
             uptime_ms: 1500,
             listeners: BTreeMap::new(),
-            series: vec![series],
+            series: vec![SeriesSnapshot { listener: "shopping/0".into(), ..series.clone() }, series],
             endpoints: vec![endpoint(1), endpoint(2)],
             troubles: BTreeMap::new(),
             arms: BTreeMap::new(),
         };
-        let got = counted(&snapshot, &BTreeMap::from([(endpoint(2).address, "v2".into())]));
+        let got = counted(&snapshot, "shop", &BTreeMap::from([(endpoint(2).address, "v2".into())]));
         assert_eq!((got.source, got.up), ("3".into(), Duration::from_millis(1500)));
+        assert_eq!(got.series.len(), 1, "others' are left out");
         assert_eq!((got.series[0].begun, got.series[0].ended, got.series[0].failed), (12, 10, 2));
         let answers = Answers { success: 7, server_error: 1, unanswered: 1, ..Answers::default() };
         assert_eq!(got.series[0].answers, answers);

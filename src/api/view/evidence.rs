@@ -1,4 +1,5 @@
 use super::{ActivityId, Deserialize, Name, Purpose, Serialize, Timestamp, Verdict};
+use crate::analyses;
 
 /// What one running analysis says.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -122,4 +123,63 @@ pub struct Counts {
     pub total: u64,
     /// Bad ones.
     pub bad: u64,
+}
+
+impl From<analyses::EvidenceView> for AnalysisView {
+    fn from(it: analyses::EvidenceView) -> Self {
+        Self {
+            id: it.id,
+            purpose: it.purpose,
+            verdict: it.verdict,
+            because: Some(it.because),
+            since: Some(it.began),
+            counting: it.counting,
+            combined: it.combined.map(|it| Combined {
+                ln_e_bad: finite(it.ln_e_bad).unwrap_or(0.0),
+                ln_e_bad_needed: finite(it.ln_e_bad_needed),
+                ln_e_good: finite(it.ln_e_good).unwrap_or(0.0),
+                ln_e_good_needed: finite(it.ln_e_good_needed),
+            }),
+            metrics: it.metrics.into_iter().map(MetricView::from).collect(),
+        }
+    }
+}
+
+impl From<analyses::MetricView> for MetricView {
+    fn from(it: analyses::MetricView) -> Self {
+        Self {
+            name: it.name.into(),
+            verdict: it.verdict,
+            because: it.because,
+            dry_run: it.dry_run,
+            polls: it.polls,
+            missing: it.missing,
+            evidence: it.evidence.as_ref().map(EvidenceView::from),
+            warnings: it.warnings,
+        }
+    }
+}
+
+impl From<&analysis::Evidence> for EvidenceView {
+    fn from(it: &analysis::Evidence) -> Self {
+        let counts = |it: &analysis::Counts| Counts { total: it.total, bad: it.bad };
+        Self {
+            ln_e_bad: finite(it.ln_e_bad).unwrap_or(0.0),
+            ln_e_bad_needed: finite(it.ln_e_bad_needed),
+            ln_e_good: finite(it.ln_e_good).unwrap_or(0.0),
+            ln_e_good_needed: finite(it.ln_e_good_needed),
+            canary: counts(&it.canary),
+            baseline: counts(&it.baseline),
+            ratio: it.ratio_found().and_then(finite),
+            interval: it.interval.filter(|(low, high)| low.is_finite() && high.is_finite()),
+            bound: it.bound.and_then(finite),
+            seconds_to_fail: it.seconds_to_fail.and_then(finite),
+            seconds_to_pass: it.seconds_to_pass.and_then(finite),
+            probability_bad: it.probability_bad.and_then(finite),
+        }
+    }
+}
+
+fn finite(it: f64) -> Option<f64> {
+    it.is_finite().then_some(it)
 }

@@ -1,19 +1,13 @@
 use serde_json::Value;
 
-use crate::engine::Decided;
+use strategies::Decision;
 
 /// Where two decisions differ first: the place as a JSON pointer, and what stands there in each.
-pub(super) fn first_difference(then: &Decided, today: &Decided) -> Option<(String, Value, Value)> {
+pub(super) fn first_difference(then: &Decision, today: &Decision) -> Option<(String, Value, Value)> {
     if then == today {
         return None;
     }
-    let parts = |it: &Decided| {
-        serde_json::json!({
-            "next": serde_json::to_value(&it.next).unwrap_or_default(),
-            "run": serde_json::to_value(&it.run).unwrap_or_default(),
-            "waiting": serde_json::to_value(&it.waiting).unwrap_or_default(),
-        })
-    };
+    let parts = |it: &Decision| serde_json::to_value(it).unwrap_or_default();
     let (then, today) = (parts(then), parts(today));
     // Two that differ and are written alike: the whole is shown.
     Some(descend(String::new(), &then, &today).unwrap_or((String::from("/"), then, today)))

@@ -115,7 +115,8 @@ pub fn socket_name(rollout: &str, index: usize) -> String {
 }
 
 /// Whether a socket belongs to a rollout.
-fn is_of(socket: &str, rollout: &str) -> bool {
+#[must_use]
+pub fn is_of(socket: &str, rollout: &str) -> bool {
     socket.strip_prefix(rollout).is_some_and(|rest| rest.starts_with('/'))
 }
 

@@ -14,18 +14,21 @@
 //! no request is in flight on it, at most [`DRAIN`], and only then is asked to end.
 
 mod enact;
+mod environment;
 mod fresh;
 mod hosts;
 mod look;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use analysis::judge::Baseline;
 use jiff::Timestamp;
 use strategies::{Arm, Change, Epoch, Fence, Revision, RouteId, Split, Status, World, Write};
+use tokio::sync::{broadcast, watch};
 
 pub use look::Replica;
 
@@ -37,9 +40,11 @@ use super::{
     release::{Release, Runs},
 };
 use crate::{
+    api::view::AddressView,
     clock,
     local::{
         control::keeper::Keeper,
+        proxy::BadStreakSeen,
         readiness::Prober,
         store::Object,
         supervisor::{
@@ -108,6 +113,14 @@ pub struct Site {
     troubles: BTreeMap<String, (String, Timestamp)>,
     /// When to look again because something of ours is under way.
     look_again: Option<Duration>,
+    /// Where users reach it.
+    addresses: Vec<AddressView>,
+    /// When it was read last what the processes use.
+    used: Option<Timestamp>,
+    /// Rises whenever a worker has followed or failed.
+    news: watch::Receiver<u64>,
+    /// Revisions that fail, of any rollout.
+    streaks: broadcast::Receiver<Arc<BadStreakSeen>>,
 }
 
 impl Site {
@@ -125,6 +138,7 @@ impl Site {
         let (rollout, cannot) = (name.to_owned(), "cannot read what was asked of the world");
         let objects = machine.keeper.read(move |store| store.objects::<Intent>(&rollout)).await;
         let objects = objects.map_err(|error| Unavailable::new(cannot, &error))?;
+        let (news, streaks) = (machine.fleet.news(), machine.fleet.streaks());
         let mut site = Self {
             name: name.to_owned(),
             machine,
@@ -140,6 +154,10 @@ impl Site {
             gone: false,
             troubles: BTreeMap::new(),
             look_again: None,
+            addresses: vec![],
+            used: None,
+            news,
+            streaks,
         };
         site.read_releases().await?;
         site.look().await?;
@@ -167,44 +185,11 @@ impl Site {
         Ok(())
     }
 
-    /// Waits until a replica has become ready or has ceased to be, or a host has been found or not. Cancel safe.
-    pub async fn changed(&mut self) {
-        tokio::select! {
-            () = self.prober.changed() => {}
-            () = self.hosts.changed() => {}
-        }
-    }
-
-    /// When to look again because something of ours is under way that tells nobody when it is done.
-    #[must_use]
-    pub fn look_again(&self) -> Option<Duration> {
-        self.look_again
-    }
-
-    /// What could not be done, and since when.
-    pub fn troubles(&self) -> impl Iterator<Item = (&str, Timestamp)> {
-        self.troubles.values().map(|(text, since)| (text.as_str(), *since))
-    }
-
     /// The replicas of every arm.
     #[must_use]
     pub fn replicas(&self) -> BTreeMap<Arm, Vec<Replica>> {
         let arms = self.arms();
         arms.into_iter().map(|arm| (arm.clone(), self.replicas_of(&arm))).collect()
-    }
-
-    /// Ends everything of this rollout: its route first, then its processes. Answers whether nothing is left.
-    ///
-    /// # Errors
-    /// When supervisor or proxy cannot be told; to be tried again.
-    pub async fn dissolve(&mut self) -> Result<bool, Unavailable> {
-        self.objects.clear();
-        self.gone = true;
-        self.machine.fleet.forget(&self.name).await?;
-        self.look().await?;
-        self.retire().await;
-        let left = self.seen.as_ref().is_some_and(|it| self.own(it).next().is_some());
-        Ok(!left)
     }
 
     /// Everything that is there or is to be there, also what the machine does not know.
@@ -274,7 +259,7 @@ impl Site {
         let ordinals = resize(&present, replicas, &ready);
         let intent = ArmIntent { arm: arm.clone(), ordinals, epoch: write.epoch };
         self.keep(arm_key(arm), write.fence, Intent::Arm(intent)).await?;
-        self.enact().await;
+        self.carry_out().await;
         Ok(())
     }
 
@@ -303,8 +288,11 @@ impl Outside for Site {
     async fn observe(&mut self, status: &Status) -> Result<World, Unavailable> {
         self.status = Some(status.clone());
         self.look().await?;
-        self.enact().await;
         Ok(self.world())
+    }
+
+    async fn enact(&mut self) {
+        self.carry_out().await;
     }
 
     async fn write(&mut self, write: &Write) -> Result<(), WriteError> {
@@ -328,7 +316,7 @@ impl Outside for Site {
                     self.machine.keeper.commit(move |it| it.remove_object(&rollout, &name, expected));
                 removed.await?;
                 self.objects.remove(&key);
-                self.enact().await;
+                self.carry_out().await;
                 Ok(())
             }
             Change::Split(_, split) => self.split(split, write).await,

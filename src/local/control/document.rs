@@ -52,7 +52,7 @@ pub(super) struct Understood {
     /// What the canary is compared with.
     pub baseline: Baseline,
     /// By analysis and metric: what others are asked for.
-    pub asked: Sources,
+    pub sources: Sources,
 }
 
 impl Understood {
@@ -128,14 +128,14 @@ pub(super) fn understand(
             tls.key = absolute(base, &tls.key);
         }
     }
-    let asked = sources(&analyses, &secret_of_this_machine);
-    let wrong: Vec<&str> = asked.values().filter_map(|it| it.as_ref().err()).map(String::as_str).collect();
+    let sources = sources(&analyses, &secret_of_this_machine);
+    let wrong: Vec<&str> = sources.values().filter_map(|it| it.as_ref().err()).map(String::as_str).collect();
     if check && !wrong.is_empty() {
         return Err(Refusal::Invalid(wrong.join("\n")));
     }
     Ok(Understood {
         definitions: analyses.iter().map(|(name, it)| (name.clone(), Definition::from(it))).collect(),
-        asked,
+        sources,
         baseline,
         replicas: replicas.unwrap_or(1),
         name,

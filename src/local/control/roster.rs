@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{
     document::{Kept, Understood, understand},
-    rollout::{Begin, Message, Rollout, addresses},
+    rollout::{Applied, Begin, Message, Rollout},
 };
 use crate::{
     api::view::{AddressView, KnownDocument},
@@ -95,9 +95,8 @@ impl Entry {
 
     fn begin(&self, addresses: Vec<AddressView>) -> Begin {
         Begin {
-            understood: self.understood.clone(),
-            asked: self.understood.asked(&self.kept),
-            generation: self.generation,
+            name: self.understood.name.clone(),
+            applied: Applied::new(&self.understood, &self.kept, self.generation),
             sticky_key: self.kept.sticky_key.clone(),
             addresses,
         }
@@ -352,7 +351,7 @@ impl Roster {
         let concerned = |it: &&Entry| rollout.is_none_or(|name| it.understood.name.as_str() == name);
         for entry in self.entries().values().filter(concerned) {
             // A full inbox: it is about to look anyway.
-            let _ = entry.inbox.try_send(Message::Processes);
+            let _ = entry.inbox.try_send(Message::News);
         }
     }
 
@@ -383,6 +382,21 @@ impl Roster {
     fn listening(&self) -> MutexGuard<'_, BTreeMap<String, SocketAddr>> {
         self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The addresses of a rollout's sockets, in the order of its document.
+fn addresses(
+    name: &str,
+    proxy: &crate::router::Proxy,
+    listening: &BTreeMap<String, SocketAddr>,
+) -> Vec<AddressView> {
+    let one = |(index, listen): (usize, &crate::router::Listen)| {
+        let socket = socket_name(name, index);
+        let address = *listening.get(&socket)?;
+        let scheme = if listen.tls.is_some() { "https" } else { "http" };
+        Some(AddressView { name: socket, address, scheme: scheme.to_owned() })
+    };
+    proxy.listen.iter().enumerate().filter_map(one).collect()
 }
 
 /// An address that was left a moment ago is still held by workers that have not heard of it: such a refusal may be over

@@ -158,7 +158,7 @@ impl Engine for Service {
         let entry = self.entry(&name)?;
         let follow = Follow::new(&entry.told);
         // It begins to count for those who watch.
-        let _ = entry.inbox.try_send(Message::Processes);
+        let _ = entry.inbox.try_send(Message::News);
         // The entry itself must not be held: when it is dropped the rollout is gone.
         drop(entry);
         Ok(stream::unfold(follow, Follow::next).boxed())
@@ -177,9 +177,9 @@ impl Engine for Service {
         let generation = self.keep_document(&name, &entry.text, &kept).await?;
         self.note(&name, "delete", serde_json::json!({ "by": by(&caller) })).await?;
         self.roster.update(&name, |it| (it.kept, it.generation) = (kept.clone(), generation));
-        let asked = entry.understood.asked(&kept);
         // A full inbox or a rollout that begins anew reads the document itself.
-        let told = Message::Document(Box::new((entry.understood.clone(), asked, generation)));
+        let told =
+            Message::Document(Box::new(super::rollout::Applied::new(&entry.understood, &kept, generation)));
         let _ = entry.inbox.send(told).await;
         self.view(&entry).await
     }

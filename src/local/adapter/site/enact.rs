@@ -25,7 +25,7 @@ const GOING_EVERY: Duration = Duration::from_millis(50);
 
 impl Site {
     /// Tells supervisor and proxy whatever they do not do yet. What fails is shown and tried at the next look.
-    pub(super) async fn enact(&mut self) {
+    pub(super) async fn carry_out(&mut self) {
         self.look_again = None;
         self.start().await;
         let told = self.tell_endpoints().await;

@@ -17,7 +17,7 @@ use crate::{
         control::{
             document::{Kept, Understood, findings, understand},
             release::{self, Made},
-            rollout::Message,
+            rollout::{self, Message},
             roster::Entry,
         },
         proxy,
@@ -193,7 +193,7 @@ impl Service {
     ) -> Entry {
         match known {
             Some(entry) => {
-                let asked = understood.asked(&kept);
+                let applied = rollout::Applied::new(&understood, &kept, generation);
                 self.roster.update(name, |it| {
                     if it.generation != generation {
                         it.at = clock::now();
@@ -204,7 +204,7 @@ impl Service {
                 let entry = self.roster.entry(name).unwrap_or(entry);
                 // A task that begins anew reads the document itself.
                 let _ = entry.inbox.send(Message::Addresses(self.roster.addresses(&entry))).await;
-                let _ = entry.inbox.send(Message::Document(Box::new((understood, asked, generation)))).await;
+                let _ = entry.inbox.send(Message::Document(Box::new(applied))).await;
                 entry
             }
             None => {
