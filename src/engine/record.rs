@@ -150,7 +150,6 @@ pub struct Replayed {
 
 impl Replayed {
     /// What this program decides on the same inputs.
-    #[must_use]
     pub fn today(&self) -> Decision {
         super::decide_all(&self.plan, &self.status, &self.orders, &self.world, self.now)
     }

@@ -209,10 +209,10 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
         }
         self.store().await;
         self.show().await;
-        match self.status.phase {
-            Phase::Left => self.dissolve().await,
-            _ => Turn { pulse: self.pulse(), again: self.again() },
+        if self.status.phase == Phase::Left {
+            return self.dissolve().await;
         }
+        Turn { pulse: self.pulse(), again: self.again() }
     }
 
     async fn work(&mut self) {
