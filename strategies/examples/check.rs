@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release -p strategies --example check -- [--states 20M] [--live] [--only NAME] [--threads 2]`
 //!
-//! `--mutants` looks for a trace that kills each mutant instead, and writes it to `tests/mutants/`; a trace there that
-//! still kills its mutant is kept.
+//! `--mutants` looks for a trace that kills each mutant, or the one that `--only` names, instead, in every configuration or
+//! in those that `--in` names, and writes it to `tests/mutants/`; a trace there that still kills its mutant is kept.
 
 #[path = "../tests/model/checker.rs"]
 mod checker;
@@ -23,11 +23,14 @@ struct Asked {
     live: bool,
     threads: usize,
     only: Vec<String>,
+    /// The configurations in which a mutant is looked for; empty: all.
+    places: Vec<String>,
     mutants: bool,
 }
 
 fn asked() -> Result<Asked, String> {
-    let mut asked = Asked { states: 1_000_000, live: false, threads: 2, only: vec![], mutants: false };
+    let mut asked =
+        Asked { states: 1_000_000, live: false, threads: 2, only: vec![], places: vec![], mutants: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -35,6 +38,7 @@ fn asked() -> Result<Asked, String> {
             "--states" => asked.states = number(&value()?)?,
             "--threads" => asked.threads = number(&value()?)?,
             "--only" => asked.only.push(value()?),
+            "--in" => asked.places.push(value()?),
             "--mutants" => asked.mutants = true,
             "--live" => asked.live = true,
             other => return Err(format!("unknown option {other}")),
@@ -101,7 +105,7 @@ fn hunt(asked: &Asked) -> ExitCode {
             );
             continue;
         }
-        let Some(kill) = defect.hunt(asked.states, asked.threads) else {
+        let Some(kill) = defect.hunt(&asked.places, asked.states, asked.threads) else {
             println!("{name:<24} ALIVE");
             alive += 1;
             continue;

@@ -33,7 +33,8 @@ pub enum Change {
     Remove(Arm),
     /// Split this route so.
     Split(RouteId, Split),
-    /// Give every field of this route that the engine changed its stored value again.
+    /// Give every field of this route that the engine changed its stored value again. One that does not exist is made as it
+    /// is when no rollout runs.
     Restore(RouteId),
     /// Ask the instance manager below for this.
     Own(OwnerGoal),

@@ -70,8 +70,6 @@ mutants! {
     RatioTakesAll,
     /// An arm that is served by being there is made with its replicas at once.
     CreatesWhole,
-    /// An arm without replicas is taken to stay without.
-    EmptyIsNobody,
     /// An unpinned Service may meet the canary.
     NoPin,
     /// A Service whose data plane acknowledges nothing is taken to be pinned already.
@@ -152,6 +150,12 @@ mutants! {
     MovingWritten,
     /// Who else sizes an arm is fought for ever.
     SizesFought,
+    /// A route is sent to a Service that does not exist, or that nobody knows of yet.
+    LeadsNowhere,
+    /// Services of ours are not made before the first rollout.
+    NotMadeAtRest,
+    /// Services of ours are made while the Rollout is being deleted.
+    MakesWhileLeaving,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

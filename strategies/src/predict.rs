@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{
-    Arm, ArmSeen, Change, Dest, Epoch, OwnerIs, Plan, Ready, RouteId, RouteRest, RouteSeen, Seen, Share,
-    Split, Status, World, Write, target::dest_of_stable,
+    Acknowledged, Arm, ArmSeen, Change, Dest, Epoch, OwnerIs, Plan, Ready, RouteId, RouteRest, RouteSeen,
+    Seen, Share, Split, Status, World, Write, target::dest_of_stable,
 };
 
 /// The world as it is asked to be once `write` is accepted and before anything has followed it.
@@ -99,8 +101,9 @@ fn ask(after: &mut World, route: &RouteId, split: Split, epoch: Option<Epoch>, w
             seen.epoch = epoch;
         }
         Some(Seen::Unread | Seen::Absent) | None => {
-            let seen =
-                RouteSeen { asked: split, epoch, acknowledged: None, manager: None, fence: write.fence };
+            // Where there was no route there is nothing else that a data plane could follow.
+            let acknowledged = Some(Acknowledged { split: split.clone(), since: Timestamp::MAX });
+            let seen = RouteSeen { asked: split, epoch, acknowledged, manager: None, fence: write.fence };
             after.routes.insert(route.clone(), Seen::Is(seen));
         }
     }

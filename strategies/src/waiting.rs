@@ -45,6 +45,11 @@ pub enum WaitingFor {
         /// Which route.
         route: RouteId,
     },
+    /// A route must exist before anything is sent to it.
+    RouteMissing {
+        /// Which.
+        route: RouteId,
+    },
     /// There is no room for more replicas until others are gone.
     Room {
         /// For which arm.

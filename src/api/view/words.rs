@@ -13,6 +13,9 @@ pub fn words(what: &WaitingFor) -> String {
             )
         }
         WaitingFor::Settling { route } => format!("the data plane of {route} to settle on the split"),
+        WaitingFor::RouteMissing { route } => {
+            format!("{route} to exist: nothing is sent to what is not there")
+        }
         WaitingFor::Room { arm, limit } => {
             format!("room for more replicas of {arm}: {limit} of all revisions together are allowed")
         }

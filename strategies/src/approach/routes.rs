@@ -33,6 +33,8 @@ impl Way<'_> {
             Seen::Unread => return,
         };
         match aim {
+            // What leads to nothing any more stays as it is: nothing is made while the Rollout goes away.
+            Aim::Rest(split) if route.rest == RouteRest::OnStable && self.is_cut_off(split) => {}
             Aim::Rest(split) => match seen {
                 Some(seen) if seen.asked != *split => {
                     let change = match route.rest {
@@ -42,10 +44,7 @@ impl Way<'_> {
                     self.move_route(change, fence);
                 }
                 Some(seen) => self.await_settling(id, route, seen),
-                None if route.rest == RouteRest::OnStable => {
-                    self.move_route(Change::Split(id.clone(), split.clone()), fence);
-                }
-                None => {}
+                None => self.make_at_rest(id, route, split),
             },
             Aim::Split(split) => {
                 let stamped = seen.is_some_and(|it| rule!(NoRouteStamp, it.epoch == Some(self.status.epoch)));
@@ -68,10 +67,36 @@ impl Way<'_> {
                             self.move_route(Change::Split(id.clone(), seen.asked.clone()), fence);
                         }
                     }
+                    // Over a Service of the user's that is not there nothing comes in.
+                    None if route.kind == RouteKind::Direct || !self.makes_routes() => {}
                     None => self.move_route(Change::Split(id.clone(), next), fence),
                 }
             }
         }
+    }
+
+    /// What is ours is made before anything leads to it; what a user made is not.
+    fn make_at_rest(&mut self, id: &RouteId, route: &RoutePlan, split: &Split) {
+        if !self.makes_routes() {
+            return;
+        }
+        let side = matches!(route.kind, RouteKind::ToStable | RouteKind::ToCanary);
+        let change = match route.rest {
+            RouteRest::OnStable => Change::Split(id.clone(), split.clone()),
+            RouteRest::ByReady if side && !rule!(NotMadeAtRest, false) => Change::Restore(id.clone()),
+            RouteRest::ByReady | RouteRest::Through(_) => return,
+        };
+        self.move_route(change, Fence::Absent);
+    }
+
+    fn is_cut_off(&self, split: &Split) -> bool {
+        let missing = |dest| matches!(dest, Dest::Route(id) if *self.world.route(&id) == Seen::Absent);
+        !self.makes_routes() && split.dests().any(missing)
+    }
+
+    /// A namespace that goes away refuses every create, so nothing may wait for one.
+    fn makes_routes(&self) -> bool {
+        rule!(MakesWhileLeaving, self.status.phase != Phase::Leaving)
     }
 
     fn await_settling(&mut self, id: &RouteId, route: &RoutePlan, seen: &RouteSeen) {

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::Way;
 use crate::mutant::rule;
 use crate::{
-    Arm, Change, Dest, OwnerGoal, OwnerIs, Phase, Ready, Seen, Sizing, Steering, WaitingFor, Weight, World,
-    Write,
+    Arm, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Ready, RouteId, Seen, Sizing, Split, Steering,
+    WaitingFor, Weight, World, Write,
     predict::predict,
     reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
     target::Aim,
@@ -34,8 +34,47 @@ impl Way<'_> {
             .collect();
         let mut arms: BTreeSet<&Arm> = self.world.arms.keys().chain(after.arms.keys()).collect();
         arms.extend(named.iter().filter(|_| !rule!(AbsentArmsIgnored, false)));
-        arms.into_iter()
-            .find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
+        let of_arms = || {
+            arms.iter()
+                .find_map(|arm| self.destination(write, &after, arm).or_else(|| self.source(&after, arm)))
+        };
+        self.leads_nowhere(write, &after).or_else(of_arms)
+    }
+
+    /// Rule 7: what a route is given more of must be there, and its data plane must know that it is. At deletion the user's
+    /// object gets its own value back, whatever that leads to.
+    fn leads_nowhere(&self, write: &Write, after: &World) -> Option<(WaitingFor, Option<Timestamp>)> {
+        let id = match &write.change {
+            Change::Split(id, _) => id,
+            Change::Restore(id) if self.status.phase != Phase::Leaving => id,
+            Change::Create(..)
+            | Change::Size(_)
+            | Change::Claim(_)
+            | Change::Remove(_)
+            | Change::Restore(_)
+            | Change::Own(_) => return None,
+        };
+        let asked = &after.route(id).get()?.asked;
+        let before = self.world.route(id).get().map(|it| &it.asked);
+        let more = |dest: &Dest| before.is_none_or(|before| !asked.within(before, dest));
+        let below = asked.dests().filter(more).find_map(|dest| match dest {
+            Dest::Route(below) => {
+                // Past its deadline an abort asks no data plane whether it still knows what it has led to.
+                let known = self.is_overdue() && before.is_some_and(|it| sends_to(it, &below));
+                self.is_not_there(&below, known)
+            }
+            Dest::Arm(_) => None,
+        });
+        below.filter(|_| !rule!(LeadsNowhere, false))
+    }
+
+    fn is_not_there(&self, below: &RouteId, known: bool) -> Option<(WaitingFor, Option<Timestamp>)> {
+        let missing = (WaitingFor::RouteMissing { route: below.clone() }, None);
+        let Seen::Is(seen) = self.world.route(below) else { return Some(missing) };
+        let Some((_, route)) = self.plan.routes().find(|(id, _)| *id == below) else { return Some(missing) };
+        let until = settles_at(route, seen);
+        let settled = known || until.is_some_and(|at| at <= self.now);
+        (!settled).then(|| (WaitingFor::Settling { route: below.clone() }, until))
     }
 
     /// Rule 6. Of a partition the owner moves nothing by itself, and an autoscaler of the Rollout asks nobody else.
@@ -59,12 +98,15 @@ impl Way<'_> {
         after: &World,
         arm: &Arm,
     ) -> Option<(WaitingFor, Option<Timestamp>)> {
+        if self.gives_back(write) {
+            return None;
+        }
         // Neither may more be asked for, nor may more be possible: what a data plane still follows of somebody
         // else's split is no reason to ask for the same.
         let raised =
             |before: &[Load], after: &[Load]| before.iter().zip(after).any(|(was, is)| is.raises(*was));
         let of_route = matches!(write.change, Change::Split(..) | Change::Restore(_));
-        let possible = |world: &World| match of_route && !rule!(EmptyIsNobody, false) {
+        let possible = |world: &World| match of_route {
             true => reach_at_any_size(self.plan, world, self.now, arm),
             false => reach_by_entry(self.plan, world, self.now, arm),
         };
@@ -89,7 +131,10 @@ impl Way<'_> {
             return Some(self.unsettled().unwrap_or_else(|| self.replicas(arm, load)));
         }
         let whole = need(self.plan, self.target.total, load);
-        let needed = if is_stable && self.may_overload_stable() { whole.min(1) } else { whole };
+        // Where there is no route, requests find nothing at all: less than all of stable is better than that.
+        let anew = write.fence == Fence::Absent && of_route && self.status.phase != Phase::Adopting;
+        let overload = is_stable && (anew || self.may_overload_stable());
+        let needed = if overload { whole.min(1) } else { whole };
         let enough = match self.ready_of(arm) {
             Some(Ready::Elastic) => true,
             Some(Ready::Replicas(ready)) => ready >= needed,
@@ -97,6 +142,21 @@ impl Way<'_> {
         };
         let enough = rule!(RouteBeforeReady, enough);
         (!enough).then(|| self.replicas(arm, load))
+    }
+
+    /// Whether a route becomes as it is without a rollout while its owner rolls out what it likes.
+    fn gives_back(&self, write: &Write) -> bool {
+        let free = self.owner().is_some_and(|it| it.is == OwnerIs::Free);
+        let rests = match &write.change {
+            Change::Restore(_) => true,
+            Change::Split(id, split) => {
+                matches!(self.target.routes.get(id), Some(Aim::Rest(rest)) if rest == split)
+            }
+            Change::Create(..) | Change::Size(_) | Change::Claim(_) | Change::Remove(_) | Change::Own(_) => {
+                false
+            }
+        };
+        free && rests && self.status.phase == Phase::Leaving
     }
 
     /// Rules 2 and 5.
@@ -181,13 +241,18 @@ impl Way<'_> {
         if rule!(AbortWaits, false) {
             return false;
         }
-        let overdue =
-            self.status.since.checked_add(self.plan.deadlines.abort.0).is_ok_and(|end| end <= self.now);
+        let overdue = self.is_overdue();
         let stable = self.target.stable.as_ref().and_then(|it| self.ready_of(it));
         let stable_is_up = rule!(RatioTakesLast, !matches!(stable, None | Some(Ready::Replicas(0))));
         let canary_is_down =
             self.target.canary.as_ref().is_none_or(|it| self.ready_of(it) == Some(Ready::Replicas(0)));
         (overdue && stable_is_up) || canary_is_down || self.gone(self.target.canary.as_ref())
+    }
+
+    /// Whether an abort has taken longer than it may.
+    fn is_overdue(&self) -> bool {
+        let end = self.status.since.checked_add(self.plan.deadlines.abort.0);
+        matches!(self.status.phase, Phase::Aborting { .. }) && end.is_ok_and(|end| end <= self.now)
     }
 
     fn gone(&self, arm: Option<&Arm>) -> bool {
@@ -198,6 +263,10 @@ impl Way<'_> {
         let needed = need(self.plan, self.target.total, load);
         (WaitingFor::Replicas { arm: arm.clone(), needed, ready: self.count_ready(arm) }, None)
     }
+}
+
+fn sends_to(split: &Split, below: &RouteId) -> bool {
+    split.weight_of(&Dest::Route(below.clone())) != Weight::ZERO
 }
 
 fn count(world: &World, arm: &Arm) -> Option<u32> {

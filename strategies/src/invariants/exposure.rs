@@ -150,6 +150,47 @@ fn divide(plan: &Plan, world: &World, split: &Split, of: Of, depth: u8) -> BTree
     flows
 }
 
+/// Of the requests that come in at `id`, how many in a million have an arm at the end of their way. Of a route that has not
+/// settled, the worse of what is asked and what is still followed.
+pub(super) fn arriving(plan: &Plan, world: &World, id: &RouteId, of: Of) -> u64 {
+    through(plan, world, id, of, 0)
+}
+
+/// The same of the requests that `split` divides.
+pub(super) fn arriving_by(plan: &Plan, world: &World, split: &Split, of: Of) -> u64 {
+    ends(plan, world, split, of, 0)
+}
+
+fn through(plan: &Plan, world: &World, id: &RouteId, of: Of, depth: u8) -> u64 {
+    let Some(seen) = world.route(id).get().filter(|_| depth < 8) else { return 0 };
+    let asked = ends(plan, world, &seen.asked, of, depth);
+    match of {
+        Of::Possible(now) if !settled(plan, world, id, now) => {
+            let followed = seen.acknowledged.as_ref().map(|it| ends(plan, world, &it.split, of, depth));
+            asked.min(followed.unwrap_or(0))
+        }
+        Of::Asked | Of::Possible(_) => asked,
+    }
+}
+
+fn ends(plan: &Plan, world: &World, split: &Split, of: Of, depth: u8) -> u64 {
+    let below = |dest: &Dest| match dest {
+        Dest::Arm(_) => ALL,
+        Dest::Route(route) => through(plan, world, route, of, depth + 1),
+    };
+    let by_share = match &split.share {
+        Share::Fixed(weights) => {
+            let parts = weights.iter().map(|(dest, weight)| u64::from(weight.ppm()) * below(dest) / ALL);
+            parts.sum()
+        }
+        Share::ByReady(arms) => {
+            let there = |it: &Arm| !matches!(world.arm(it), Seen::Absent);
+            if arms.iter().any(there) { ALL } else { 0 }
+        }
+    };
+    split.matches.iter().map(|it| below(&it.to)).fold(by_share, u64::min)
+}
+
 /// Ready replicas that carry `met`, where `total` carry everything and the plan lets some be missing.
 #[must_use]
 pub fn needed(plan: &Plan, total: u32, met: &Exposure) -> u64 {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Action, Activity, Change, Decision, Fence, Hold, Mode, Name, Next, Orders, OwnerIs, Phase, Plan, Purpose,
-    Repair, Samples, Seen, Sizing, Status, Steering, Waiting, WaitingFor, Watches, World,
+    Repair, RouteKind, Samples, Seen, Sizing, Status, Steering, Waiting, WaitingFor, Watches, World,
 };
 
 /// What one decision breaks, whatever it is.
@@ -75,9 +75,14 @@ fn alone(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
     let sized = matches!(plan.sizing, Sizing::PerArm | Sizing::Partition);
     let whole = world.arm(&home).get().is_some_and(|it| !sized || it.desired == wanted.replicas);
     let met = exposure(plan, world, &home, now);
-    let all = plan.steering == Steering::Ratio || met.share >= ALL || met.balanced;
+    // Where the user's own Service is gone only the user can make it again.
+    let missing =
+        |kind: &RouteKind| plan.routes().any(|(id, it)| it.kind == *kind && *world.route(id) == Seen::Absent);
+    let reached = met.share >= ALL || met.balanced || missing(&RouteKind::Direct);
+    let all = plan.steering == Steering::Ratio || reached;
     let lent = world.owner.get().is_some_and(|it| it.is == OwnerIs::Detached);
-    (!others || !sized) && whole && all && !lent && all_settled(plan, world, now)
+    let made = world.leaving || !(missing(&RouteKind::ToStable) || missing(&RouteKind::ToCanary));
+    (!others || !sized) && whole && all && !lent && made && all_settled(plan, world, now)
 }
 
 /// Which parts of a world that a write may depend on are not known.
@@ -99,6 +104,7 @@ fn for_a_person(what: &WaitingFor) -> bool {
         | WaitingFor::Replicas { .. }
         | WaitingFor::StableIsDown { .. }
         | WaitingFor::Settling { .. }
+        | WaitingFor::RouteMissing { .. }
         | WaitingFor::Room { .. }
         | WaitingFor::Owner { .. }
         | WaitingFor::Time

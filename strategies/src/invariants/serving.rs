@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use super::{
     Exposure, Findings, Violation,
-    exposure::{Of, exposure_of, has_ready, needed, total},
+    exposure::{ALL, Of, arriving, exposure_of, has_ready, needed, total},
 };
-use crate::{Arm, Dest, Plan, Seen, Share, Steering, World};
+use crate::{Arm, Dest, Plan, RouteKind, Seen, Share, Steering, World};
 
 /// What users meet of `arm` where every route's `asked` is what its data plane really does.
 #[must_use]
@@ -16,7 +16,7 @@ pub fn serves(plan: &Plan, serving: &World, arm: &Arm) -> Exposure {
 ///
 /// `serving` is the world with every route's `asked` being what its data plane really does. S2 holds of it where no
 /// pod was lost (`lost`) and no route was changed by others: every arm that gets requests has a ready replica, and
-/// every request has somewhere to go. S3 holds always: what gets requests is not asked to be gone; and it is asked to
+/// every request has somewhere to go: no route leads into nothing. S3 holds always: what gets requests is not asked to be gone; and it is asked to
 /// be as large as they need, unless the wanted number itself has just changed (`scaled`).
 #[must_use]
 pub fn check_serving(plan: &Plan, serving: &World, lost: bool, scaled: bool) -> Vec<Violation> {
@@ -45,6 +45,15 @@ pub fn check_serving(plan: &Plan, serving: &World, lost: bool, scaled: bool) -> 
         found.require(ready || lost, "S2", || {
             format!("{arm} gets {met:?} and nothing is ready: {:?}", serving.arm(arm))
         });
+    }
+    for (id, route) in plan.routes() {
+        let entry = matches!(route.kind, RouteKind::Weighted { .. } | RouteKind::Direct);
+        if entry && serving.route(id).get().is_some() {
+            let arrive = arriving(plan, serving, id, Of::Asked);
+            found.require(arrive == ALL, "S2", || {
+                format!("of a million requests that come in at {id}, {arrive} find anything")
+            });
+        }
     }
     for (id, seen) in &serving.routes {
         let Some(Share::ByReady(arms)) = seen.get().map(|it| &it.asked.share) else { continue };

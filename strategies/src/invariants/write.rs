@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{
-        ALL, Exposure, Of, authorised, by_entry, canary, exposure_of, has_ready, loose, needed, ratio_allows,
-        settled, stable, total,
+        ALL, Exposure, Of, arriving_by, authorised, by_entry, canary, exposure_of, has_ready, loose, needed,
+        ratio_allows, settled, stable, total,
     },
 };
 use crate::{
@@ -29,6 +29,7 @@ pub fn check_write(
     let mut found = Findings(vec![]);
     judge.fence(&mut found);
     judge.form(&mut found);
+    judge.somewhere(&mut found);
     let arms: BTreeSet<&Arm> = world.arms.keys().chain(after.arms.keys()).collect();
     let dests = BTreeSet::from_iter(dest_arms(&after));
     for arm in arms.into_iter().chain(&dests).collect::<BTreeSet<_>>() {
@@ -194,6 +195,10 @@ impl Judge<'_> {
             let older = object.is_some_and(|(_, stamp)| stamp.is_some_and(|it| *epoch < it));
             found.require(!older, "S7", || format!("{change:?} of {epoch:?} over {object:?}"));
         }
+        let makes = matches!(change, Change::Split(..) | Change::Restore(_)) && *fence == Fence::Absent;
+        found.require(!makes || self.status.phase != Phase::Leaving, "S22", || {
+            format!("{change:?} makes what is not there while the Rollout goes away")
+        });
         let create = matches!(change, Change::Create(..));
         let over = create && *fence != Fence::Absent;
         found.require(!over, "S7", || format!("{change:?} over an existing object"));
@@ -215,14 +220,54 @@ impl Judge<'_> {
         }
     }
 
+    /// S2: no request that finds an arm is sent where there is none, and what is made anew leads to arms only. At deletion
+    /// a user's object is as its user wrote it, and past the abort deadline nobody asks a data plane about what it has led
+    /// to already.
+    fn somewhere(&self, found: &mut Findings) {
+        let id = match &self.write.change {
+            Change::Split(id, _) => id,
+            Change::Restore(id) if self.status.phase != Phase::Leaving => id,
+            Change::Restore(_)
+            | Change::Create(..)
+            | Change::Size(_)
+            | Change::Claim(_)
+            | Change::Remove(_)
+            | Change::Own(_) => return,
+        };
+        let asked = |world: &World| world.route(id).get().map(|it| it.asked.clone());
+        let dests = |world: &World| asked(world).map_or_else(BTreeSet::new, |it| it.dests().collect());
+        let known = dests(self.after).is_subset(&dests(self.world));
+        let of = if known && self.is_overdue() { Of::Asked } else { Of::Possible(self.now) };
+        let arrive = |split: Split| arriving_by(self.plan, self.after, &split, of);
+        let Some(after) = asked(self.after).map(arrive) else { return };
+        let before = asked(self.world).map_or(ALL, arrive);
+        found.require(after >= before, "S2", || {
+            format!("of a million requests that come in at {id}, {before} found an arm, {after} will")
+        });
+    }
+
     /// Before and after of `arm`, per entry.
     fn changes<'b>(&'b self, arm: &'b Arm) -> impl Iterator<Item = (Exposure, Exposure)> + 'b {
         let of = |met: &BTreeMap<Arm, Exposure>| met.get(arm).cloned().unwrap_or_default();
         self.was.iter().zip(&self.becomes).map(move |(was, becomes)| (of(was), of(becomes)))
     }
 
-    /// S1, S2, S6: of an arm whose traffic rises.
+    /// S1, S2, S6: of an arm whose traffic rises. Of a workload that is its owner's again whatever is ready serves.
     fn rise(&self, found: &mut Findings, arm: &Arm) {
+        let free = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Free);
+        let given_back = free && self.status.phase == Phase::Leaving;
+        let rests = match &self.write.change {
+            Change::Restore(_) => true,
+            Change::Split(id, split) => {
+                at_rest(self.plan, self.status, self.world, id).as_ref() == Some(split)
+            }
+            Change::Create(..) | Change::Size(_) | Change::Claim(_) | Change::Remove(_) | Change::Own(_) => {
+                false
+            }
+        };
+        if given_back && rests {
+            return;
+        }
         for (before, after) in self.changes(arm) {
             self.authority(found, arm, &before, &after);
             let balanced = after.balanced && !before.balanced && !self.is_stable(arm) && !self.is_first(arm);
@@ -235,7 +280,10 @@ impl Judge<'_> {
 
     fn carried(&self, found: &mut Findings, arm: &Arm, after: &Exposure) {
         let seen = self.world.arm(arm).get();
-        let stamped = seen.is_some_and(|it| it.epoch == Some(self.status.epoch));
+        // What leads to stable when no rollout runs carries no stamp.
+        let rests = matches!(self.status.phase, Phase::Idle | Phase::RolledBack { .. });
+        let anew = rests && self.is_stable(arm) && self.write.fence == Fence::Absent;
+        let stamped = anew || seen.is_some_and(|it| it.epoch == Some(self.status.epoch));
         found.require(stamped, "S2", || {
             format!("{arm} gets {after:?} without the stamp of {:?}: {seen:?}", self.status.epoch)
         });

@@ -22,6 +22,8 @@ pub struct Config {
     pub scaler: Option<Scaler>,
     /// Whether somebody else may size arms.
     pub resized: bool,
+    /// Whether the Services that lead to one side do not exist at first, and may be deleted by somebody else.
+    pub bare: bool,
     /// Whether an instance manager stands below.
     pub owner: bool,
     /// Writes that each of the instance manager's goals needs.

@@ -63,11 +63,12 @@ impl Defect {
     }
 
     /// The shortest way to see it in the first configuration that shows it, with more and more effort.
-    pub fn hunt(self, states: usize, threads: usize) -> Option<Kill> {
+    pub fn hunt(self, places: &[String], states: usize, threads: usize) -> Option<Kill> {
+        let place = |it: &Config| places.is_empty() || places.iter().any(|name| name == it.name);
         let efforts = [2_000, 15_000, states].into_iter().filter(|it| *it <= states);
-        efforts
-            .into_iter()
-            .find_map(|states| config::all().into_iter().find_map(|it| self.seek(it, states, threads)))
+        efforts.into_iter().find_map(|states| {
+            config::all().into_iter().filter(place).find_map(|it| self.seek(it, states, threads))
+        })
     }
 
     fn seek(self, config: Config, states: usize, threads: usize) -> Option<Kill> {

@@ -259,12 +259,12 @@ impl<const WRITES: bool> Bits<WRITES> {
 
     fn route(&mut self, route: &mut RouteSt) {
         self.flag(&mut route.exists);
+        self.byte(&mut route.version, 3);
         if !route.exists {
             return;
         }
         self.byte(&mut route.asked, 8);
         self.byte(&mut route.epoch, 4);
-        self.byte(&mut route.version, 3);
         let mut still = route.acked == route.asked && route.actual == route.asked;
         self.flag(&mut still);
         if still {
@@ -552,7 +552,7 @@ impl St {
         for (at, arm) in (0..).zip(&mut self.arms) {
             each(carrier(at), &mut arm.version);
         }
-        for (at, route) in (0..).zip(&mut self.routes).filter(|(_, it)| it.exists) {
+        for (at, route) in (0..).zip(&mut self.routes) {
             each(Object::Route(at), &mut route.version);
         }
         if self.owner.is != OwnerSt::Nobody {
@@ -568,9 +568,9 @@ impl St {
         match &mut self.lag {
             Lag::Ro(it) => each(Object::Ro, &mut it.version),
             Lag::Arm(at, it) => each(carrier(*at), &mut it.version),
-            Lag::Route(at, it) if it.exists => each(Object::Route(*at), &mut it.version),
+            Lag::Route(at, it) => each(Object::Route(*at), &mut it.version),
             Lag::Owner(it) => each(Object::Owner, &mut it.version),
-            Lag::None | Lag::Route(..) | Lag::Wanted(_) | Lag::Unread(_) => {}
+            Lag::None | Lag::Wanted(_) | Lag::Unread(_) => {}
         }
     }
 }

@@ -15,6 +15,8 @@ use super::{
 
 /// Drifts from here on are of arms: somebody else leaves one replica.
 const RESIZED: u8 = 8;
+/// How somebody else deletes a route.
+const DELETED: u8 = 3;
 
 /// Every step is passed.
 pub const ALL_PASSED: u8 = 63;
@@ -53,9 +55,16 @@ impl Model {
         }
         for (at, id) in self.route_ids.clone().iter().enumerate() {
             let (_, planned) = config.plan.routes().find(|(it, _)| *it == id).unwrap();
+            if config.bare && self.is_side(at) {
+                continue;
+            }
             let rest = match (&planned.rest, config.adopts) {
                 (RouteRest::ByReady, _) => UNPINNED,
                 (RouteRest::Through(below), _) => self.split_id(&Split::all_to(Dest::Route(below.clone()))),
+                // As its user wrote it: over the Service that was there before.
+                (RouteRest::OnStable, _) if config.bare => {
+                    self.split_id(&Split::all_to(Dest::Route("direct".into())))
+                }
                 (RouteRest::OnStable, true) => continue,
                 (RouteRest::OnStable, false) => {
                     let arm = Dest::Arm(Arm::main(revision(0)));
@@ -197,6 +206,7 @@ impl Model {
                     let hows = [0, 1, 2].into_iter();
                     let different = |how: &u8| self.drift(st, at, *how).is_some_and(|it| it != route.asked);
                     out.extend(hows.filter(different).map(|how| Act::Drift(at, how)));
+                    out.extend(self.vanishes(at).then_some(Act::Drift(at, DELETED)));
                 }
             }
         }
@@ -299,21 +309,7 @@ impl Model {
                 next.ghost.lost = true;
                 next.arms[usize::from(at)].ready -= 1;
             }
-            Act::Drift(at, how) => {
-                next.budget.drifts -= 1;
-                next.ghost.drifted = true;
-                if let Some(arm) = at.checked_sub(RESIZED) {
-                    let arm = &mut next.arms[usize::from(arm)];
-                    (arm.desired, arm.ready) = (1, arm.ready.min(1));
-                    arm.version += 1;
-                    self.settle(&mut next);
-                    return (next != *st).then_some(next);
-                }
-                let asked = self.drift(st, at, how)?;
-                let route = &mut next.routes[usize::from(at)];
-                ask(route, asked);
-                route.foreign = true;
-            }
+            Act::Drift(at, how) => self.drifts(&mut next, at, how)?,
             Act::Stale(what) => {
                 next.budget.lags -= 1;
                 next.lag = self.lag(st, what)?;
@@ -339,6 +335,38 @@ impl Model {
             6..11 => Lag::Unread(what - 6),
             _ => return None,
         })
+    }
+
+    /// Whether somebody else may delete this route: a Service.
+    fn vanishes(&self, at: u8) -> bool {
+        let planned = self.config.plan.routes().nth(usize::from(at)).map(|(_, it)| &it.kind);
+        self.config.bare && !matches!(planned, None | Some(RouteKind::Weighted { .. }))
+    }
+
+    fn is_side(&self, at: usize) -> bool {
+        let planned = self.config.plan.routes().nth(at).map(|(_, it)| &it.kind);
+        matches!(planned, Some(RouteKind::ToStable | RouteKind::ToCanary))
+    }
+
+    fn drifts(&self, next: &mut St, at: u8, how: u8) -> Option<()> {
+        next.budget.drifts -= 1;
+        next.ghost.drifted = true;
+        if let Some(arm) = at.checked_sub(RESIZED) {
+            let arm = &mut next.arms[usize::from(arm)];
+            (arm.desired, arm.ready) = (1, arm.ready.min(1));
+            arm.version += 1;
+            return Some(());
+        }
+        if how == DELETED {
+            let route = &mut next.routes[usize::from(at)];
+            *route = RouteSt { version: route.version + 1, ..RouteSt::default() };
+            return Some(());
+        }
+        let asked = self.drift(next, at, how)?;
+        let route = &mut next.routes[usize::from(at)];
+        ask(route, asked);
+        route.foreign = true;
+        Some(())
     }
 
     /// What somebody else makes of a route.

@@ -73,6 +73,17 @@ pub fn two_levels(settle: u32) -> Steering {
     ]))
 }
 
+/// The same where the user's route stays on `-stable` for ever.
+pub fn adopted(settle: u32) -> Steering {
+    let mut steering = two_levels(settle);
+    if let Steering::Routes(routes) = &mut steering
+        && let Some(web) = routes.get_mut("web")
+    {
+        web.rest = RouteRest::OnStable;
+    }
+    steering
+}
+
 /// A proxy and a preview Service that always leads to the newest revision.
 pub fn preview() -> Steering {
     let web = route(RouteKind::Weighted { stable: None, canary: None }, 1, RouteRest::OnStable);

@@ -5,8 +5,8 @@ use strategies::{
 use super::{
     Config,
     plans::{
-        analyze, approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause, plan,
-        preview, proxy, shadow, step, two_levels, until, watched,
+        adopted, analyze, approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause,
+        plan, preview, proxy, shadow, step, two_levels, until, watched,
     },
 };
 use crate::checker::state::Budget;
@@ -20,6 +20,7 @@ fn base(name: &'static str, plan: Plan) -> Config {
         scaled: 1,
         scaler: None,
         resized: false,
+        bare: false,
         owner: false,
         owner_writes: 1,
         adopts: false,
@@ -46,6 +47,7 @@ fn pods(orders: u8, losses: u8) -> Budget {
 pub fn all() -> Vec<Config> {
     let mut all = vec![];
     all.extend(small());
+    all.extend(services());
     all.extend(strategies_of_canaries());
     all.extend(people());
     all.extend(edited());
@@ -107,6 +109,37 @@ fn small() -> Vec<Config> {
             whole: false,
             budget: Budget { pushes: 1, lags: 1, ..Budget::default() },
             ..below("hand-over-stale")
+        },
+    ]
+}
+
+/// Services that lead to one side and do not exist at first, and Services that somebody deletes.
+fn services() -> Vec<Config> {
+    let services = |name, steering| {
+        let plan = plan(vec![step("full", 100, at_once())], steering);
+        let small = Config { flights: false, budget: pods(1, 0), ..base(name, plan) };
+        Config { owner: true, bare: true, ..small }
+    };
+    vec![
+        Config { adopts: true, ..services("services-made", adopted(0)) },
+        Config { ..services("services-made-late", two_levels(0)) },
+        Config {
+            whole: true,
+            budget: Budget { drifts: 2, ..Budget::default() },
+            ..services("services-vanish-at-rest", two_levels(0))
+        },
+        Config {
+            budget: Budget { pushes: 1, drifts: 1, ..Budget::default() },
+            ..services("service-vanishes", adopted(0))
+        },
+        Config {
+            actions: &[Action::Abort],
+            budget: Budget { pushes: 1, orders: 1, drifts: 1, ..Budget::default() },
+            ..services("any-service-vanishes", two_levels(0))
+        },
+        Config {
+            budget: Budget { pushes: 1, drifts: 1, leaves: 1, ..Budget::default() },
+            ..services("service-vanishes-at-deletion", adopted(0))
         },
     ]
 }
