@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod failpoint;
 mod fresh;
+mod guards;
 mod heard;
 mod listen;
 mod orders;
@@ -17,6 +18,7 @@ use libtest_mimic::{Failed, Trial};
 /// Every case. Each has a machine of its own.
 pub(crate) fn all() -> Vec<Trial> {
     [
+        guards::all(),
         asked::all(),
         clock::all(),
         crash::all(),
