@@ -37,17 +37,16 @@ pub fn refused(revision: &Revision, status: Option<&Status>) -> Option<Cause> {
 }
 
 /// The attempt that a change leads to, if it leads to one: going back to stable and wanting a refused revision again lead
-/// to none.
+/// to none. While the first revision is brought up nothing is remembered yet (`None`); another one is the first attempt,
+/// or takes its place without one.
 #[must_use]
 pub fn next_attempt(status: Option<&Status>, change: DocumentChange, revision: &Revision) -> u32 {
-    let Some(status) = status else { return 0 };
+    let goes_back = |it: &Status| it.stable.as_ref() == Some(revision) || it.is_refused(revision);
     let begins = match change {
-        DocumentChange::NewRevision => {
-            status.stable.as_ref() != Some(revision) && !status.is_refused(revision)
-        }
+        DocumentChange::NewRevision => !status.is_some_and(goes_back),
         DocumentChange::Created | DocumentChange::Unchanged | DocumentChange::NewPlan => false,
     };
-    status.attempt + u32::from(begins)
+    status.map_or(0, |it| it.attempt) + u32::from(begins)
 }
 
 /// What `undo` goes back to: in mid-rollout to stable, else to the stable revision before.
@@ -75,4 +74,28 @@ pub fn attempts(recorded: impl Iterator<Item = DecisionRecord>, status: Option<&
     }
     ended.reverse();
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: Option<&Status>, change: DocumentChange, expected: u32) {
+        assert_eq!(next_attempt(status, change, &"b".into()), expected, "{change:?} {status:?}");
+    }
+
+    #[test]
+    fn a_new_revision_is_the_next_attempt_also_before_anything_is_remembered() {
+        check(None, DocumentChange::Created, 0);
+        check(None, DocumentChange::NewPlan, 0);
+        check(None, DocumentChange::NewRevision, 1);
+        let mut status = Status::new(jiff::Timestamp::UNIX_EPOCH);
+        check(Some(&status), DocumentChange::NewRevision, 1);
+        (status.attempt, status.stable) = (4, Some("a".into()));
+        check(Some(&status), DocumentChange::NewRevision, 5);
+        check(Some(&status), DocumentChange::Unchanged, 4);
+        status.stable = Some("b".into());
+        check(Some(&status), DocumentChange::NewRevision, 4);
+    }
 }

@@ -22,12 +22,13 @@ pub(crate) const RUN: [&str; 4] = ["run", "--no-live", "--workers", "1"];
 
 /// A service in a few lines: answers everything on `PORT` (or where the test says), and does as its variables say.
 const SERVICE: &str = r#"
-import os, subprocess, sys
+import os, subprocess, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 if os.environ.get("DIE"):
     print("reading config"); print(os.environ["DIE"], file=sys.stderr); sys.exit(1)
 for _ in range(int(os.environ.get("ORPHANS", "0"))):
     subprocess.run(["sh", "-c", "sleep 0.1 &"])
+time.sleep(float(os.environ.get("SLOW", "0")))
 class H(BaseHTTPRequestHandler):
     def do_GET(self):
         body = os.environ.get("VERSION", "1").encode()

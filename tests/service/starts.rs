@@ -37,6 +37,19 @@ fn a_start_does_not_release_an_old_document_unless_it_is_told_to() {
 }
 
 #[test]
+fn a_release_may_be_waited_for_before_the_first_one_serves() {
+    for slow in ["0", "1"] {
+        let mut rig = Rig::new();
+        rig.document("shop.yaml", &[("VERSION", "1"), ("SLOW", slow)], AT_ONCE);
+        rig.document("next.yaml", &[("VERSION", "2")], AT_ONCE);
+        rig.run(&["shop.yaml"]);
+        rig.eventually("a rollout", || rig.say(&["get"]).text.contains("shop"));
+        rig.say(&["apply", "next.yaml", "--wait"]).with(0, &["promoted"]);
+        rig.serves("2");
+    }
+}
+
+#[test]
 fn copies_of_old_revisions_go_and_undo_has_those_that_were_promised() {
     let mut rig = Rig::new();
     rig.document("shop.yaml", &[("VERSION", "1")], AT_ONCE);
