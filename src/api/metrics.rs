@@ -1,6 +1,6 @@
 //! The state of the engine as Prometheus reads it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use super::view::RolloutView;
 
@@ -8,7 +8,7 @@ use super::view::RolloutView;
 ///
 /// # Errors
 /// Those of the text it is written to.
-pub fn engine(text: &mut String, rollouts: &[RolloutView], store: bool) -> std::fmt::Result {
+pub fn engine(text: &mut String, rollouts: &[Arc<RolloutView>], store: bool) -> std::fmt::Result {
     gauge(text, "serinus_store_good", "Whether the store saves; if not, nothing is acted on")?;
     writeln!(text, "serinus_store_good {}", u8::from(store))?;
     gauge(text, "serinus_rollout_phase", "1 for the phase that a rollout is in")?;

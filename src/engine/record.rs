@@ -84,11 +84,15 @@ struct Gist {
     waiting: Vec<WaitingFor>,
 }
 
+/// SHA-256 of one part.
+type Mark = [u8; 32];
+
 /// Writes down decisions that differ from the last.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    kept: BTreeMap<String, Value>,
-    pending: Option<(BTreeMap<String, Value>, Gist, u32)>,
+    /// Of each part of the last record: its digest. The parts themselves are in the journal.
+    kept: BTreeMap<String, Mark>,
+    pending: Option<(BTreeMap<String, Mark>, Gist, u32)>,
     last: Option<Gist>,
     since_whole: u32,
 }
@@ -103,7 +107,11 @@ impl Recorder {
         }
         let parts = inputs.parts();
         let whole = self.kept.is_empty() || self.since_whole >= WHOLE_EVERY;
-        let changed = |(name, value): &(&String, &Value)| whole || self.kept.get(*name) != Some(*value);
+        let marks: BTreeMap<String, Mark> = parts
+            .iter()
+            .map(|(name, value)| (name.clone(), Sha256::digest(value.to_string()).into()))
+            .collect();
+        let changed = |(name, _): &(&String, &Value)| whole || self.kept.get(*name) != marks.get(*name);
         let record = DecisionRecord {
             now: inputs.now,
             whole,
@@ -114,14 +122,14 @@ impl Recorder {
             waiting: decided.waiting.clone(),
         };
         let since_whole = if whole { 0 } else { self.since_whole + 1 };
-        self.pending = Some((parts, gist, since_whole));
+        self.pending = Some((marks, gist, since_whole));
         serde_json::to_string(&record).ok()
     }
 
     /// The last record is durable.
     pub(super) fn kept(&mut self) {
-        if let Some((parts, gist, since_whole)) = self.pending.take() {
-            (self.kept, self.last, self.since_whole) = (parts, Some(gist), since_whole);
+        if let Some((marks, gist, since_whole)) = self.pending.take() {
+            (self.kept, self.last, self.since_whole) = (marks, Some(gist), since_whole);
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod document;
 mod files;
-pub mod keeper;
 mod release;
 mod rollout;
 mod roster;
@@ -18,11 +17,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use self::{keeper::Keeper, roster::Roster, service::Service};
+use self::{roster::Roster, service::Service};
 use super::{
     adapter::{fleet::Fleet, site::Machine},
     at_work, open_files,
-    store::OpenError,
+    store::{OpenError, Store, StoreThread},
     supervisor::{Client, ClientError, Events, protocol::Event},
     timeline,
 };
@@ -90,16 +89,15 @@ pub fn run_control(boot: &ControlBoot) -> Result<(), ControlError> {
 async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| ControlError::Io("hear signals", e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| ControlError::Io("hear signals", e))?;
-    let keeper = Keeper::open(&boot.state)?;
-    let store = keeper.clone();
-    let latest = keeper.read(crate::local::store::Store::latest).await;
+    let store = StoreThread::open(&boot.state)?;
+    let latest = store.read(Store::latest).await;
     let latest =
         latest.map_err(|error| Unavailable::new("cannot read when something happened last", &error))?;
     timeline::take_up(&boot.state, latest);
     let (supervisor, mut events) = Client::subscribe(&boot.state).await?;
     let fleet = Fleet::new(supervisor.clone());
     fleet.workers_seen(&supervisor.observe().await?.workers);
-    let machine = Machine { keeper, supervisor, fleet };
+    let machine = Machine { store: store.clone(), supervisor, fleet };
     let roster = Roster::new(boot.state.clone(), machine.clone());
     roster.take_up().await?;
     let socket = bind(&boot.state.join(SOCKET)).await.map_err(|e| ControlError::Io("open its socket", e))?;

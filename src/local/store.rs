@@ -31,11 +31,13 @@ mod object;
 mod read;
 mod schema;
 mod seal;
+mod thread;
 
 pub use change::{Appended, Change, JournalLimits};
 pub use error::{OpenError, StoreError};
 pub use object::Object;
 pub use read::{Checkpoint, Document, Order, OrderState, Revision, Saved};
+pub use thread::{StoreThread, StoreThreadError};
 
 /// Name of the database in the state directory.
 pub const FILE: &str = "store.db";

@@ -24,7 +24,7 @@ use crate::{
     clock, failpoint,
     local::{
         at_work,
-        proxy::{BadStreakSeen, ProxyConfig, Snapshot},
+        proxy::{BadStreakSeen, ListenerConfig, ProxyConfig, Snapshot},
         supervisor::{
             Client,
             protocol::{WorkerSeen, WorkerState},
@@ -49,8 +49,6 @@ struct Shared {
     /// One configuration after the other.
     turn: tokio::sync::Mutex<()>,
     config: watch::Sender<Option<Arc<ProxyConfig>>>,
-    /// Rises whenever a worker has acknowledged or failed something.
-    news: watch::Sender<u64>,
     streaks: broadcast::Sender<Arc<BadStreakSeen>>,
 }
 
@@ -66,11 +64,24 @@ struct State {
     unheard: BTreeMap<String, (String, Timestamp)>,
     /// The last configuration that the supervisor has, and since when.
     saved: Option<(u64, Timestamp)>,
+    /// By rollout: whoever wants to know of its route, and what they were told last.
+    heard: BTreeMap<String, watch::Sender<Known>>,
+}
+
+/// What is known of the route of one rollout.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// What the workers have acknowledged.
+    acknowledged: Option<Acknowledged>,
+    /// What is wrong with its sockets, and since when.
+    troubles: Vec<(String, Timestamp)>,
 }
 
 /// The route of one rollout.
 struct Route {
     wish: RouteWish,
+    /// What that means for the workers, socket by socket.
+    lowered: Vec<ListenerConfig>,
     /// In which configuration the present split was first asked for, and what the workers have acknowledged.
     acks: Acks,
 }
@@ -133,13 +144,13 @@ impl Fleet {
             held: true,
             unheard: BTreeMap::new(),
             saved: None,
+            heard: BTreeMap::new(),
         };
         let shared = Shared {
             supervisor,
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
             config: watch::Sender::new(None),
-            news: watch::Sender::new(0),
             streaks: broadcast::Sender::new(64),
         };
         Self { shared: Arc::new(shared) }
@@ -164,8 +175,7 @@ impl Fleet {
             }
         }
         state.take_acknowledgements(clock::now());
-        drop(state);
-        self.shared.tell();
+        state.tell();
     }
 
     /// One worker changed.
@@ -193,24 +203,10 @@ impl Fleet {
         wish: RouteWish,
         before: Option<&Split>,
     ) -> Result<(), Unavailable> {
+        if self.state().is_served(rollout, &wish) {
+            return Ok(());
+        }
         self.change(|state| state.wish(rollout, wish, before, clock::now())).await
-    }
-
-    /// Changes what is known of a route without changing what it asks for: endpoints, settings.
-    ///
-    /// # Errors
-    /// As [`Self::serve`].
-    pub async fn adjust(
-        &self,
-        rollout: &str,
-        adjust: impl FnOnce(&mut RouteWish) + Send,
-    ) -> Result<(), Unavailable> {
-        self.change(|state| {
-            if let Some(route) = state.routes.get_mut(rollout) {
-                adjust(&mut route.wish);
-            }
-        })
-        .await
     }
 
     /// Serves nothing for this rollout any more.
@@ -218,7 +214,11 @@ impl Fleet {
     /// # Errors
     /// As [`Self::serve`].
     pub async fn forget(&self, rollout: &str) -> Result<(), Unavailable> {
-        self.change(|state| drop(state.routes.remove(rollout))).await
+        self.change(|state| {
+            state.routes.remove(rollout);
+            state.heard.remove(rollout);
+        })
+        .await
     }
 
     async fn change(&self, change: impl FnOnce(&mut State) + Send) -> Result<(), Unavailable> {
@@ -259,16 +259,7 @@ impl Fleet {
     /// What the workers say is wrong with the sockets of a rollout, and since when.
     #[must_use]
     pub fn troubles(&self, rollout: &str) -> Vec<(String, Timestamp)> {
-        let state = self.state();
-        let mut all: BTreeMap<String, Timestamp> = BTreeMap::new();
-        let of_workers = state.workers.values().flat_map(|it| &it.troubles);
-        for (socket, (text, since)) in of_workers.chain(&state.unheard) {
-            if is_of(socket, rollout) {
-                let known = all.entry(format!("{socket}: {text}")).or_insert(*since);
-                *known = (*known).min(*since);
-            }
-        }
-        all.into_iter().collect()
+        self.state().troubles(rollout)
     }
 
     /// These sockets cannot be listened on, each for its reason.
@@ -278,8 +269,7 @@ impl Fleet {
         let since = |socket: &String| before.get(socket).map_or(now, |(_, since)| *since);
         state.unheard =
             sockets.into_iter().map(|(socket, why)| (socket.clone(), (why, since(&socket)))).collect();
-        drop(state);
-        self.shared.tell();
+        state.tell();
     }
 
     /// The generation that is told, and each worker.
@@ -294,10 +284,12 @@ impl Fleet {
         (state.current.generation, state.workers.values().map(known).collect())
     }
 
-    /// Rises whenever a worker has acknowledged or failed something.
+    /// Changes whenever what is known of the route of this rollout does.
     #[must_use]
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.shared.news.subscribe()
+    pub fn news(&self, rollout: &str) -> watch::Receiver<Known> {
+        let mut state = self.state();
+        let known = state.known(rollout);
+        state.heard.entry(rollout.to_owned()).or_insert_with(|| watch::Sender::new(known)).subscribe()
     }
 
     /// Revisions that fail, told by the workers themselves.
@@ -429,11 +421,14 @@ impl State {
                 if route.wish.split != wish.split {
                     route.ask(&wish, next);
                 }
-                route.wish = wish;
+                if route.wish != wish {
+                    route.lowered = lower::listeners(&wish);
+                    route.wish = wish;
+                }
             }
             None => {
                 let acks = before.map(|split| Acks::remembered(split.clone(), now)).unwrap_or_default();
-                let mut route = Route { wish, acks };
+                let mut route = Route { lowered: lower::listeners(&wish), wish, acks };
                 route.ask(&route.wish.clone(), next);
                 self.routes.insert(rollout.to_owned(), route);
             }
@@ -445,12 +440,12 @@ impl State {
         if self.held {
             return None;
         }
-        let mut listeners = BTreeMap::new();
-        for (rollout, route) in &self.routes {
-            for (index, config) in lower::listeners(&route.wish).into_iter().enumerate() {
-                listeners.insert(socket_name(rollout, index), config);
-            }
-        }
+        let of = |(rollout, route): (&String, &Route)| {
+            let sockets = route.lowered.iter().enumerate();
+            let named = sockets.map(|(index, config)| (socket_name(rollout, index), config.clone()));
+            named.collect::<Vec<_>>()
+        };
+        let listeners = self.routes.iter().flat_map(of).collect();
         let kept = self.saved.is_some_and(|(generation, _)| generation == self.current.generation);
         let asked = self.routes.values().any(|it| it.acks.asked_in() > Some(self.current.generation));
         if kept && !asked && listeners == self.current.listeners {
@@ -458,6 +453,45 @@ impl State {
         }
         self.current = ProxyConfig { generation: self.current.generation + 1, listeners };
         Some(self.current.clone())
+    }
+
+    /// Whether this is what a rollout asks for already, and the supervisor has it.
+    fn is_served(&self, rollout: &str, wish: &RouteWish) -> bool {
+        let kept = self.saved.is_some_and(|(generation, _)| generation == self.current.generation);
+        let route = self.routes.get(rollout).filter(|it| it.wish == *wish);
+        kept && route.is_some_and(|it| it.acks.asked_in() <= Some(self.current.generation))
+    }
+
+    fn troubles(&self, rollout: &str) -> Vec<(String, Timestamp)> {
+        let mut all: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let of_workers = self.workers.values().flat_map(|it| &it.troubles);
+        for (socket, (text, since)) in of_workers.chain(&self.unheard) {
+            if is_of(socket, rollout) {
+                let known = all.entry(format!("{socket}: {text}")).or_insert(*since);
+                *known = (*known).min(*since);
+            }
+        }
+        all.into_iter().collect()
+    }
+
+    fn known(&self, rollout: &str) -> Known {
+        let route = self.routes.get(rollout);
+        Known {
+            acknowledged: route.and_then(|it| it.acks.acknowledged().cloned()),
+            troubles: self.troubles(rollout),
+        }
+    }
+
+    /// Tells those whose route has changed.
+    fn tell(&self) {
+        for (rollout, heard) in &self.heard {
+            let now = self.known(rollout);
+            heard.send_if_modified(|known| {
+                let changed = *known != now;
+                *known = now;
+                changed
+            });
+        }
     }
 
     /// The oldest generation that any worker may still serve of a rollout; `None`: no worker, or one of which nothing is
@@ -488,29 +522,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self) {
-        self.news.send_modify(|it| *it = it.wrapping_add(1));
-    }
-
     fn acknowledge(&self, worker: u64, applied: Heard) {
-        {
-            let mut state = self.state();
-            let Some(known) = state.workers.get_mut(&worker) else { return };
-            match applied {
-                Heard::Applied { generation, refused } => {
-                    (known.acknowledged, known.trouble) = (Some(generation), None);
-                    known.refused = refused.keys().cloned().collect();
-                    let others = known.troubles.iter().filter(|(socket, _)| !refused.contains_key(*socket));
-                    let mut troubles: BTreeMap<_, _> =
-                        others.map(|(socket, (text, _))| (socket.clone(), text.clone())).collect();
-                    troubles.extend(refused);
-                    known.says(&troubles, clock::now());
-                }
-                Heard::Trouble(trouble) => known.trouble = Some(trouble),
+        let mut state = self.state();
+        let Some(known) = state.workers.get_mut(&worker) else { return };
+        match applied {
+            Heard::Applied { generation, refused } => {
+                (known.acknowledged, known.trouble) = (Some(generation), None);
+                known.refused = refused.keys().cloned().collect();
+                let others = known.troubles.iter().filter(|(socket, _)| !refused.contains_key(*socket));
+                let mut troubles: BTreeMap<_, _> =
+                    others.map(|(socket, (text, _))| (socket.clone(), text.clone())).collect();
+                troubles.extend(refused);
+                known.says(&troubles, clock::now());
             }
-            state.take_acknowledgements(clock::now());
+            Heard::Trouble(trouble) => known.trouble = Some(trouble),
         }
-        self.tell();
+        state.take_acknowledgements(clock::now());
+        state.tell();
     }
 }
 
@@ -557,6 +585,7 @@ mod tests {
             held: false,
             unheard: BTreeMap::new(),
             saved: None,
+            heard: BTreeMap::new(),
         }
     }
 
@@ -591,6 +620,42 @@ mod tests {
         assert!(!state.is_acknowledged("a"), "it is at the other split");
         state.served(again);
         assert!(state.is_acknowledged("a"));
+    }
+
+    #[test]
+    fn only_those_are_told_whose_route_has_changed() {
+        let mut state = one_worker();
+        let hear = |state: &mut State, rollout: &str| {
+            let known = state.known(rollout);
+            state.heard.entry(rollout.to_owned()).or_insert_with(|| watch::Sender::new(known)).subscribe()
+        };
+        state.wish("other", wish("a"), None, Timestamp::UNIX_EPOCH);
+        let first = state.asked("a");
+        state.served(first);
+        let (mut own, mut other) = (hear(&mut state, "shop"), hear(&mut state, "other"));
+        let second = state.asked("b");
+        state.served(second);
+        state.tell();
+        assert!(own.has_changed().unwrap(), "its workers have followed");
+        assert!(!other.has_changed().unwrap(), "nothing of it has changed");
+        own.mark_unchanged();
+        let trouble = ("its certificate is gone".to_owned(), Timestamp::UNIX_EPOCH);
+        state.unheard.insert("other/0".to_owned(), trouble);
+        state.tell();
+        assert!(!own.has_changed().unwrap());
+        assert!(other.has_changed().unwrap(), "that is shown");
+        other.mark_unchanged();
+    }
+
+    #[test]
+    fn what_is_served_already_is_asked_of_nobody() {
+        let mut state = one_worker();
+        assert!(!state.is_served("shop", &wish("a")));
+        let first = state.asked("a");
+        assert!(!state.is_served("shop", &wish("a")), "the supervisor has not kept it yet");
+        state.saved = Some((first, Timestamp::UNIX_EPOCH));
+        assert!(state.is_served("shop", &wish("a")));
+        assert!(!state.is_served("shop", &wish("b")));
     }
 
     #[test]

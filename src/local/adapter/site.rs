@@ -35,7 +35,7 @@ pub use look::Replica;
 use hosts::Hosts;
 
 use super::{
-    fleet::Fleet,
+    fleet::{Fleet, Known},
     object::{ArmIntent, Intent, RouteIntent, arm_key, resize, route_key},
     release::{Release, Runs},
 };
@@ -43,10 +43,9 @@ use crate::{
     api::view::AddressView,
     clock,
     local::{
-        control::keeper::Keeper,
         proxy::BadStreakSeen,
         readiness::Prober,
-        store::Object,
+        store::{Object, StoreThread},
         supervisor::{
             Client,
             protocol::{Observation, ProcessId},
@@ -82,7 +81,7 @@ pub struct Asked {
 #[derive(Clone)]
 pub struct Machine {
     /// What survives.
-    pub keeper: Keeper,
+    pub store: StoreThread,
     /// What runs processes.
     pub supervisor: Client,
     /// What serves requests.
@@ -117,8 +116,8 @@ pub struct Site {
     addresses: Vec<AddressView>,
     /// When it was read last what the processes use.
     used: Option<Timestamp>,
-    /// Rises whenever a worker has followed or failed.
-    news: watch::Receiver<u64>,
+    /// Changes with what the workers have followed, or fail of.
+    news: watch::Receiver<Known>,
     /// Revisions that fail, of any rollout.
     streaks: broadcast::Receiver<Arc<BadStreakSeen>>,
 }
@@ -136,9 +135,9 @@ impl Site {
         status: Option<Status>,
     ) -> Result<Self, Unavailable> {
         let (rollout, cannot) = (name.to_owned(), "cannot read what was asked of the world");
-        let objects = machine.keeper.read(move |store| store.objects::<Intent>(&rollout)).await;
+        let objects = machine.store.read(move |store| store.objects::<Intent>(&rollout)).await;
         let objects = objects.map_err(|error| Unavailable::new(cannot, &error))?;
-        let (news, streaks) = (machine.fleet.news(), machine.fleet.streaks());
+        let (news, streaks) = (machine.fleet.news(name), machine.fleet.streaks());
         let mut site = Self {
             name: name.to_owned(),
             machine,
@@ -179,7 +178,7 @@ impl Site {
 
     async fn read_releases(&mut self) -> Result<(), Unavailable> {
         let rollout = self.name.clone();
-        let releases = self.machine.keeper.read(move |store| store.revisions::<Release>(&rollout)).await;
+        let releases = self.machine.store.read(move |store| store.revisions::<Release>(&rollout)).await;
         let releases = releases.map_err(|error| Unavailable::new("cannot read the revisions", &error))?;
         self.releases = releases.into_iter().map(|it| (it.revision.into(), it.body)).collect();
         Ok(())
@@ -243,7 +242,7 @@ impl Site {
         let (rollout, now, body, name) = (self.name.clone(), clock::now(), intent.clone(), key.clone());
         let expected = expected(fence);
         let saved =
-            self.machine.keeper.commit(move |it| it.save_object(&rollout, &name, expected, now, &body));
+            self.machine.store.commit(move |it| it.save_object(&rollout, &name, expected, now, &body));
         let fence = saved.await?;
         self.objects.insert(key.clone(), Object { name: key, fence, at: now, body: intent });
         Ok(())
@@ -313,7 +312,7 @@ impl Outside for Site {
                 let (rollout, key, expected) = (self.name.clone(), arm_key(arm), expected(write.fence));
                 let name = key.clone();
                 let removed =
-                    self.machine.keeper.commit(move |it| it.remove_object(&rollout, &name, expected));
+                    self.machine.store.commit(move |it| it.remove_object(&rollout, &name, expected));
                 removed.await?;
                 self.objects.remove(&key);
                 self.carry_out().await;

@@ -120,7 +120,7 @@ impl Roster {
     /// # Errors
     /// When one of them cannot be: to act without it would end its service, so nobody acts and all serve on.
     pub(super) async fn take_up(&self) -> Result<(), Unavailable> {
-        let documents = self.machine().keeper.read(|store| store.documents::<Kept>()).await;
+        let documents = self.machine().store.read(|store| store.documents::<Kept>()).await;
         let documents = documents.map_err(|error| Unavailable::new("cannot read the documents", &error))?;
         let mut inboxes = vec![];
         for document in documents {
@@ -221,7 +221,7 @@ impl Roster {
     async fn forget(&self, name: &Name) {
         loop {
             let rollout = name.to_string();
-            match self.machine().keeper.commit(move |it| it.remove_rollout(&rollout)).await {
+            match self.machine().store.commit(move |it| it.remove_rollout(&rollout)).await {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::warn!(rollout = %name, error = &error as &dyn std::error::Error, "a rollout that has left cannot be forgotten yet");

@@ -27,11 +27,10 @@ use crate::{
     },
     clock,
     engine::DecisionRecord,
-    journal::NewRecord,
+    journal::{NewRecord, Record},
     local::{
         adapter::release::{Release, Runs},
-        control::keeper::KeeperError,
-        store::StoreError,
+        store::{Store, StoreError, StoreThreadError},
         supervisor::protocol::WorkerState,
     },
     port::Unavailable,
@@ -45,6 +44,10 @@ const SAVE_WITHIN: Duration = Duration::from_secs(5);
 const SAVE_AGAIN: Duration = Duration::from_millis(100);
 /// Longest wait for an order to take effect.
 const ORDER_ANSWER: Duration = Duration::from_secs(10);
+/// Rollouts that are asked at a time: each may ask every worker, and a worker answers four at a time.
+const AT_ONCE: usize = 4;
+/// Records that are read in one go: whoever wants to save waits no longer than that takes.
+const PAGE: u32 = 256;
 /// Records of a journal read back at most.
 const MOST_RECORDS: u32 = 10_000;
 
@@ -56,11 +59,11 @@ pub(super) struct Service {
     changing: Arc<Mutex<()>>,
 }
 
-impl From<KeeperError> for Refusal {
-    fn from(error: KeeperError) -> Self {
+impl From<StoreThreadError> for Refusal {
+    fn from(error: StoreThreadError) -> Self {
         match error {
-            KeeperError::Store(StoreError::OrderDiffers(_)) => Self::Conflict(error.to_string()),
-            KeeperError::Store(_) | KeeperError::Closed => {
+            StoreThreadError::Store(StoreError::OrderDiffers(_)) => Self::Conflict(error.to_string()),
+            StoreThreadError::Store(_) | StoreThreadError::Closed => {
                 Self::Unavailable(Unavailable::new("it cannot be saved now", &error).to_string())
             }
         }
@@ -96,13 +99,13 @@ impl Service {
 
     async fn status(&self, name: &Name) -> Result<Option<Status>, Refusal> {
         let rollout = name.to_string();
-        let saved = self.roster.machine().keeper.read(move |store| store.status::<Status>(&rollout)).await?;
+        let saved = self.roster.machine().store.read(move |store| store.status::<Status>(&rollout)).await?;
         Ok(saved.map(|it| it.status))
     }
 
     async fn releases(&self, name: &Name) -> Result<Vec<crate::local::store::Revision<Release>>, Refusal> {
         let rollout = name.to_string();
-        Ok(self.roster.machine().keeper.read(move |store| store.revisions(&rollout)).await?)
+        Ok(self.roster.machine().store.read(move |store| store.revisions(&rollout)).await?)
     }
 
     /// Saves what a person ordered. A disk that is full for a moment must not cost an order, an abort least of all: it is
@@ -114,9 +117,9 @@ impl Service {
         let until = clock::instant() + SAVE_WITHIN;
         let mut first = None;
         loop {
-            let saved = self.roster.machine().keeper.commit(change.clone()).await;
+            let saved = self.roster.machine().store.commit(change.clone()).await;
             match saved {
-                Err(error @ KeeperError::Store(StoreError::Write { .. } | StoreError::Poisoned(_))) => {
+                Err(error @ StoreThreadError::Store(StoreError::Write { .. } | StoreError::Poisoned(_))) => {
                     // The first one says best what is wrong with the disk.
                     let first = first.get_or_insert(error);
                     if clock::instant() >= until {
@@ -129,24 +132,48 @@ impl Service {
         }
     }
 
+    /// The last records of a rollout, at most so many, oldest first; page by page, so that nobody who saves waits for all.
+    async fn records(&self, name: &Name, most: u32) -> Result<Vec<Record>, Refusal> {
+        let (mut pages, mut left, mut before) = (vec![], most, u64::MAX);
+        while 0 < left {
+            let (rollout, count) = (name.to_string(), left.min(PAGE));
+            let read = move |store: &Store| store.journal_before(Some(&rollout), before, count);
+            let page = self.roster.machine().store.read(read).await?;
+            let Some(first) = page.first() else { break };
+            (before, left) = (first.sequence, left - count);
+            pages.push(page);
+        }
+        Ok(pages.into_iter().rev().flatten().collect())
+    }
+
+    /// The records of a rollout after this one, at most so many, oldest first.
+    async fn records_after(&self, name: &Name, after: u64, most: u32) -> Result<Vec<Record>, Refusal> {
+        let (mut records, mut left, mut after) = (vec![], most, after);
+        while 0 < left {
+            let (rollout, count) = (name.to_string(), left.min(PAGE));
+            let read = move |store: &Store| store.journal(Some(&rollout), after.saturating_add(1), count);
+            let page = self.roster.machine().store.read(read).await?;
+            let Some(last) = page.last() else { break };
+            (after, left) = (last.sequence, left - count);
+            records.extend(page);
+        }
+        Ok(records)
+    }
+
     /// Notes in the journal what a person did.
     async fn note(&self, name: &Name, kind: &'static str, body: serde_json::Value) -> Result<(), Refusal> {
         let (rollout, at, body) = (name.to_string(), clock::now(), body.to_string());
         let append = move |it: &mut crate::local::store::Change<'_>| {
             it.append_journal(&NewRecord { rollout: &rollout, at, kind, body: &body }).map(drop)
         };
-        Ok(self.roster.machine().keeper.commit(append).await?)
+        Ok(self.roster.machine().store.commit(append).await?)
     }
 }
 
 impl Engine for Service {
     async fn rollouts(&self) -> Result<RolloutList, Refusal> {
-        let mut rollouts = vec![];
-        for entry in self.roster.all() {
-            if let Ok(view) = self.view(&entry).await {
-                rollouts.push(view);
-            }
-        }
+        let views = self.roster.all().into_iter().map(|entry| async move { self.view(&entry).await.ok() });
+        let rollouts = stream::iter(views).buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
         Ok(RolloutList { rollouts, health: self.health().await })
     }
 
@@ -224,25 +251,27 @@ impl Engine for Service {
         let mut revisions: Vec<RevisionView> =
             releases.iter().map(|it| remembered(it, status.as_ref())).collect();
         revisions.reverse();
-        let rollout = name.to_string();
-        let records = self
-            .roster
-            .machine()
-            .keeper
-            .read(move |store| store.journal_tail(Some(&rollout), MOST_RECORDS))
-            .await?;
-        let recorded = records.iter().filter_map(|it| it.decode::<DecisionRecord>().ok());
-        Ok(History { revisions, attempts: attempts(recorded, status.as_ref()) })
+        let records = self.records(&name, MOST_RECORDS).await?;
+        let decode = move || {
+            let recorded = records.iter().filter_map(|it| it.decode::<DecisionRecord>().ok());
+            attempts(recorded, status.as_ref())
+        };
+        let attempts = tokio::task::spawn_blocking(decode)
+            .await
+            .map_err(|error| Refusal::Unavailable(format!("the history cannot be read: {error}")))?;
+        Ok(History { revisions, attempts })
     }
 
     async fn journal(&self, name: Name, query: JournalQuery) -> Result<Vec<JournalRecord>, Refusal> {
         let limit = query.limit.unwrap_or(1_000).clamp(1, MOST_RECORDS);
-        let rollout = name.to_string();
-        let read = self.roster.machine().keeper.read(move |store| match query.after {
-            Some(after) => store.journal(Some(&rollout), after.saturating_add(1), limit),
-            None => store.journal_tail(Some(&rollout), limit),
-        });
-        Ok(read.await?.iter().map(shown).collect())
+        let records = match query.after {
+            Some(after) => self.records_after(&name, after, limit).await?,
+            None => self.records(&name, limit).await?,
+        };
+        let shown = move || records.iter().map(shown).collect();
+        tokio::task::spawn_blocking(shown)
+            .await
+            .map_err(|error| Refusal::Unavailable(format!("the journal cannot be read: {error}")))
     }
 
     async fn calibration(&self, name: Name) -> Result<CalibrationView, Refusal> {
@@ -285,7 +314,7 @@ impl Engine for Service {
             WorkerState::Draining => "draining",
         };
         Health {
-            store: machine.keeper.trouble(),
+            store: machine.store.trouble(),
             workers: workers
                 .iter()
                 .map(|it| WorkerView {

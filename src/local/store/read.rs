@@ -216,9 +216,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Read`].
     pub fn journal_tail(&self, rollout: Option<&str>, count: u32) -> Result<Vec<Record>, StoreError> {
+        self.journal_before(rollout, u64::MAX, count)
+    }
+
+    /// The last records of a rollout, or of all, before this one, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn journal_before(
+        &self,
+        rollout: Option<&str>,
+        before: u64,
+        count: u32,
+    ) -> Result<Vec<Record>, StoreError> {
         let sql = "SELECT sequence, rollout, at, kind, body, digest FROM journal
-                   WHERE ?1 IS NULL OR rollout = ?1 ORDER BY sequence DESC LIMIT ?2";
-        let mut records = rows(self.connection(), sql, params![rollout, count], |row| Ok(Ok(record(row)?)))?;
+                   WHERE (?1 IS NULL OR rollout = ?1) AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3";
+        let before = before.min(i64::MAX.unsigned_abs());
+        let read = |row: &rusqlite::Row<'_>| Ok(Ok(record(row)?));
+        let mut records = rows(self.connection(), sql, params![rollout, before, count], read)?;
         records.reverse();
         Ok(records)
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,7 +17,10 @@ use crate::{
     analyses::{Counted, FreshNow, PodHealth, Usage},
     api::view::{AddressView, ReplicaView, Trouble},
     clock,
-    local::{adapter::fleet::is_of, counted::counted, supervisor::protocol::ProcessState, usage},
+    local::{
+        adapter::fleet::is_of, counted::counted, proxy::BadStreakSeen, supervisor::protocol::ProcessState,
+        usage,
+    },
     port::Unavailable,
     rollout::{ArmNow, Depth, Environment, Failed, News, Pace, Trial},
     written::Fact,
@@ -150,13 +154,8 @@ impl Environment for Site {
     async fn changed(&mut self) -> News {
         tokio::select! {
             biased;
-            seen = self.streaks.recv() => match seen {
-                Ok(seen) if is_of(&seen.listener, &self.name) => News::Fails,
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {
-                    News::Changed
-                }
-            },
-            _ = self.news.changed() => News::Changed,
+            news = streak(&mut self.streaks, &self.name) => news,
+            Ok(()) = self.news.changed() => News::Changed,
             () = self.prober.changed() => News::Changed,
             () = self.hosts.changed() => News::Changed,
         }
@@ -171,6 +170,18 @@ impl Environment for Site {
         self.retire().await;
         let left = self.seen.as_ref().is_some_and(|it| self.own(it).next().is_some());
         Ok(!left)
+    }
+}
+
+/// A revision of this rollout fails. Whoever was too slow to hear of all takes it that one of its own did not.
+async fn streak(streaks: &mut broadcast::Receiver<Arc<BadStreakSeen>>, rollout: &str) -> News {
+    loop {
+        match streaks.recv().await {
+            Ok(seen) if is_of(&seen.listener, rollout) => return News::Fails,
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => return News::Changed,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Stored {
     pub(super) async fn open(&mut self) -> Result<Status, Unavailable> {
         let rollout = self.name.to_string();
         let read = move |store: &Store| store.orders::<Order>(&rollout, OrderState::Accepted);
-        let accepted = self.machine.keeper.read(read).await;
+        let accepted = self.machine.store.read(read).await;
         let accepted = accepted.map_err(|error| Unavailable::new("cannot read the orders", &error))?;
         self.reasons = reasons(accepted.into_iter().map(|it| it.order)).collect();
         Ok(self.load().await?.status)
@@ -52,7 +52,7 @@ impl Stored {
     async fn tell(&self, sequence: Option<u64>) {
         let decisions = &self.told.decisions;
         let Some(sequence) = sequence.filter(|_| decisions.receiver_count() > 0) else { return };
-        let read = self.machine.keeper.read(move |store| store.journal(None, sequence, 1)).await;
+        let read = self.machine.store.read(move |store| store.journal(None, sequence, 1)).await;
         for record in read.unwrap_or_default() {
             // Nobody follows any more: fine.
             let _ = decisions.send(Arc::new(shown(&record)));
@@ -97,7 +97,7 @@ impl Keep for Stored {
             let orders = store.orders::<Order>(&rollout, OrderState::Pending)?;
             Ok((status, orders))
         };
-        let read = self.machine.keeper.read(read).await;
+        let read = self.machine.store.read(read).await;
         let (status, orders) = read.map_err(|error| Unavailable::new("cannot read the status", &error))?;
         let timeline = clock::timeline();
         let until = |wall| timeline.of_wall(wall);
@@ -138,7 +138,7 @@ impl Keep for Stored {
             Ok((fence, sequence))
         };
         self.known = None;
-        let (fence, sequence) = self.machine.keeper.commit(save).await?;
+        let (fence, sequence) = self.machine.store.commit(save).await?;
         self.known =
             Some(Saved { status: status.clone(), orders: left, reasons: self.reasons.clone(), fence });
         self.tell(sequence).await;
@@ -147,7 +147,7 @@ impl Keep for Stored {
 
     async fn record(&mut self, at: Timestamp, record: &str) -> Result<(), WriteError> {
         let (rollout, body) = (self.name.to_string(), record.to_owned());
-        let sequence = self.machine.keeper.commit(move |it| append(it, &rollout, at, Some(&body))).await?;
+        let sequence = self.machine.store.commit(move |it| append(it, &rollout, at, Some(&body))).await?;
         self.tell(sequence).await;
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Notes for Stored {
 
     async fn checkpoints(&mut self) -> Result<BTreeMap<String, Value>, Unavailable> {
         let rollout = self.name.to_string();
-        let read = self.machine.keeper.read(move |store| store.checkpoints::<Value>(&rollout));
+        let read = self.machine.store.read(move |store| store.checkpoints::<Value>(&rollout));
         let all = read.await.map_err(|error| Unavailable::new("cannot read the evidence", &error))?;
         Ok(all.into_iter().map(|it| (it.name, it.checkpoint)).collect())
     }
@@ -185,7 +185,7 @@ impl Notes for Stored {
             }
             Ok(())
         };
-        Ok(self.machine.keeper.commit(save).await?)
+        Ok(self.machine.store.commit(save).await?)
     }
 
     fn checkpoint_every(&self) -> Duration {

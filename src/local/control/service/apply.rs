@@ -261,14 +261,14 @@ impl Service {
             })?;
             Ok(before)
         };
-        Ok(self.roster.machine().keeper.commit(save).await?)
+        Ok(self.roster.machine().store.commit(save).await?)
     }
 
     /// Only what stands beside the text changes.
     pub(super) async fn keep_document(&self, name: &Name, text: &str, kept: &Kept) -> Result<u64, Refusal> {
         let (rollout, text, kept, now) = (name.to_string(), text.to_owned(), kept.clone(), clock::now());
         let save = move |it: &mut Change<'_>| it.apply_document(&rollout, now, &text, &kept);
-        Ok(self.roster.machine().keeper.commit(save).await?)
+        Ok(self.roster.machine().store.commit(save).await?)
     }
 
     pub(super) async fn edit_document(

@@ -39,7 +39,7 @@ impl Service {
                 store.revisions::<serde::de::IgnoredAny>(&rollout)?,
             ))
         };
-        let Ok((status, objects, mut releases)) = machine.keeper.read(read).await else { return };
+        let Ok((status, objects, mut releases)) = machine.store.read(read).await else { return };
         releases.sort_by_key(|it| std::cmp::Reverse(it.at));
         let running = seen.processes.iter().map(|it| &it.process).filter(|it| it.rollout == name.as_str());
         let asked = objects.iter().filter_map(|it| match &it.body {

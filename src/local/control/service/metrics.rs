@@ -1,18 +1,23 @@
 //! What Prometheus reads: the proxy's counts and the state of the engine.
 
+use std::sync::Arc;
+
 use super::Service;
 use crate::{
-    api::{Refusal, metrics, server::Engine as _},
-    local::proxy::render_prometheus,
+    api::{Refusal, metrics, view::RolloutView},
+    local::{control::roster::Entry, proxy::render_prometheus},
 };
 
 impl Service {
     pub(super) async fn render(&self) -> Result<String, Refusal> {
         let snapshots = self.roster.machine().fleet.counts().await;
         let proxy = render_prometheus(&snapshots).map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        let list = self.rollouts().await?;
+        // As each said last: nobody is woken for it.
+        let last = |it: &Entry| it.told.view.borrow().clone();
+        let rollouts: Vec<Arc<RolloutView>> = self.roster.all().iter().filter_map(last).collect();
+        let good = self.roster.machine().store.trouble().is_none();
         let mut own = String::new();
-        metrics::engine(&mut own, &list.rollouts, list.health.store.is_none())
+        metrics::engine(&mut own, &rollouts, good)
             .map_err(|error| Refusal::Unavailable(error.to_string()))?;
         // One exposition has one end.
         let proxy = proxy.strip_suffix("# EOF\n").unwrap_or(&proxy);

@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::local::store::{Change, Health, OpenError, Store, StoreError};
+use super::{Change, Health, OpenError, Store, StoreError};
 use crate::port::{Unavailable, WriteError};
 
 /// First wait before a store that failed is opened again; later ones are twice as long.
@@ -21,14 +21,14 @@ type Job = Box<dyn FnOnce(&mut Store) + Send>;
 
 /// A handle on the store's thread. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Keeper {
+pub struct StoreThread {
     jobs: mpsc::Sender<Job>,
     health: watch::Receiver<Health>,
 }
 
 /// Why the store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-pub enum KeeperError {
+pub enum StoreThreadError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,18 +37,20 @@ pub enum KeeperError {
     Closed,
 }
 
-impl From<KeeperError> for WriteError {
-    fn from(error: KeeperError) -> Self {
+impl From<StoreThreadError> for WriteError {
+    fn from(error: StoreThreadError) -> Self {
         match error {
-            KeeperError::Store(StoreError::Fenced { .. } | StoreError::Overtaken { .. }) => Self::Conflict,
-            KeeperError::Store(_) | KeeperError::Closed => {
+            StoreThreadError::Store(StoreError::Fenced { .. } | StoreError::Overtaken { .. }) => {
+                Self::Conflict
+            }
+            StoreThreadError::Store(_) | StoreThreadError::Closed => {
                 Self::Unavailable(Unavailable::new("cannot save", &error))
             }
         }
     }
 }
 
-impl Keeper {
+impl StoreThread {
     /// Opens the store and starts its thread.
     ///
     /// # Errors
@@ -67,22 +69,22 @@ impl Keeper {
     /// Reads.
     ///
     /// # Errors
-    /// [`KeeperError`].
+    /// [`StoreThreadError`].
     pub async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, KeeperError> {
+    ) -> Result<T, StoreThreadError> {
         self.job(move |store| read(store)).await
     }
 
     /// Saves all or nothing; durable when this returns.
     ///
     /// # Errors
-    /// [`KeeperError`].
+    /// [`StoreThreadError`].
     pub async fn commit<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, KeeperError> {
+    ) -> Result<T, StoreThreadError> {
         self.job(move |store| store.commit(change)).await
     }
 
@@ -109,14 +111,14 @@ impl Keeper {
     async fn job<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, KeeperError> {
+    ) -> Result<T, StoreThreadError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |store| {
             // A caller that is gone has given the work up; a save it did not hear of is found by whoever looks next.
             let _ = answer.send(work(store));
         });
-        self.jobs.send(job).await.map_err(|_| KeeperError::Closed)?;
-        Ok(answered.await.map_err(|_| KeeperError::Closed)??)
+        self.jobs.send(job).await.map_err(|_| StoreThreadError::Closed)?;
+        Ok(answered.await.map_err(|_| StoreThreadError::Closed)??)
     }
 }
 
