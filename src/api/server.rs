@@ -1,4 +1,4 @@
-//! The engine's side of the control socket.
+//! The engine's side of the interface, whoever accepts the connections.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -18,7 +18,6 @@ use axum::{
 use futures_util::{Stream, StreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 use strategies::Name;
-use tokio::net::{UnixListener, UnixStream};
 
 use super::{
     failure::{Refusal, failure},
@@ -37,17 +36,11 @@ const MOST_BODY: usize = 8 << 20;
 /// Longest time a call may take; streams are not bounded.
 const WITHIN: Duration = Duration::from_secs(25);
 
-/// Who calls.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Caller {
-    /// User id.
-    pub uid: u32,
-    /// Process id, where the kernel tells.
-    pub pid: Option<i32>,
-}
-
 /// What a runtime does for callers.
 pub trait Engine: Clone + Send + Sync + 'static {
+    /// Who calls, as far as whoever accepts connections knows.
+    type Caller: Clone + std::fmt::Debug + Send + Sync + 'static;
+
     /// Every rollout, and how the engine is.
     fn rollouts(&self) -> impl Future<Output = Result<RolloutList, Refusal>> + Send;
     /// One rollout.
@@ -58,21 +51,28 @@ pub trait Engine: Clone + Send + Sync + 'static {
         name: Name,
     ) -> impl Future<Output = Result<impl Stream<Item = RolloutEvent> + Send + 'static, Refusal>> + Send;
     /// Applies a file.
-    fn apply(&self, caller: Caller, apply: Apply) -> impl Future<Output = Result<Applied, Refusal>> + Send;
+    fn apply(
+        &self,
+        caller: Self::Caller,
+        apply: Apply,
+    ) -> impl Future<Output = Result<Applied, Refusal>> + Send;
     /// Deletes a rollout.
-    fn delete(&self, caller: Caller, name: Name)
-    -> impl Future<Output = Result<RolloutView, Refusal>> + Send;
+    fn delete(
+        &self,
+        caller: Self::Caller,
+        name: Name,
+    ) -> impl Future<Output = Result<RolloutView, Refusal>> + Send;
     /// Takes an order down.
     fn order(
         &self,
-        caller: Caller,
+        caller: Self::Caller,
         name: Name,
         order: NewOrder,
     ) -> impl Future<Output = Result<OrderAnswer, Refusal>> + Send;
     /// Edits a document.
     fn edit(
         &self,
-        caller: Caller,
+        caller: Self::Caller,
         name: Name,
         edit: Edit,
     ) -> impl Future<Output = Result<Applied, Refusal>> + Send;
@@ -94,20 +94,20 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Metrics as Prometheus reads them.
     fn metrics(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Ends everything.
-    fn shutdown(&self, caller: Caller) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn shutdown(&self, caller: Self::Caller) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
-/// Serves until `ended`, then lets calls under way finish.
+/// Serves those that `listener` lets in, until `ended`, then lets calls under way finish.
 ///
 /// # Errors
-/// When the socket fails for good.
-pub async fn serve<E: Engine>(
-    socket: UnixListener,
+/// When the listener fails for good.
+pub async fn serve<E: Engine, L: Listener<Addr = E::Caller>>(
+    listener: L,
     engine: E,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let service = router(engine).into_make_service_with_connect_info::<Caller>();
-    axum::serve(Guarded(socket), service).with_graceful_shutdown(ended).await
+    let service = router(engine).into_make_service_with_connect_info::<Calling<E::Caller>>();
+    axum::serve(Door(listener), service).with_graceful_shutdown(ended).await
 }
 
 fn router<E: Engine>(engine: E) -> Router {
@@ -135,51 +135,33 @@ fn router<E: Engine>(engine: E) -> Router {
         .with_state(engine)
 }
 
-/// Accepts connections of the engine's own user and of root, and no others.
-struct Guarded(UnixListener);
+/// Whoever lets callers in, and a caller as it knows them on the way to a handler: the two make one of ours out of any
+/// listener.
+struct Door<L>(L);
 
-impl Listener for Guarded {
-    type Io = UnixStream;
-    type Addr = Caller;
+#[derive(Clone, Debug)]
+struct Calling<C>(C);
 
-    async fn accept(&mut self) -> (UnixStream, Caller) {
-        loop {
-            match self.0.accept().await {
-                Ok((stream, _)) => {
-                    if let Some(caller) = admitted(&stream) {
-                        return (stream, caller);
-                    }
-                }
-                // Most likely no file descriptors: others have to end before one can begin.
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a caller could not be accepted"
-                    );
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+impl<L: Listener> Listener for Door<L> {
+    type Io = L::Io;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (L::Io, L::Addr) {
+        self.0.accept().await
     }
 
-    fn local_addr(&self) -> io::Result<Caller> {
-        Ok(Caller { uid: rustix::process::geteuid().as_raw(), pid: None })
+    fn local_addr(&self) -> io::Result<L::Addr> {
+        self.0.local_addr()
     }
 }
 
-fn admitted(stream: &UnixStream) -> Option<Caller> {
-    let peer = stream.peer_cred().ok()?;
-    let (own, uid) = (rustix::process::geteuid().as_raw(), peer.uid());
-    if uid == own || uid == 0 {
-        return Some(Caller { uid, pid: peer.pid() });
-    }
-    tracing::warn!(uid, "a caller of another user was turned away");
-    None
-}
-
-impl Connected<IncomingStream<'_, Guarded>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
-        stream.remote_addr().clone()
+impl<L> Connected<IncomingStream<'_, Door<L>>> for Calling<L::Addr>
+where
+    L: Listener,
+    L::Addr: Clone + Sync + 'static,
+{
+    fn connect_info(stream: IncomingStream<'_, Door<L>>) -> Self {
+        Self(stream.remote_addr().clone())
     }
 }
 
@@ -220,7 +202,7 @@ async fn rollout<E: Engine>(State(engine): State<E>, Path(name): Path<String>) -
 
 async fn delete_rollout<E: Engine>(
     State(engine): State<E>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    ConnectInfo(Calling(caller)): ConnectInfo<Calling<E::Caller>>,
     Path(name): Path<String>,
 ) -> Response {
     answer(engine.delete(caller, name.into()).await)
@@ -249,7 +231,7 @@ fn event(it: &RolloutEvent) -> Event {
 
 async fn apply<E: Engine>(
     State(engine): State<E>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    ConnectInfo(Calling(caller)): ConnectInfo<Calling<E::Caller>>,
     body: Bytes,
 ) -> Response {
     match read(&body) {
@@ -260,7 +242,7 @@ async fn apply<E: Engine>(
 
 async fn order<E: Engine>(
     State(engine): State<E>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    ConnectInfo(Calling(caller)): ConnectInfo<Calling<E::Caller>>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
@@ -272,7 +254,7 @@ async fn order<E: Engine>(
 
 async fn edit<E: Engine>(
     State(engine): State<E>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    ConnectInfo(Calling(caller)): ConnectInfo<Calling<E::Caller>>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
@@ -314,7 +296,10 @@ async fn version() -> Json<Version> {
     Json(Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: API_VERSION })
 }
 
-async fn shutdown<E: Engine>(State(engine): State<E>, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+async fn shutdown<E: Engine>(
+    State(engine): State<E>,
+    ConnectInfo(Calling(caller)): ConnectInfo<Calling<E::Caller>>,
+) -> Response {
     answer(engine.shutdown(caller).await)
 }
 

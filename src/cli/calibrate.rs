@@ -20,7 +20,7 @@ use super::{
     progress::during,
     template::Template,
 };
-use crate::clock;
+use crate::{api::remote::Remote as _, clock};
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

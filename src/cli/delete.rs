@@ -6,6 +6,7 @@ use super::{
     output::print,
     watch::{Screen, Watch, Watched},
 };
+use crate::api::remote::Remote as _;
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use super::{
     send::{self, awaited, only, show_findings, tell},
     watch::{Screen, Watch},
 };
-use crate::api::view::Edit;
+use crate::api::{remote::Remote as _, view::Edit};
 
 /// What every edit can say.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use super::{
     watch::{Screen, Unseen, Watch, Watched},
 };
 use crate::{
-    api::{client::Client, view::Applied},
+    api::{remote::Remote, view::Applied},
     clock,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// # Errors
 /// Standard output is closed.
-pub(super) fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, Failure> {
+pub(super) fn wait(watched: Watched, watch: &Watch<impl Remote>, flow: Flow) -> Result<Exit, Failure> {
     let over = match watched {
         Watched::Over(over) | Watched::TimedOut(over) => over,
         Watched::Left | Watched::Closed => {
@@ -48,7 +48,7 @@ pub(super) fn wait(watched: Watched, watch: &Watch, flow: Flow) -> Result<Exit, 
 /// The engine is gone, or the output.
 pub(super) async fn wait_for_all(
     applied: &Applied,
-    client: &Client,
+    client: &impl Remote,
     state: &Path,
     waiting: &Waiting,
     (leaving, unseen): (&'static str, Unseen),

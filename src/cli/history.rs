@@ -9,7 +9,10 @@ use super::{
     words,
 };
 use crate::{
-    api::view::{History, RevisionState, RevisionView},
+    api::{
+        remote::Remote as _,
+        view::{History, RevisionState, RevisionView},
+    },
     clock,
 };
 

@@ -7,6 +7,7 @@ use strategies::Name;
 use super::Failure;
 use crate::api::{
     client::{Client, ClientError},
+    remote::Remote,
     view::RolloutView,
 };
 
@@ -59,11 +60,11 @@ pub(super) struct Chosen {
 
 /// A rollout found in a running instance.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct Found<R> {
     /// The state directory.
     pub(super) state: PathBuf,
-    /// Its engine.
-    pub(super) client: Client,
+    /// Who answers for it.
+    pub(super) client: R,
     /// The rollout's name.
     pub(super) name: Name,
     /// As it stands.
@@ -80,7 +81,7 @@ impl Chosen {
     ///
     /// # Errors
     /// Nothing runs, there is no such rollout, or there are several and none is named.
-    pub(super) async fn find(&self) -> Result<Found, Failure> {
+    pub(super) async fn find(&self) -> Result<Found<impl Remote>, Failure> {
         let (state, client) = self.instance.connect()?;
         let list = client.rollouts().await.map_err(|error| Failure::of_call(error, &state))?;
         let view = choose(self.rollout.as_deref(), list.rollouts)?;
@@ -100,7 +101,7 @@ impl Instance {
     }
 }
 
-impl Found {
+impl<R> Found<R> {
     /// A failed call of its engine.
     pub(super) fn failed(&self, error: ClientError) -> Failure {
         Failure::of_call(error, &self.state)

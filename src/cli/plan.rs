@@ -17,6 +17,7 @@ use super::{
     lint,
 };
 use crate::{
+    api::remote::Remote as _,
     chart::{Chart, Line},
     spec::{
         self, Report, Severity,

@@ -19,7 +19,10 @@ use super::{
     words,
 };
 use crate::{
-    api::view::{JournalQuery, JournalRecord},
+    api::{
+        remote::Remote as _,
+        view::{JournalQuery, JournalRecord},
+    },
     engine::{DecisionRecord, NotReplayable, Replayer},
 };
 

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     api::{
         client::{Client, ClientError},
+        remote::{Followed as _, Remote},
         view::{RolloutEvent, RolloutView, TrafficView},
     },
     clock,
@@ -200,8 +201,8 @@ pub(super) struct Over {
 }
 
 /// Follows one rollout.
-pub(super) struct Watch {
-    client: Client,
+pub(super) struct Watch<R = Client> {
+    client: R,
     name: Name,
     /// The engine's log.
     log: PathBuf,
@@ -272,10 +273,10 @@ pub(super) async fn asked_to_end(unseen: Unseen) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Watch {
+impl<R: Remote> Watch<R> {
     /// Follows `name` of the engine that works in `state`.
     #[must_use]
-    pub(super) fn new(client: Client, name: Name, state: &std::path::Path) -> Self {
+    pub(super) fn new(client: R, name: Name, state: &std::path::Path) -> Self {
         Self {
             client,
             name,
@@ -419,7 +420,7 @@ impl Watch {
 }
 
 /// Events of a rollout for as long as somebody listens. A stream that ended is begun again.
-fn follow(client: Client, name: Name) -> mpsc::Receiver<Result<RolloutEvent, ClientError>> {
+fn follow(client: impl Remote, name: Name) -> mpsc::Receiver<Result<RolloutEvent, ClientError>> {
     let (tell, heard) = mpsc::channel(64);
     tokio::spawn(async move {
         loop {
@@ -438,7 +439,7 @@ fn follow(client: Client, name: Name) -> mpsc::Receiver<Result<RolloutEvent, Cli
 }
 
 async fn forward(
-    client: &Client,
+    client: &impl Remote,
     name: &Name,
     tell: &mpsc::Sender<Result<RolloutEvent, ClientError>>,
 ) -> Result<(), ClientError> {

@@ -26,7 +26,7 @@ use super::{
     timeline,
 };
 use crate::{
-    api::{self, client::SOCKET},
+    api::{self, client::SOCKET, unix::Guarded},
     failpoint,
     port::Unavailable,
 };
@@ -107,7 +107,7 @@ async fn control(boot: &ControlBoot) -> Result<(), ControlError> {
         let service = service.clone();
         async move { service.collect_all().await }
     });
-    let mut serving = tokio::spawn(api::server::serve(socket, service, async {
+    let mut serving = tokio::spawn(api::server::serve(Guarded::new(socket), service, async {
         // Dropped or sent: both mean that it ends.
         let _ = ended.await;
     }));

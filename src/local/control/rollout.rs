@@ -129,12 +129,19 @@ impl Rollout {
                 () = self.working.changed() => None,
                 () = sleep(pause.unwrap_or(Duration::from_hours(1))) => None,
             };
-            if let Some(message) = message {
-                self.take(message).await;
+            self.take_all(message).await;
+        }
+    }
+
+    /// Takes what is there. Whoever asks after a document was applied hears how it stands with that: it takes its turn first.
+    async fn take_all(&mut self, mut next: Option<Message>) {
+        while let Some(message) = next.or_else(|| self.inbox.try_recv().ok()) {
+            let changes = matches!(message, Message::Document(_));
+            self.take(message).await;
+            if changes {
+                return;
             }
-            while let Ok(message) = self.inbox.try_recv() {
-                self.take(message).await;
-            }
+            next = None;
         }
     }
 

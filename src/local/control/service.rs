@@ -19,7 +19,8 @@ use super::{
 use crate::{
     api::{
         Refusal,
-        server::{Caller, Engine},
+        server::Engine,
+        unix::Caller,
         view::{
             Applied, Apply, CalibrationView, Edit, Health, History, JournalQuery, JournalRecord, LogQuery,
             LogView, NewOrder, OrderAnswer, RevisionView, RolloutEvent, RolloutList, RolloutView, WorkerView,
@@ -171,6 +172,8 @@ impl Service {
 }
 
 impl Engine for Service {
+    type Caller = Caller;
+
     async fn rollouts(&self) -> Result<RolloutList, Refusal> {
         let views = self.roster.all().into_iter().map(|entry| async move { self.view(&entry).await.ok() });
         let rollouts = stream::iter(views).buffered(AT_ONCE).filter_map(std::future::ready).collect().await;

@@ -8,7 +8,7 @@ use super::{Service, by};
 use crate::{
     api::{
         Refusal,
-        server::Caller,
+        unix::Caller,
         view::{Applied, AppliedRollout, Apply, DocumentChange, Edit, Finding},
     },
     clock,

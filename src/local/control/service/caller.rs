@@ -2,7 +2,7 @@
 
 use strategies::Name;
 
-use crate::api::server::Caller;
+use crate::api::unix::Caller;
 
 /// Where this machine names its users.
 const USERS: &str = "/etc/passwd";
