@@ -30,6 +30,13 @@ pub struct Expected {
     pub matters: f64,
 }
 
+impl Expected {
+    /// Whether a canary can be as bad as matters at all: beside a stable that fails altogether no ratio says anything.
+    fn compares(self) -> bool {
+        planner::is_possible(self.error_rate, self.matters)
+    }
+}
+
 /// What a plan will do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -203,6 +210,11 @@ fn unknown(compiled: &Compiled, expected: Option<Expected>, judged: bool) -> Vec
              --error-rate 0.1%`"
                 .into(),
         ),
+        (Some(it), true) if !it.compares() => unknown.push(format!(
+            "what each step can see: where {} of stable's answers are errors nothing can have {} times as many",
+            percentage(it.error_rate),
+            number(it.matters)
+        )),
         (Some(_), false) => unknown.push("what each step can see: no metric compares errors of stable and canary".into()),
         (None, false) | (Some(_), true) => {}
     }
@@ -342,7 +354,7 @@ fn sight(
     expected: Expected,
     judged: Judged<'_>,
 ) -> Option<Sight> {
-    if goal.weight == Weight::ZERO || goal.weight == Weight::FULL {
+    if goal.weight == Weight::ZERO || goal.weight == Weight::FULL || !expected.compares() {
         return None;
     }
     let traffic = judged.traffic(expected, goal.weight.fraction());
@@ -361,6 +373,10 @@ fn sight(
         smallest: smallest.map(|it| it * tolerated),
         damage: planner::damage(traffic.share, expected.matters / tolerated, alpha),
     })
+}
+
+fn percentage(share: f64) -> String {
+    format!("{}%", number(share * 100.0))
 }
 
 fn finite(seconds: f64) -> Option<Duration> {

@@ -9,6 +9,8 @@ use crate::{
 /// whose step has begun, those of replicas from its first moment on.
 pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: Samples) -> Vec<Activity> {
     let Some(step) = status.phase.step() else { return vec![] };
+    // Where one side answers nothing the split is none of the plan's.
+    let samples = if status.fallen().is_some() { Samples::Withheld } else { samples };
     let guards = plan.guards.iter().filter(|guard| {
         guard.from == *step && (status.held.is_some() || begins_at_once(guard))
             || is_past(plan, status, guard)

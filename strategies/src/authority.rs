@@ -1,6 +1,7 @@
 //! Who decides what the rollout is about: deletion, orders, verdicts, the wanted revision and the deadlines, in
 //! that order. Each answer is a new status to save; nothing here looks at how the world gets there.
 
+pub(crate) mod down;
 mod edits;
 mod orders;
 
@@ -36,6 +37,7 @@ pub(crate) fn next(look: &Look<'_>) -> Option<Status> {
         .or_else(|| record_verdicts(look))
         .or_else(|| judge_guards(look))
         .or_else(|| wanted(look))
+        .or_else(|| down::follow(look))
         .or_else(|| progress_deadline(look))
 }
 
@@ -51,6 +53,7 @@ impl Status {
         next.doing = None;
         if next.phase.step().is_none() {
             next.passed.clear();
+            next.down = None;
         }
         next
     }
@@ -78,6 +81,7 @@ impl Status {
         next.again = 0;
         next.guards_again = 0;
         next.repairs.clear();
+        next.down = None;
         next
     }
 
@@ -179,6 +183,9 @@ fn record_verdicts(look: &Look<'_>) -> Option<Status> {
 
 /// An analysis that says nothing long after its end has no conclusion: nothing waits for it for ever.
 fn silent(look: &Look<'_>, activity: &crate::Activity) -> Option<Outcome> {
+    if look.status.fallen().is_some() {
+        return None;
+    }
     let max = match activity {
         crate::Activity::Analysis { max, .. } => (*max)?,
         crate::Activity::Hook { .. } | crate::Activity::Preflight { .. } => return None,
@@ -316,7 +323,17 @@ fn progress_deadline(look: &Look<'_>) -> Option<Status> {
     if rule!(NoProgressDeadline, progress_ends(look.plan, look.status).is_none_or(|end| look.now < end)) {
         return None;
     }
-    match (look.plan.deadlines.then, &look.status.hold) {
+    // Whether stable only restarts is known first.
+    if let Some(crate::Down::Suspected { since }) = look.status.down
+        && look.now < down::ends(since)
+    {
+        return None;
+    }
+    // Nobody is sent back to what answers nothing, or to what a person decided against.
+    let stays = look.status.fallen().is_some() || look.status.is_decided();
+    let stays = stays && !rule!(BackToTheDead, false);
+    let then = if stays { Consequence::Pause } else { look.plan.deadlines.then };
+    match (then, &look.status.hold) {
         (Consequence::RollBack, _) => Some(look.status.abort(Cause::ProgressDeadline, look.now)),
         (Consequence::Pause, Some(_)) => None,
         (Consequence::Pause, None) => {

@@ -3,11 +3,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::mutant::rule;
 use crate::{
-    Action, Activity, Change, Fence, Hold, LeaveBehavior, Mode, Name, Of, Orders, Phase, Plan, Progress,
-    Repair, Samples, Seen, Sizing, Status, Steering, Waiting, WaitingFor, World, Write,
+    Action, Activity, Change, Down, Fence, Hold, LeaveBehavior, Mode, Name, Of, Orders, Phase, Plan,
+    Progress, Repair, Samples, Seen, Side, Sizing, Status, Steering, Waiting, WaitingFor, World, Write,
     activities::{activities, step_seen},
     approach::{Approach, approach},
-    authority::{self, Look, keep_latest, open_orders, progress_ends},
+    authority::{self, Look, down, keep_latest, open_orders, progress_ends},
+    gone::gone,
     status::Said,
     target::target,
 };
@@ -57,7 +58,7 @@ pub fn decide(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
     let wanted = match &world.wanted {
         Seen::Is(wanted) => wanted,
         Seen::Unread => return idle(status, WaitingFor::Observation { of: "workload".into() }),
-        Seen::Absent => return idle(status, WaitingFor::Workload),
+        Seen::Absent => return gone(plan, status, world, now),
     };
     if status.phase == Phase::Left {
         return Decision { next: Next::Rest, run: vec![], waiting: vec![] };
@@ -77,14 +78,26 @@ pub fn decide(plan: &Plan, status: &Status, orders: &Orders, world: &World, now:
         return idle(status, WaitingFor::Workload);
     };
     let approach = approach(plan, status, world, now, &target);
-    match approach.arrived() {
+    let mut decision = match approach.arrived() {
         true => arrived(&look),
         false => under_way(&look, approach),
+    };
+    if decision.next == Next::Rest {
+        decision.waiting.extend(suspicion(status, now));
     }
+    decision
+}
+
+/// Whoever suspects that stable is down looks again when it would be certain.
+fn suspicion(status: &Status, now: Timestamp) -> Option<Waiting> {
+    let Some(Down::Suspected { since }) = status.down else { return None };
+    let arm = crate::Arm::main(status.stable.clone()?);
+    let until = Some(down::ends(since)).filter(|it| *it > now);
+    Some(Waiting { what: WaitingFor::StableIsDown { arm }, since, until })
 }
 
 /// Nothing can be done until something is observed.
-fn idle(status: &Status, what: WaitingFor) -> Decision {
+pub(crate) fn idle(status: &Status, what: WaitingFor) -> Decision {
     let waiting = Waiting { what, since: status.since, until: None };
     Decision { next: Next::Rest, run: vec![], waiting: vec![waiting] }
 }
@@ -289,6 +302,9 @@ fn progress(look: &Look<'_>, step: &Name) -> Decision {
     let (Some(place), Some(seen), Some(doing)) = (place, step_seen(status, look.now), &status.doing) else {
         return rest(look, step_gone(look, step));
     };
+    if status.fallen().is_some() && status.said == Said::Nothing {
+        return answers_nothing(look);
+    }
     let answer = match status.said {
         Said::Promoted | Said::PromotedFully => Progress::Done,
         Said::Nothing | Said::Approved => doing.leave.progress(&seen),
@@ -304,6 +320,19 @@ fn progress(look: &Look<'_>, step: &Name) -> Decision {
         (Progress::Done, None) => save(look, forward(look, place)),
         (Progress::Waiting(what, until), None) => rest(look, Waiting { what, since: seen.held, until }),
     }
+}
+
+/// What is seen now is about no split of the plan, so only a person goes on before the other side is back.
+fn answers_nothing(look: &Look<'_>) -> Decision {
+    let any_of = vec![Action::Promote, Action::PromoteFull, Action::Abort];
+    let mut decision = rest(look, person(look, any_of));
+    if let (Some(stable), Some(Down::Certain { side: Side::Stable, since })) =
+        (look.status.stable.clone(), look.status.down)
+    {
+        let what = WaitingFor::StableIsDown { arm: crate::Arm::main(stable) };
+        decision.waiting.insert(0, Waiting { what, since, until: None });
+    }
+    decision
 }
 
 /// Why no step is taken even if the present one is over.

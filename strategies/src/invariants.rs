@@ -53,7 +53,8 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ),
     (
         "S2",
-        "Traffic of an arm rises only if the arm is stamped with the present epoch and enough of it is ready.",
+        "Traffic of an arm rises only if the arm is stamped with the present epoch and enough of it is ready; no request is \
+         sent into nothing, or for long to what answers nothing while another arm answers.",
     ),
     ("S3", "Replicas are lowered only once every route is stamped, settled, and needs fewer of them."),
     (
@@ -79,7 +80,10 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ),
     ("S15", "What is not known, switched off, sized by its owner, or taken back by the user is not touched."),
     ("S19", "What is remembered is bounded."),
-    ("S22", "A rollout that is deleted leaves all traffic on ready replicas of stable."),
+    (
+        "S22",
+        "A rollout that is deleted leaves all traffic on ready replicas of stable; where its workload is gone too, it leaves.",
+    ),
     ("S23", "No effect outside is authorised by a status that a crash could still forget."),
     ("L2", "An abort ends: past its deadline it waits for nothing but one ready replica and the data plane."),
     ("L3", "Whoever rests says what for, and by when unless only a person or an observation can end it."),

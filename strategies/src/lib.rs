@@ -14,6 +14,7 @@ mod authority;
 mod change;
 mod decide;
 mod duration;
+mod gone;
 pub mod invariants;
 #[cfg(feature = "mutants")]
 pub mod mutant;
@@ -50,8 +51,8 @@ pub use crate::{
     reach::{Load, need, reach, reach_by_entry, settled, settles_at},
     split::{Dest, Field, Matched, Pattern, RequestMatch, Share, Split, Sticky},
     status::{
-        Accepted, Cause, Doing, Effect, End, Ended, Hold, Passed, Phase, Recent, Refused, Repair, Said,
-        Status, Waited,
+        Accepted, Cause, Doing, Down, Effect, End, Ended, Hold, Passed, Phase, Recent, Refused, Repair, Said,
+        Side, Status, Waited,
     },
     step::{Gate, Goal, Leave, LeaveBehavior, Progress, Scale, Step, StepMatch, StepSeen},
     target::{Aim, Target, target},

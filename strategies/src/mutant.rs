@@ -156,6 +156,18 @@ mutants! {
     NotMadeAtRest,
     /// Services of ours are made while the Rollout is being deleted.
     MakesWhileLeaving,
+    /// A rollout turns back to a stable that answers nothing, or that a person decided against.
+    BackToTheDead,
+    /// A stable that has answered nothing for long is sent requests.
+    DeadStableServed,
+    /// A stable that restarts is taken to be down.
+    DownAtABlip,
+    /// A stable that is back stays without requests.
+    NeverBack,
+    /// Requests go to what the workload took with it.
+    GoneStaysSplit,
+    /// A Rollout that is deleted after its workload waits for the workload.
+    GoneNeverLeaves,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

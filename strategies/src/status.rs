@@ -57,6 +57,37 @@ pub struct Status {
     pub repairs: Vec<Repair>,
     /// How the last attempt ended.
     pub last: Option<Ended>,
+    /// The side that answers nothing while a canary is on trial; `None`: both do, or nobody knows better.
+    #[serde(default)]
+    pub down: Option<Down>,
+}
+
+/// A side that answers nothing.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Down {
+    /// Stable has had no ready replica since then. It may only be restarting, so nothing follows yet.
+    Suspected {
+        /// When that was first seen.
+        since: Timestamp,
+    },
+    /// All traffic is on the other side until this one is back.
+    Certain {
+        /// Which.
+        side: Side,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// A side of a rollout.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Side {
+    /// The revision that served users before.
+    Stable,
+    /// The revision on trial.
+    Canary,
 }
 
 /// Where a rollout stands.
@@ -383,6 +414,7 @@ impl Status {
             recent: vec![],
             repairs: vec![],
             last: None,
+            down: None,
         }
     }
 
@@ -396,6 +428,22 @@ impl Status {
     #[must_use]
     pub fn goal(&self) -> Goal {
         self.doing.as_ref().map_or_else(Goal::home, |it| it.goal.clone())
+    }
+
+    /// The side that answers nothing for certain, so that it gets no traffic.
+    #[must_use]
+    pub fn fallen(&self) -> Option<Side> {
+        match self.down? {
+            Down::Certain { side, .. } => Some(side),
+            Down::Suspected { .. } => None,
+        }
+    }
+
+    /// Whether a person ended every step of this attempt: that is a decision against stable.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        let fully = |it: &Accepted| it.action == crate::Action::PromoteFull && it.had_effect();
+        self.accepted.iter().any(fully)
     }
 
     /// The place of the present step in `plan`; `None` beside the steps, or where the plan has no step of that name.

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::mutant::rule;
 use crate::{
     Arm, ArmSeen, Dest, Goal, Matched, OwnerGoal, OwnerIs, Phase, Plan, Revision, RouteId, RouteKind,
-    RoutePlan, RouteRest, Scaler, Seen, Sizing, Split, StableCapacity, Status, Steering, Wanted, Weight,
-    World,
+    RoutePlan, RouteRest, Scaler, Seen, Side, Sizing, Split, StableCapacity, Status, Steering, Wanted,
+    Weight, World,
 };
 
 /// What the present phase wants the world to be, whatever it is now. [`approach`](crate::approach) finds the way.
@@ -171,7 +171,7 @@ impl Build<'_> {
     }
 
     fn stepping(&self) -> Target {
-        let goal = self.status.goal();
+        let goal = self.evading(self.status.goal());
         let mut target = self.empty();
         target.canary = self.canary();
         let held = if self.detaches_stable() { OwnerGoal::Detached } else { OwnerGoal::Held };
@@ -181,6 +181,17 @@ impl Build<'_> {
             target.routes.insert(id.clone(), Aim::Split(self.lower(&goal, route)));
         }
         target
+    }
+
+    /// What the routes ask for and the canary is sized by while one side answers nothing. By ratio whoever is ready serves.
+    fn evading(&self, goal: Goal) -> Goal {
+        match (self.status.fallen(), &self.plan.steering) {
+            (Some(Side::Stable), Steering::Routes(_)) => {
+                Goal { weight: Weight::FULL, scale: goal.scale, ..Goal::home() }
+            }
+            (Some(Side::Canary), Steering::Routes(_)) => Goal { scale: goal.scale, ..Goal::home() },
+            (None, _) | (Some(_), Steering::Ratio) => goal,
+        }
     }
 
     fn size_both(&self, target: &mut Target, goal: &Goal) {
@@ -193,8 +204,12 @@ impl Build<'_> {
         target.sizes.insert(canary, on_canary);
         // Wherever stable is to be detached it is the engine's to size, as soon as it is.
         match self.sizes_stable() || target.owner == Some(OwnerGoal::Detached) {
-            true => drop(target.sizes.insert(stable, self.plan.stable_replicas(goal, self.wanted.replicas))),
-            false => drop(target.kept.insert(stable)),
+            // Whatever it answers now, stable keeps the size that it has to come back to.
+            true => {
+                let replicas = self.plan.stable_replicas(&self.status.goal(), self.wanted.replicas);
+                target.sizes.insert(stable, replicas);
+            }
+            false => _ = target.kept.insert(stable),
         }
     }
 
@@ -333,6 +348,9 @@ impl Build<'_> {
         let to_stable = dest_of_stable(&route.kind, &stable);
         let Some(canary) = self.canary() else { return Split::all_to(to_stable) };
         match &route.kind {
+            RouteKind::Direct if self.status.fallen() == Some(Side::Stable) => {
+                Split::all_to(Dest::Arm(canary))
+            }
             RouteKind::ToStable | RouteKind::Direct => Split::all_to(to_stable),
             RouteKind::ToCanary => Split::all_to(Dest::Arm(canary)),
             RouteKind::Weighted { canary: through, .. } => {

@@ -3,6 +3,7 @@
 mod asked;
 mod clock;
 mod crash;
+mod dead_stable;
 mod disk;
 mod failpoint;
 mod fresh;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<Trial> {
         asked::all(),
         clock::all(),
         crash::all(),
+        dead_stable::all(),
         disk::all(),
         failpoint::all(),
         fresh::all(),

@@ -23,14 +23,19 @@ pub struct Traffic {
 
 /// Expected seconds until a canary that is `psi` times as bad is rolled back at `alpha`.
 ///
-/// Infinite for `psi <= 1`. Within 15 % of simulation where more than a poll is needed.
+/// Infinite for `psi <= 1`, and where nothing can be `psi` times as bad as the baseline: no share is above one. Within 15 % of simulation where more than a poll is needed.
 pub fn seconds_to_detect(traffic: Traffic, psi: f64, alpha: f64) -> f64 {
     let Traffic { requests_per_s, bad_rate, share, poll_s } = traffic;
-    if psi <= 1.0 {
+    if psi <= 1.0 || !is_possible(bad_rate, psi) {
         return f64::INFINITY;
     }
     let events_per_s = requests_per_s * bad_rate * (1.0 - share + share * psi);
     needed(alpha) / (events_per_s * towards_roll_back(share, psi)) + poll_s / 2.0
+}
+
+/// Whether anything can be `psi` times as bad as a baseline of which this share is bad.
+pub fn is_possible(bad_rate: f64, psi: f64) -> bool {
+    bad_rate * psi <= 1.0
 }
 
 /// Expected seconds until a healthy canary is promoted at `alpha` against `margin`.
@@ -45,9 +50,9 @@ pub fn damage(share: f64, psi: f64, alpha: f64) -> f64 {
     psi * share * needed(alpha) / ((1.0 - share + share * psi) * towards_roll_back(share, psi))
 }
 
-/// The smallest factor that is detected within `seconds`; `None` if not even a hundredfold is.
+/// The smallest factor that is detected within `seconds`; `None` if not even a hundredfold, or the largest possible, is.
 pub fn detectable_within(traffic: Traffic, seconds: f64, alpha: f64) -> Option<f64> {
-    let (mut low, mut high) = (1.0, 100.0);
+    let (mut low, mut high) = (1.0, 100.0_f64.min(traffic.bad_rate.recip()));
     if seconds < seconds_to_detect(traffic, high, alpha) {
         return None;
     }
@@ -110,6 +115,17 @@ mod tests {
         let got = detectable_within(traffic(500.0, 0.001, 0.1), 3600.0, 0.01).unwrap();
         assert!((got - 1.29).abs() < 0.02, "{got}");
         assert!(detectable_within(traffic(0.001, 0.001, 0.1), 600.0, 0.01).is_none());
+    }
+
+    #[test]
+    fn nothing_is_said_of_ratios_to_a_baseline_that_fails_altogether() {
+        for bad_rate in [0.6, 1.0] {
+            let fails = traffic(500.0, bad_rate, 0.1);
+            assert!(seconds_to_detect(fails, 2.0, 0.01).is_infinite(), "{bad_rate}");
+        }
+        assert!(detectable_within(traffic(500.0, 1.0, 0.1), 3600.0, 0.01).is_none());
+        let got = detectable_within(traffic(500.0, 0.6, 0.1), 3600.0, 0.01).unwrap();
+        assert!(got < 1.0 / 0.6, "{got}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::Way;
 use crate::mutant::rule;
 use crate::{
-    Acknowledged, Arm, ArmSeen, Change, Fence, Phase, Ready, RouteRest, Seen, Sizing, Steering, WaitingFor,
+    Acknowledged, Arm, ArmSeen, Change, Fence, Phase, Ready, RouteRest, Seen, Side, Sizing, Steering,
+    WaitingFor,
     reach::{Load, need, reach},
     target::Aim,
 };
@@ -133,8 +134,19 @@ impl Way<'_> {
                 self.wait(WaitingFor::KeepingCanary { revision }, Some(until));
                 continue;
             }
+            if let Some(stable) = self.last_to_answer(arm) {
+                self.wait(WaitingFor::StableIsDown { arm: stable }, None);
+                continue;
+            }
             self.offer(Change::Remove(arm.clone()), seen.fence);
         }
+    }
+
+    /// Stable, where it answers nothing and `arm` does: what is to go stays until something else is there.
+    fn last_to_answer(&self, arm: &Arm) -> Option<Arm> {
+        let answers = |it: &Arm| !matches!(self.ready_of(it), None | Some(Ready::Replicas(0)));
+        let stable = self.target.stable.clone().filter(|it| self.target.total > 0 && !answers(it))?;
+        answers(arm).then_some(stable)
     }
 
     fn kept_until(&self, arm: &Arm, seen: &ArmSeen) -> Option<Timestamp> {
@@ -158,7 +170,16 @@ impl Way<'_> {
         let natively = self.status.phase == Phase::Adopting && self.owner().is_some();
         let native = if natively { target.total } else { 0 };
         let fixed = stable.iter().map(|arm| (arm, native)).chain(canary.iter().map(|arm| (arm, 0)));
-        let all: Vec<(Arm, u32)> = asked.chain(fixed).map(|(arm, size)| (arm.clone(), size)).collect();
+        let fallen = match self.status.fallen() {
+            Some(Side::Stable) => target.stable.as_ref(),
+            Some(Side::Canary) => target.canary.as_ref(),
+            None => None,
+        };
+        let all: Vec<(Arm, u32)> = asked
+            .chain(fixed)
+            .filter(|(arm, _)| Some(*arm) != fallen)
+            .map(|(arm, size)| (arm.clone(), size))
+            .collect();
         for (arm, size) in all {
             let load = self.wished_load(&arm);
             let of_size = self.kept_share().replicas_of(size).max(u32::from(size > 0));

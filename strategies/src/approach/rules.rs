@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::Way;
 use crate::mutant::rule;
 use crate::{
-    Arm, Change, Dest, Fence, OwnerGoal, OwnerIs, Phase, Ready, RouteId, Seen, Sizing, Split, Steering,
-    WaitingFor, Weight, World, Write,
+    Arm, Change, Dest, Down, Fence, OwnerGoal, OwnerIs, Phase, Ready, RouteId, Seen, Side, Sizing, Split,
+    Steering, WaitingFor, Weight, World, Write,
+    authority::down,
     predict::predict,
     reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
     target::Aim,
@@ -118,6 +119,9 @@ impl Way<'_> {
         }
         let worst = |entries: Vec<Load>| entries.into_iter().fold(Load::default(), Load::max);
         let (before, load) = (worst(was), worst(is));
+        if let Some(suspected) = self.suspected(arm) {
+            return Some(suspected);
+        }
         let is_stable = Some(arm) == self.target.stable.as_ref();
         let claimed = after.arm(arm).get().is_some_and(|it| {
             let turning = matches!(self.status.phase, Phase::Aborting { .. });
@@ -133,7 +137,12 @@ impl Way<'_> {
         let whole = need(self.plan, self.target.total, load);
         // Where there is no route, requests find nothing at all: less than all of stable is better than that.
         let anew = write.fence == Fence::Absent && of_route && self.status.phase != Phase::Adopting;
-        let overload = is_stable && (anew || self.may_overload_stable());
+        let alone = match self.status.fallen() {
+            Some(Side::Stable) => Some(arm) == self.target.canary.as_ref(),
+            Some(Side::Canary) => is_stable,
+            None => false,
+        };
+        let overload = alone || is_stable && (anew || self.may_overload_stable());
         let needed = if overload { whole.min(1) } else { whole };
         let enough = match self.ready_of(arm) {
             Some(Ready::Elastic) => true,
@@ -142,6 +151,14 @@ impl Way<'_> {
         };
         let enough = rule!(RouteBeforeReady, enough);
         (!enough).then(|| self.replicas(arm, load))
+    }
+
+    /// Who gets what is decided once it is known whether stable is only restarting.
+    fn suspected(&self, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
+        let Some(Down::Suspected { since }) = self.status.down else { return None };
+        let on_trial = Some(arm) == self.target.canary.as_ref() && self.plan.steering != Steering::Ratio;
+        let arm = self.target.stable.clone().filter(|_| on_trial)?;
+        Some((WaitingFor::StableIsDown { arm }, Some(down::ends(since)).filter(|it| *it > self.now)))
     }
 
     /// Whether a route becomes as it is without a rollout while its owner rolls out what it likes.

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::{
-    Arm, Dest, Goal, Name, Phase, Plan, Ready, RouteId, RouteKind, Seen, Share, Sizing, Split, Status,
-    Steering, World,
+    Arm, Dest, Down, Goal, Name, Phase, Plan, Ready, RouteId, RouteKind, Seen, Share, Side, Sizing, Split,
+    Status, Steering, Weight, World,
 };
 
 /// All requests, in parts per million.
@@ -227,6 +227,29 @@ pub(super) fn has_ready(world: &World, arm: &Arm, needed: u64) -> bool {
 
 /// What the present phase lets the canary have.
 pub(super) fn authorised(plan: &Plan, status: &Status) -> Goal {
+    evaded(plan, status, planned(plan, status))
+}
+
+/// A side that answers nothing is evaded: the other gets everything that comes in by weight, and nothing else is tried.
+pub(super) fn evaded(plan: &Plan, status: &Status, goal: Goal) -> Goal {
+    let weight = match (status.down, &plan.steering) {
+        (Some(Down::Certain { side: Side::Stable, .. }), Steering::Routes(_)) => Weight::FULL,
+        (Some(Down::Certain { side: Side::Canary, .. }), Steering::Routes(_)) => Weight::ZERO,
+        (None | Some(_), _) => return goal,
+    };
+    Goal { weight, scale: goal.scale, ..Goal::default() }
+}
+
+/// Whether it is known that no replica of `arm` is ready.
+pub(super) fn answers_nothing(world: &World, arm: &Arm) -> bool {
+    match world.arm(arm) {
+        Seen::Absent => true,
+        Seen::Unread => false,
+        Seen::Is(seen) => seen.ready == Some(Ready::Replicas(0)),
+    }
+}
+
+fn planned(plan: &Plan, status: &Status) -> Goal {
     match status.phase {
         // What a plan does not have any more is authorised as it was.
         Phase::Stepping { ref step } => match place_of(plan, step) {

@@ -4,13 +4,14 @@ use jiff::Timestamp;
 
 use super::{
     Findings, Violation,
-    exposure::{ALL, canary, exposure, has_ready, stable},
+    exposure::{ALL, Of, answers_nothing, canary, exposure, exposure_of, has_ready, stable},
     save::{check_save, goal_holds, is_new, is_open, within_authority},
     write::{all_settled, check_write},
 };
 use crate::{
-    Action, Activity, Change, Decision, Fence, Hold, Mode, Name, Next, Orders, OwnerIs, Phase, Plan, Purpose,
-    Repair, RouteKind, Samples, Seen, Sizing, Status, Steering, Waiting, WaitingFor, Watches, World,
+    Action, Activity, Change, Decision, Down, Fence, Hold, Mode, Name, Next, Orders, OwnerIs, Phase, Plan,
+    Purpose, Repair, RouteKind, Samples, Seen, Side, Sizing, Status, Steering, Waiting, WaitingFor, Watches,
+    World,
 };
 
 /// What one decision breaks, whatever it is.
@@ -42,10 +43,15 @@ pub fn check_decision(
 /// and awaiting a person who is told which orders go on, or left.
 #[must_use]
 pub fn is_good(plan: &Plan, status: &Status, world: &World, decision: &Decision, now: Timestamp) -> bool {
-    let Some(wanted) = world.wanted.get() else { return false };
     if decision.next != Next::Rest {
         return false;
     }
+    let Some(wanted) = world.wanted.get() else {
+        // Whoever took the workload away brings it back, unless the Rollout goes too.
+        let waits = |it: &Waiting| matches!(it.what, WaitingFor::Workload | WaitingFor::ModeOff);
+        let held = decision.waiting.iter().any(waits) && !world.leaving;
+        return status.phase == Phase::Left || (world.wanted == Seen::Absent && held);
+    };
     let taken = |it: &Waiting| matches!(it.what, WaitingFor::ModeOff | WaitingFor::UsersOwn);
     let paused = |it: &Waiting| matches!(it.what, WaitingFor::ModePaused);
     if decision.waiting.iter().any(taken) {
@@ -179,10 +185,7 @@ impl Judge<'_> {
     fn authority(&self, found: &mut Findings) {
         let decision = self.decision;
         if self.world.wanted.get().is_none() {
-            found.require(decision.next == Next::Rest, "S15", || {
-                format!("{:?} without knowing what is wanted", decision.next)
-            });
-            return;
+            return self.without_workload(found);
         }
         if self.plan.mode == Mode::Off && !self.world.leaving {
             found
@@ -231,7 +234,68 @@ impl Judge<'_> {
         });
     }
 
+    /// S15, S22: what is not known is not touched, nothing is made or sized for a workload that is gone, and a Rollout that is
+    /// deleted after it waits for nobody.
+    fn without_workload(&self, found: &mut Findings) {
+        let (decision, gone) = (self.decision, self.world.wanted == Seen::Absent);
+        found.require(gone || decision.next == Next::Rest, "S15", || {
+            format!("{:?} without knowing what is wanted", decision.next)
+        });
+        if let Next::Write(write) = &decision.next {
+            let routed = matches!(
+                write.change,
+                crate::Change::Split(..) | crate::Change::Restore(_) | crate::Change::Claim(_)
+            );
+            found.require(routed && write.fence != Fence::Absent, "S15", || {
+                format!("{:?} of a workload that is gone", write.change)
+            });
+        }
+        let over = self.status.phase == Phase::Left || !unread(self.plan, self.world).is_empty();
+        found.require(!gone || !self.world.leaving || over || decision.next != Next::Rest, "S22", || {
+            format!("the Rollout and its workload are gone, and it waits for {:?}", decision.waiting)
+        });
+    }
+
+    /// S2: what has answered nothing for long is sent nothing while the other side can answer, and what is back is not
+    /// said to be down.
+    fn answering(&self, found: &mut Findings) {
+        let status = self.status;
+        let (Some(home), Some(tried)) = (stable(status), canary(status)) else { return };
+        let (off, gone) = (self.plan.mode == Mode::Off, self.world.wanted == Seen::Absent);
+        if status.phase.step().is_none() || off || self.plan.steering == Steering::Ratio {
+            return;
+        }
+        if !(gone || self.world.wanted.get().is_some_and(|it| it.replicas > 0))
+            || !unread(self.plan, self.world).is_empty()
+        {
+            return;
+        }
+        let sides = [(Side::Stable, &home, &tried), (Side::Canary, &tried, &home)];
+        for (side, dead, alive) in sides {
+            let share = exposure_of(self.plan, self.world, dead, Of::Asked).share;
+            let lost = share > 0 && answers_nothing(self.world, dead) && has_ready(self.world, alive, 1);
+            if !lost || (side == Side::Canary && !gone) || (gone && self.world.leaving) {
+                continue;
+            }
+            let known = match status.down {
+                Some(Down::Certain { side: down, .. }) => down == side,
+                Some(Down::Suspected { since }) if !gone => {
+                    self.now.duration_since(since).unsigned_abs() < Duration::from_secs(5)
+                }
+                Some(Down::Suspected { .. }) | None => false,
+            };
+            found.require(known, "S2", || {
+                format!("{dead} answers nothing and gets {share}: {:?}", status.down)
+            });
+        }
+        let total = u64::from(self.world.wanted.get().map_or(u32::MAX, |it| it.replicas)).max(1);
+        let back = matches!(status.down, Some(Down::Certain { side: Side::Stable, .. }))
+            && has_ready(self.world, &home, total);
+        found.require(!back, "L3", || format!("{home} is ready, and is said to be down: {:?}", status.down));
+    }
+
     fn rests(&self, found: &mut Findings) {
+        self.answering(found);
         let decision = self.decision;
         for it in &decision.waiting {
             found.require(it.until.is_none_or(|until| self.now < until), "L9", || {
@@ -292,7 +356,10 @@ impl Judge<'_> {
         if let (Phase::Stepping { .. }, Some(from)) = (&status.phase, status.waited.since) {
             let waited = status.waited.before.saturating_add(since(from));
             let over = waited >= self.plan.deadlines.progress.0;
-            found.require(!over || status.hold.is_some() || blind, "L4", || {
+            // Whether stable only restarts is known within seconds.
+            let suspected = matches!(status.down, Some(Down::Suspected { since: from })
+                if since(from) < Duration::from_secs(5));
+            found.require(!over || status.hold.is_some() || blind || suspected, "L4", || {
                 format!("waited {waited:?} for {waiting:?}, and the progress deadline has passed")
             });
             let person = waiting.iter().any(|it| for_a_person(&it.what));

@@ -4,12 +4,15 @@ use jiff::Timestamp;
 
 use super::{
     Findings, Violation,
-    exposure::{Of, authorised, canary, exposure, exposure_of, loose, place_of, ratio_allows, stable},
+    exposure::{
+        Of, answers_nothing, authorised, canary, evaded, exposure, exposure_of, has_ready, loose, place_of,
+        ratio_allows, stable,
+    },
 };
 use crate::{
-    Accepted, Action, ActivityId, Cause, Change, Consequence, Dest, Effect, Gate, Goal, Hold, Leave, Mode,
-    Name, Order, Orders, OwnerIs, Phase, Plan, Repair, Role, Said, Seen, Sizing, Status, Steering, Step,
-    Verdict, Window, World,
+    Accepted, Action, ActivityId, Cause, Change, Consequence, Dest, Down, Effect, Gate, Goal, Hold, Leave,
+    Mode, Name, Order, Orders, OwnerIs, Phase, Plan, Repair, Role, RouteRest, Said, Seen, Side, Sizing,
+    Status, Steering, Step, Verdict, Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -32,6 +35,7 @@ pub fn check_save(
     judge.course(&mut found);
     judge.plan_followed(&mut found);
     judge.repairs(&mut found);
+    judge.down(&mut found);
     found.0
 }
 
@@ -93,6 +97,9 @@ pub(super) fn within_authority(plan: &Plan, status: &Status, world: &World, now:
     weighted && matched && !met.balanced
 }
 
+/// For less than this a side may only be restarting.
+const LONG: Duration = Duration::from_secs(5);
+
 struct Judge<'a> {
     plan: &'a Plan,
     before: &'a Status,
@@ -129,7 +136,7 @@ impl Judge<'_> {
         let turns = |it: &Status| matches!(it.phase, Phase::Aborting { .. });
         let back = matches!((&before.phase, &after.phase), (Phase::Stepping { .. }, Phase::Stepping { .. }))
             && before.doing.is_some()
-            && self.loses(authorised_before(before), &authorised(self.plan, after));
+            && self.loses(&self.authorised_before(), &authorised(self.plan, after));
         let starts =
             matches!(after.phase, Phase::Stepping { .. }) && !matches!(before.phase, Phase::Stepping { .. });
         let committed = before.stable.is_some() && before.stable != after.stable;
@@ -140,6 +147,48 @@ impl Judge<'_> {
             || before.attempt != after.attempt;
         found.require(!changes || before.epoch < after.epoch, "S9", || {
             format!("authority changes under {:?}: {:?} to {:?}", before.epoch, before.phase, after.phase)
+        });
+    }
+
+    fn authorised_before(&self) -> Goal {
+        let goal = self.before.doing.as_ref().map(|it| it.goal.clone());
+        evaded(self.plan, self.before, goal.unwrap_or_default())
+    }
+
+    /// S10: a side is taken to be down only if it has answered nothing for long, or its workload is gone, while the other
+    /// answers, and to be back only if it is. Either is a change of authority under which nothing seen before counts.
+    fn down(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        let same = before.attempt == after.attempt && after.phase.step().is_some();
+        if before.down == after.down || !same {
+            return;
+        }
+        let arm = |side| match side {
+            Side::Stable => stable(before),
+            Side::Canary => canary(before),
+        };
+        let dead = |side| arm(side).is_some_and(|it| answers_nothing(self.world, &it));
+        let alive = |side| arm(side).is_some_and(|it| has_ready(self.world, &it, 1));
+        let gone = self.world.wanted == Seen::Absent;
+        let lasted = |since: jiff::Timestamp| self.now.duration_since(since).unsigned_abs() >= LONG;
+        let real = match (before.down, after.down) {
+            (_, Some(Down::Suspected { .. })) => dead(Side::Stable),
+            (was, Some(Down::Certain { side: Side::Stable, .. })) => {
+                let long = matches!(was, Some(Down::Suspected { since }) if lasted(since));
+                dead(Side::Stable) && alive(Side::Canary) && (long || gone)
+            }
+            (_, Some(Down::Certain { side: Side::Canary, .. })) => {
+                dead(Side::Canary) && alive(Side::Stable) && gone
+            }
+            (Some(Down::Certain { side, .. }), None) => alive(side),
+            (Some(Down::Suspected { .. }) | None, None) => alive(Side::Stable),
+        };
+        found
+            .require(real, "S10", || format!("{:?} becomes {:?}, and it is not so", before.down, after.down));
+        let certain = |it: &Status| matches!(it.down, Some(Down::Certain { .. }));
+        let fresh = before.epoch < after.epoch && after.held.is_none();
+        found.require(fresh || !(certain(before) || certain(after)), "S9", || {
+            format!("{:?} becomes {:?} under {:?}", before.down, after.down, after.epoch)
         });
     }
 
@@ -220,7 +269,8 @@ impl Judge<'_> {
         let abort = self.orders.0.iter().find(open);
         let turns = matches!(after.phase, Phase::Aborting { .. });
         let stepping = matches!(before.phase, Phase::Stepping { .. });
-        found.require(abort.is_none() || !stepping || turns, "S5", || {
+        let gone = self.world.wanted == Seen::Absent;
+        found.require(abort.is_none() || !stepping || turns || gone, "S5", || {
             format!("{abort:?} is open, and what is saved is {:?}", after.phase)
         });
     }
@@ -272,6 +322,8 @@ impl Judge<'_> {
             )
         });
         let ok = match (&before.phase, &after.phase) {
+            // There is nothing to turn back to.
+            (_, Phase::Leaving) if self.world.wanted == Seen::Absent => self.leaving(),
             (Phase::Stepping { step }, Phase::Stepping { step: to }) if before.attempt == after.attempt => {
                 self.stays_or_steps(found, step, to)
             }
@@ -501,7 +553,14 @@ impl Judge<'_> {
                 let since = before.waited.since.map_or(Duration::ZERO, |it| {
                     Duration::try_from(self.now.duration_since(it)).unwrap_or_default()
                 });
+                let decided = before
+                    .accepted
+                    .iter()
+                    .any(|it| it.action == Action::PromoteFull && it.effect != Effect::Nothing);
+                let dead = matches!(before.down, Some(Down::Certain { .. }));
                 before.waited.before.saturating_add(since) >= self.plan.deadlines.progress.0
+                    && !decided
+                    && !dead
                     && self.plan.deadlines.then == Consequence::RollBack
             }
             Cause::NotApproved { step } => {
@@ -571,7 +630,9 @@ impl Judge<'_> {
 
     /// S3, S22: everything is on stable and nothing else is left.
     fn at_home(&self, found: &mut Findings) -> bool {
-        let Some(home) = stable(self.before) else { return true };
+        let Some(home) = stable(self.before).filter(|_| self.world.wanted != Seen::Absent) else {
+            return true;
+        };
         let others =
             self.world.arms.iter().filter(|(arm, seen)| {
                 **arm != home && arm.role == Role::Main && !matches!(seen, Seen::Absent)
@@ -587,7 +648,11 @@ impl Judge<'_> {
 
     /// S22: routes are as they are when no rollout runs, as far as what they lead to exists.
     fn given_back(&self, found: &mut Findings) -> bool {
-        for (id, _) in self.plan.routes() {
+        let gone = self.world.wanted == Seen::Absent;
+        for (id, route) in self.plan.routes() {
+            if gone && route.rest == RouteRest::OnStable {
+                continue;
+            }
             let (Some(seen), Some(rest)) =
                 (self.world.route(id).get(), super::write::at_rest(self.plan, self.before, self.world, id))
             else {
@@ -600,11 +665,6 @@ impl Judge<'_> {
         }
         true
     }
-}
-
-fn authorised_before(status: &Status) -> &Goal {
-    static HOME: std::sync::LazyLock<Goal> = std::sync::LazyLock::new(Goal::default);
-    status.doing.as_ref().map_or(&HOME, |it| &it.goal)
 }
 
 /// Whether a gate that was passed asked for all of these analyses.

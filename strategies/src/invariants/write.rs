@@ -10,8 +10,9 @@ use super::{
     },
 };
 use crate::{
-    Arm, ArmSeen, Behind, Change, Dest, Epoch, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId,
-    RouteKind, RouteRest, RouteSeen, Scaler, Seen, Share, Sizing, Split, Status, Steering, World, Write,
+    Arm, ArmSeen, Behind, Change, Dest, Down, Epoch, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId,
+    RouteKind, RouteRest, RouteSeen, Scaler, Seen, Share, Side, Sizing, Split, Status, Steering, World,
+    Write,
 };
 
 /// What one write breaks, judged on the world and the status it was decided on.
@@ -160,7 +161,10 @@ impl Judge<'_> {
     }
 
     fn total(&self) -> u32 {
-        total(self.world).unwrap_or(u32::MAX)
+        // Without a workload what was there counts.
+        let most = || self.world.arms.values().filter_map(Seen::get).map(|it| it.desired).max();
+        let gone = self.world.wanted == Seen::Absent;
+        total(self.world).or_else(|| most().filter(|_| gone)).unwrap_or(u32::MAX)
     }
 
     /// S7.
@@ -255,7 +259,7 @@ impl Judge<'_> {
     /// S1, S2, S6: of an arm whose traffic rises. Of a workload that is its owner's again whatever is ready serves.
     fn rise(&self, found: &mut Findings, arm: &Arm) {
         let free = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::Free);
-        let given_back = free && self.status.phase == Phase::Leaving;
+        let given_back = (free || self.world.wanted == Seen::Absent) && self.status.phase == Phase::Leaving;
         let rests = match &self.write.change {
             Change::Restore(_) => true,
             Change::Split(id, split) => {
@@ -288,6 +292,13 @@ impl Judge<'_> {
             format!("{arm} gets {after:?} without the stamp of {:?}: {seen:?}", self.status.epoch)
         });
         let needed = needed(self.plan, self.total(), after);
+        // While one side answers nothing, one replica of the other is better than that.
+        let alone = match self.status.down {
+            Some(Down::Certain { side: Side::Stable, .. }) => canary(self.status).as_ref() == Some(arm),
+            Some(Down::Certain { side: Side::Canary, .. }) => self.is_stable(arm),
+            Some(Down::Suspected { .. }) | None => false,
+        };
+        let needed = if alone { needed.min(1) } else { needed };
         let enough = has_ready(self.world, arm, needed) || (self.is_stable(arm) && self.may_overload(arm));
         found.require(enough, "S2", || format!("{arm} gets {after:?}, needs {needed} ready, has {seen:?}"));
     }

@@ -57,6 +57,8 @@ pub enum Act {
     Crash,
     /// The user takes the workload back, or gives it again.
     Take,
+    /// The workload is deleted, or made again.
+    Vanish,
 }
 
 pub const VERDICTS: [Verdict; 4] = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive, Verdict::Error];
@@ -104,7 +106,8 @@ impl Act {
             | Self::Drift(..)
             | Self::Stale(_)
             | Self::Crash
-            | Self::Take => false,
+            | Self::Take
+            | Self::Vanish => false,
         }
     }
 }
@@ -142,6 +145,7 @@ impl fmt::Display for Act {
             Self::Stale(it) => write!(f, "stale {}", OBJECTS[usize::from(it)]),
             Self::Crash => write!(f, "crash"),
             Self::Take => write!(f, "take"),
+            Self::Vanish => write!(f, "vanish"),
         }
     }
 }
@@ -194,6 +198,7 @@ impl FromStr for Act {
             "stale" => Self::Stale(place(&OBJECTS, 1)?),
             "crash" => Self::Crash,
             "take" => Self::Take,
+            "vanish" => Self::Vanish,
             _ => return Err(unknown()),
         })
     }

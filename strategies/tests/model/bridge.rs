@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use strategies::{
-    Acknowledged, ActivityId, Arm, ArmSeen, Behind, Change, Decision, Epoch, Fence, Mode, Name, Next, Orders,
-    Outcome, Owner, OwnerIs, Plan, Ready, Revision, RouteId, RouteSeen, Seen, Sizing, Split, Status, Wanted,
-    World,
+    Acknowledged, ActivityId, Arm, ArmSeen, Behind, Change, Decision, Down, Epoch, Fence, Mode, Name, Next,
+    Orders, Outcome, Owner, OwnerIs, Plan, Ready, Revision, RouteId, RouteSeen, Seen, Sizing, Split, Status,
+    Wanted, World,
 };
 
 use super::{
@@ -189,7 +189,7 @@ impl Model {
         let routes = self.route_ids.iter().zip(&st.routes);
         let mut world = World {
             leaving: st.leaving,
-            wanted: Seen::Is(wanted),
+            wanted: if st.gone { Seen::Absent } else { Seen::Is(wanted) },
             arms: arms.map(|at| (arm(at), Seen::Is(seen(at)))).collect(),
             routes: routes.map(|(id, it)| (id.clone(), self.route(st, it))).collect(),
             owner: self.owner(st),
@@ -261,6 +261,9 @@ impl Model {
         status.held = status.held.map(|_| ago(ro.held));
         status.waited.since = status.waited.since.map(|_| ago(ro.waited_since));
         status.waited.before = TICK * u32::from(ro.waited_before);
+        if let Some(Down::Suspected { since } | Down::Certain { since, .. }) = &mut status.down {
+            *since = ago(ro.down);
+        }
         for (at, repair) in status.repairs.iter_mut().enumerate() {
             repair.at = ago(ro.repairs[at]);
             repair.fence = Fence::At(u64::from(ro.fences[at]));
@@ -285,6 +288,10 @@ impl Model {
             waited_since: status.waited.since.map_or(0, age),
             ..Ro::default()
         };
+        if let Some(Down::Suspected { since } | Down::Certain { since, .. }) = &mut body.down {
+            ro.down = age(*since);
+            *since = LONG_AGO;
+        }
         body.epoch = Epoch(0);
         body.since = LONG_AGO;
         body.held = body.held.map(|_| LONG_AGO);
@@ -319,6 +326,7 @@ impl Model {
         Timed {
             held: status.held.is_some(),
             waits: status.waited.since.is_some(),
+            down: status.down.is_some(),
             repairs: status.repairs.len(),
             recent: if windowed { status.recent.len() } else { 0 },
         }

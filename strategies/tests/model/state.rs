@@ -32,6 +32,7 @@ pub struct Ro {
     pub repairs: [u8; REPAIRS],
     pub fences: [u8; REPAIRS],
     pub recent: [u8; 4],
+    pub down: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -146,6 +147,7 @@ pub struct Budget {
     pub leaves: u8,
     pub crashes: u8,
     pub takes: u8,
+    pub vanishes: u8,
     pub edits: u8,
 }
 
@@ -156,6 +158,8 @@ pub struct Ghost {
     pub passed: [u8; REVISIONS],
     pub lost: bool,
     pub drifted: bool,
+    /// A side answered nothing, and the other got everything.
+    pub evaded: bool,
     /// The editions of the plan that were in force, as bits.
     pub editions: u8,
 }
@@ -165,6 +169,8 @@ pub struct St {
     pub wanted: u8,
     pub replicas: u8,
     pub leaving: bool,
+    /// The workload does not exist.
+    pub gone: bool,
     pub mode: u8,
     /// Which edition of the plan is in force.
     pub edition: u8,
@@ -228,7 +234,7 @@ impl<const WRITES: bool> Bits<WRITES> {
         for it in [&mut ro.epoch, &mut ro.version, &mut ro.since, &mut ro.held] {
             self.byte(it, 4);
         }
-        for it in [&mut ro.waited_before, &mut ro.waited_since] {
+        for it in [&mut ro.waited_before, &mut ro.waited_since, &mut ro.down] {
             self.byte(it, 4);
         }
         let mut recent = ro.recent.iter().any(|it| *it != 0);
@@ -401,6 +407,7 @@ impl<const WRITES: bool> Bits<WRITES> {
         self.byte(&mut st.wanted, 2);
         self.byte(&mut st.replicas, 3);
         self.flag(&mut st.leaving);
+        self.flag(&mut st.gone);
         self.byte(&mut st.mode, 2);
         self.short(&mut st.orders, 11);
         self.short(&mut st.ran, 16);
@@ -417,12 +424,24 @@ impl<const WRITES: bool> Bits<WRITES> {
         self.owner(&mut st.owner);
         st.flights.iter_mut().for_each(|it| self.flight(it));
         self.lag(&mut st.lag);
-        let Budget { pushes, orders, losses, drifts, lags, scales, modes, leaves, crashes, takes, edits } =
-            &mut st.budget;
+        let Budget {
+            pushes,
+            orders,
+            losses,
+            drifts,
+            lags,
+            scales,
+            modes,
+            leaves,
+            crashes,
+            takes,
+            vanishes,
+            edits,
+        } = &mut st.budget;
         for it in [pushes, orders] {
             self.byte(it, 3);
         }
-        let mut rest = [losses, drifts, lags, scales, modes, leaves, crashes, takes, edits];
+        let mut rest = [losses, drifts, lags, scales, modes, leaves, crashes, takes, vanishes, edits];
         let mut any = rest.iter().any(|it| **it != 0);
         self.flag(&mut any);
         if any {
@@ -431,6 +450,7 @@ impl<const WRITES: bool> Bits<WRITES> {
         st.ghost.passed.iter_mut().for_each(|it| self.byte(it, 6));
         self.flag(&mut st.ghost.lost);
         self.flag(&mut st.ghost.drifted);
+        self.flag(&mut st.ghost.evaded);
         let mut edited = st.ghost.editions != 1;
         self.flag(&mut edited);
         if edited {
@@ -482,6 +502,9 @@ impl St {
             }
             if timed.waits {
                 older(&mut ro.waited_since);
+            }
+            if timed.down {
+                older(&mut ro.down);
             }
             ro.repairs.iter_mut().take(timed.repairs).for_each(older);
             ro.recent.iter_mut().take(timed.recent).for_each(older);
@@ -588,6 +611,7 @@ pub type Repaired = [Option<Object>; REPAIRS];
 pub struct Timed {
     pub held: bool,
     pub waits: bool,
+    pub down: bool,
     pub repairs: usize,
     pub recent: usize,
 }

@@ -257,6 +257,9 @@ impl Model {
         if budget.takes > 0 {
             out.push(Act::Take);
         }
+        if budget.vanishes > 0 && !(st.gone && st.leaving) {
+            out.push(Act::Vanish);
+        }
     }
 
     /// What an act makes of a state; `None` where it changes nothing.
@@ -301,7 +304,8 @@ impl Model {
             | Act::Mode(_)
             | Act::Edit(_)
             | Act::Scale
-            | Act::Take => {
+            | Act::Take
+            | Act::Vanish => {
                 self.person(&mut next, act)?;
             }
             Act::Loss(at) => {
@@ -444,9 +448,31 @@ impl Model {
                 };
                 next.owner.version += 1;
             }
+            Act::Vanish => self.vanish(next),
             _ => return None,
         }
         Some(())
+    }
+
+    /// What the instance manager owns goes with the workload, and is made again with it; what is ours stays.
+    fn vanish(&self, next: &mut St) {
+        next.budget.vanishes -= 1;
+        next.gone = !next.gone;
+        (next.ghost.drifted, next.ghost.lost) = (true, true);
+        if !self.config.owner {
+            return;
+        }
+        if next.gone {
+            let runs = usize::from(next.owner.runs);
+            next.arms[runs] = ArmSt { version: next.arms[runs].version + 1, ..ArmSt::default() };
+            next.owner = OwnerObj::default();
+            return;
+        }
+        next.owner = OwnerObj { runs: next.wanted, ..fresh_owner(OwnerSt::Free) };
+        let made = &mut next.arms[usize::from(next.wanted)];
+        if !made.exists {
+            *made = ArmSt { ready: 0, version: made.version + 1, ..fresh_arm(next.replicas) };
+        }
     }
 
     /// A new template. The hold is a policy: the instance manager does not take it up whatever it did before.
@@ -580,6 +606,7 @@ impl Model {
             next.durable = Some(next.durable.unwrap_or(next.ro));
         }
         next.ro = Ro { version: next.ro.version + 1, ..ro };
+        next.ghost.evaded |= after.fallen().is_some();
         if before.attempt != after.attempt
             && let Some(canary) = &after.canary
         {

@@ -52,6 +52,7 @@ pub fn all() -> Vec<Config> {
     all.extend(people());
     all.extend(edited());
     all.extend(faults());
+    all.extend(gone());
     all.extend(below());
     all.extend(capacities());
     all.extend(sized_below());
@@ -302,6 +303,57 @@ fn faults() -> Vec<Config> {
         Config {
             budget: Budget { pushes: 1, lags: 1, orders: 1, ..Budget::default() },
             ..base("stale-cache", plan(canary(), proxy(1)))
+        },
+    ]
+}
+
+/// A side that answers nothing, and a workload that goes away.
+fn gone() -> Vec<Config> {
+    let short = || vec![step("half", 50, pause(None)), step("full", 100, at_once())];
+    let small = |name, plan| Config { flights: false, budget: pods(1, 0), ..base(name, plan) };
+    let gone = |name, steering, vanishes, leaves| Config {
+        budget: Budget { pushes: 1, vanishes, leaves, ..Budget::default() },
+        ..small(name, plan(short(), steering))
+    };
+    vec![
+        Config {
+            replicas: 1,
+            broken: 1,
+            actions: &[Action::PromoteFull, Action::Abort],
+            budget: pods(1, 1),
+            ..small("dead-stable", plan(short(), proxy(0)))
+        },
+        Config {
+            replicas: 1,
+            actions: &[Action::PromoteFull, Action::Promote],
+            budget: pods(1, 1),
+            ..small("stable-back", watched(plan(canary(), proxy(0))))
+        },
+        Config {
+            replicas: 1,
+            broken: 1,
+            owner: true,
+            actions: &[Action::PromoteFull],
+            budget: pods(1, 1),
+            ..small("dead-stable-below", plan(short(), two_levels(0)))
+        },
+        Config {
+            broken: 1,
+            budget: pods(1, 2),
+            ..base(
+                "dead-stable-in-flight",
+                plan(vec![step("half", 50, until()), step("full", 100, bake(1))], proxy(0)),
+            )
+        },
+        gone("workload-gone", proxy(0), 2, 0),
+        gone("workload-gone-at-deletion", proxy(0), 1, 1),
+        Config { owner: true, ..gone("owner-gone", two_levels(0), 1, 0) },
+        Config { owner: true, ..gone("owner-gone-at-deletion", two_levels(0), 1, 1) },
+        Config {
+            flights: true,
+            store: true,
+            budget: Budget { pushes: 1, vanishes: 1, leaves: 1, crashes: 1, ..Budget::default() },
+            ..gone("gone-while-stopped", proxy(0), 1, 1)
         },
     ]
 }
