@@ -42,14 +42,14 @@ pub use self::{
     arms_now::{ArmsNow, FreshNow, Population},
     calibration::Calibration,
     checkpoint::Checkpoint,
-    counted::{Counted, PodHealth, Replica, Routed, Series, Usage},
+    counted::{Counted, PodHealth, ReplicaCounts, Routed, Series, Usage},
     definition::{ANSWERS, Answered, Definition, MEMORY, MetricDefinition, PODS, Reads},
-    ledger::{Interval, Key, Ledger, Tally},
-    view::{EvidenceView, MetricView},
+    ledger::{Interval, Key, Ledger, Requests},
+    view::{MetricEvidence, RunEvidence},
 };
 use self::{
     incidents::PodBook,
-    running::{Due, Look, Running, Sampling},
+    running::{Due, Fed, Running, Sampling},
     usage::UsageBook,
 };
 use crate::port::Activities;
@@ -249,7 +249,7 @@ impl Analyses {
         let intervals = self.ledger.take(&counted, now);
         let incidents = feed.pods.and_then(|it| self.pods.look(it, now));
         let used = feed.pods.and_then(|it| self.usage.look(it, now));
-        let look = Look {
+        let look = Fed {
             now,
             before: self.fed,
             arms: &self.arms,
@@ -322,8 +322,8 @@ impl Analyses {
 
     /// Everything that is known of every analysis of this attempt, for people. Takes tens of microseconds each.
     #[must_use]
-    pub fn evidence(&self) -> Vec<EvidenceView> {
-        self.runs.iter().map(|(id, it)| EvidenceView::of(id, it, self.calibration.history())).collect()
+    pub fn evidence(&self) -> Vec<RunEvidence> {
+        self.runs.iter().map(|(id, it)| RunEvidence::of(id, it, self.calibration.history())).collect()
     }
 
     /// What is remembered of stable's replicas, metric by metric, as of `now`.

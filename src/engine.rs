@@ -10,7 +10,7 @@ use strategies::{Activity, Decision, Name, Next, Orders, Plan, Status, Waiting, 
 
 use crate::{
     failpoint,
-    port::{Activities, Clock, Closed, Keep, Outside, Saved, Saving, Unavailable, WriteError},
+    port::{Activities, Clock, Closed, Durable, Outside, Saved, Saving, Unavailable, WriteError},
 };
 
 mod record;
@@ -26,7 +26,7 @@ pub struct Ports<O, K, A, C> {
     /// What is observed and written.
     pub outside: O,
     /// What survives a crash.
-    pub keep: K,
+    pub durable: K,
     /// What runs beside the steps.
     pub activities: A,
     /// The time.
@@ -126,13 +126,13 @@ pub fn decide_all(plan: &Plan, status: &Status, orders: &Orders, world: &World, 
 ///
 /// # Errors
 /// The first failure ends the tick.
-pub async fn tick<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
+pub async fn tick<O: Outside + Sync, K: Durable, A: Activities + Sync, C: Clock>(
     plan: &Plan,
     ports: &mut Ports<O, K, A, C>,
     recorder: &mut Recorder,
     show: &(impl Fn(&Moment<'_, O, A>) -> K::Shown + Send + Sync),
 ) -> Result<Ticked, TickError> {
-    let saved = ports.keep.load().await?;
+    let saved = ports.durable.load().await?;
     let mut world = ports.outside.observe(&saved.status).await?;
     ports.outside.enact().await;
     world.ran = ports.activities.outcomes();
@@ -152,7 +152,7 @@ pub async fn tick<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
     Ok(ticked)
 }
 
-async fn act<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
+async fn act<O: Outside + Sync, K: Durable, A: Activities + Sync, C: Clock>(
     ports: &mut Ports<O, K, A, C>,
     ticked: &Ticked,
     show: &(impl Fn(&Moment<'_, O, A>) -> K::Shown + Send + Sync),
@@ -160,7 +160,7 @@ async fn act<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
     let Ticked { world, saved, decided, record, at } = ticked;
     match &decided.next {
         Next::Save(status) => {
-            let Ports { outside, keep, activities, clock: _ } = ports;
+            let Ports { outside, durable, activities, clock: _ } = ports;
             let moment = Moment {
                 status,
                 world: Some(world),
@@ -171,11 +171,13 @@ async fn act<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
             };
             let shown = || show(&moment);
             let closed = Closed::by(status, &saved.orders, *at);
-            Ok(keep.save(saved, Saving { status, record: record.as_deref(), closed, shown: &shown }).await?)
+            Ok(durable
+                .save(saved, Saving { status, record: record.as_deref(), closed, shown: &shown })
+                .await?)
         }
         Next::Write(write) => {
             if let Some(record) = record {
-                ports.keep.record(*at, record).await?;
+                ports.durable.record(*at, record).await?;
             }
             failpoint::reached("engine: before a write");
             ports.outside.write(write).await?;
@@ -183,7 +185,7 @@ async fn act<O: Outside + Sync, K: Keep, A: Activities + Sync, C: Clock>(
             Ok(())
         }
         Next::Rest => match record {
-            Some(record) => Ok(ports.keep.record(*at, record).await?),
+            Some(record) => Ok(ports.durable.record(*at, record).await?),
             None => Ok(()),
         },
     }

@@ -35,7 +35,7 @@ pub trait Outside: Send {
 }
 
 /// What survives a crash.
-pub trait Keep: Send {
+pub trait Durable: Send {
     /// What people are shown beside the status.
     type Shown: Send;
 
@@ -65,7 +65,7 @@ pub trait Keep: Send {
 }
 
 /// What is kept and shown beside the status, for a rollout at work.
-pub trait Notes: Keep {
+pub trait Notes: Durable {
     /// What was loaded before may be old: the next load asks again.
     fn forget(&mut self);
 

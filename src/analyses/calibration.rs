@@ -172,7 +172,7 @@ mod tests {
 
     use analysis::poll::PodCounts;
 
-    use super::{super::counted::Replica, *};
+    use super::{super::counted::ReplicaCounts, *};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(seconds).unwrap()
@@ -180,7 +180,7 @@ mod tests {
 
     /// A reading after `minutes` in which each replica had so many requests per minute, a tenth of them bad.
     fn reading(minutes: u64, per_minute: &[u64]) -> Vec<Counted> {
-        let replica = |(i, per_minute): (usize, &u64)| Replica {
+        let replica = |(i, per_minute): (usize, &u64)| ReplicaCounts {
             replica: format!("r{i}").into(),
             revision: "v1".into(),
             ended: per_minute * minutes,

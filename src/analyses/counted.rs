@@ -51,7 +51,7 @@ pub struct Counted {
     /// What was counted, once per entry, arm and way of routing.
     pub series: Vec<Series>,
     /// What single replicas were seen to do, as far as this counter knows.
-    pub replicas: Vec<Replica>,
+    pub replicas: Vec<ReplicaCounts>,
 }
 
 /// Requests of one entry to one arm that were routed in one way, since the counter began.
@@ -78,7 +78,7 @@ pub struct Series {
 /// Requests that one replica ended, since the counter began. However they were routed: before a canary there is
 /// only one way.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Replica {
+pub struct ReplicaCounts {
     /// Which: an address, a pod.
     pub replica: Name,
     /// What it runs.

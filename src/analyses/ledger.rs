@@ -27,7 +27,7 @@ struct Reading {
     at: Timestamp,
     up: Duration,
     #[serde(with = "super::pairs")]
-    series: BTreeMap<Key, Tally>,
+    series: BTreeMap<Key, Requests>,
 }
 
 /// Which requests are counted together.
@@ -68,7 +68,7 @@ impl From<StoredKey> for Key {
 /// Requests of an interval, or of several together.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Tally {
+pub struct Requests {
     /// Begun.
     pub begun: u64,
     /// Ended.
@@ -89,7 +89,7 @@ pub struct Interval {
     /// nobody can place in time what it counted.
     pub since: Option<Timestamp>,
     /// By entry, arm and way of routing.
-    pub counts: BTreeMap<Key, Tally>,
+    pub counts: BTreeMap<Key, Requests>,
 }
 
 impl Ledger {
@@ -142,10 +142,10 @@ impl Ledger {
     }
 }
 
-fn totals(series: &[Series]) -> BTreeMap<Key, Tally> {
-    let mut totals: BTreeMap<_, Tally> = BTreeMap::new();
+fn totals(series: &[Series]) -> BTreeMap<Key, Requests> {
+    let mut totals: BTreeMap<_, Requests> = BTreeMap::new();
     for it in series {
-        let tally = Tally {
+        let tally = Requests {
             begun: it.begun,
             ended: it.ended,
             failed: it.failed,
@@ -160,8 +160,8 @@ fn totals(series: &[Series]) -> BTreeMap<Key, Tally> {
 
 impl Interval {
     /// Requests to `arm` that were routed so, over all entries.
-    pub(super) fn of(&self, arm: &Arm, routed: Routed) -> Tally {
-        let mut sum = Tally::default();
+    pub(super) fn of(&self, arm: &Arm, routed: Routed) -> Requests {
+        let mut sum = Requests::default();
         for (key, tally) in &self.counts {
             if key.arm == *arm && key.routed == routed {
                 sum.add(tally);
@@ -171,7 +171,7 @@ impl Interval {
     }
 }
 
-impl Tally {
+impl Requests {
     pub(super) fn add(&mut self, other: &Self) {
         self.begun += other.begun;
         self.ended += other.ended;

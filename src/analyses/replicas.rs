@@ -12,7 +12,7 @@ use strategies::{Arm, Name, Revision};
 
 use super::{
     counted::{Counted, Routed, Series},
-    ledger::{Ledger, Tally},
+    ledger::{Ledger, Requests},
 };
 
 /// Reads counters of replicas and fills a window with what they say.
@@ -28,7 +28,7 @@ pub(super) struct Watch {
 struct Open {
     since: Timestamp,
     until: Timestamp,
-    replicas: BTreeMap<Name, Tally>,
+    replicas: BTreeMap<Name, Requests>,
 }
 
 /// A window that is over: what each replica did, in the order of their names.
@@ -36,7 +36,7 @@ struct Open {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Window {
     pub(super) seconds: f64,
-    pub(super) replicas: Vec<Tally>,
+    pub(super) replicas: Vec<Requests>,
 }
 
 impl Watch {
@@ -59,7 +59,7 @@ impl Watch {
         let intervals = self.ledger.take(&as_series, now);
         let same = |it: &&mut Open| present.iter().copied().eq(it.replicas.keys());
         let Some(open) = self.open.as_mut().filter(same) else {
-            let replicas = present.into_iter().map(|it| (it.clone(), Tally::default())).collect();
+            let replicas = present.into_iter().map(|it| (it.clone(), Requests::default())).collect();
             self.open = Some(Open { since: now, until: now, replicas });
             return None;
         };
@@ -73,7 +73,7 @@ impl Watch {
     /// The window so far, if it has lasted `least`. If so, another begins at `now`.
     pub(super) fn cut(&mut self, least: SignedDuration, now: Timestamp) -> Option<Window> {
         let open = self.open.take_if(|it| least <= it.until.duration_since(it.since))?;
-        let replicas = open.replicas.keys().map(|it| (it.clone(), Tally::default())).collect();
+        let replicas = open.replicas.keys().map(|it| (it.clone(), Requests::default())).collect();
         self.open = Some(Open { since: now, until: now, replicas });
         open.window()
     }
@@ -97,7 +97,7 @@ impl Watch {
 impl Open {
     fn window(self) -> Option<Window> {
         let seconds = self.until.duration_since(self.since).as_secs_f64();
-        let replicas: Vec<Tally> = self.replicas.into_values().collect();
+        let replicas: Vec<Requests> = self.replicas.into_values().collect();
         (2 <= replicas.len()).then_some(Window { seconds, replicas })
     }
 }
@@ -113,7 +113,7 @@ impl Window {
 
     /// Requests and failed ones.
     pub(super) fn errors(&self) -> OfPods {
-        let count = |it: &Tally| PodCounts { total: it.ended, bad: it.failed.min(it.ended) };
+        let count = |it: &Requests| PodCounts { total: it.ended, bad: it.failed.min(it.ended) };
         OfPods::Counts(self.replicas.iter().map(count).collect())
     }
 
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn window(seconds: f64, ended: &[u64]) -> Window {
-        let tally = |ended: &u64| Tally { ended: *ended, latency: vec![*ended, 0], ..Tally::default() };
+        let tally = |ended: &u64| Requests { ended: *ended, latency: vec![*ended, 0], ..Requests::default() };
         Window { seconds, replicas: ended.iter().map(tally).collect() }
     }
 

@@ -19,7 +19,7 @@ use super::{
     counted::Routed,
     definition::Reads,
     incidents::{self, Incidents},
-    ledger::{Interval, Tally},
+    ledger::{Interval, Requests},
     replicas::Window,
     usage::{OfArm, Used},
 };
@@ -69,15 +69,15 @@ pub(super) struct Sampling {
 #[serde(rename_all = "camelCase")]
 struct Gathered {
     any: bool,
-    canary: Tally,
-    baseline: Tally,
+    canary: Requests,
+    baseline: Requests,
     pods: Option<(PodsSeen, PodsSeen)>,
     #[serde(default)]
     used: Option<(OfArm, OfArm)>,
 }
 
 /// Everything one feed brings.
-pub(super) struct Look<'a> {
+pub(super) struct Fed<'a> {
     pub(super) now: Timestamp,
     /// When the last feed was.
     pub(super) before: Option<Timestamp>,
@@ -148,7 +148,7 @@ impl Running {
     }
 
     /// Takes what one feed brings, and decides anew.
-    pub(super) fn feed(&mut self, look: &Look<'_>) {
+    pub(super) fn feed(&mut self, look: &Fed<'_>) {
         if !self.listed {
             return;
         }
@@ -229,7 +229,7 @@ impl Running {
         Some(ends.map_or(next, |it| it.min(next)))
     }
 
-    fn note_gap(&mut self, look: &Look<'_>, since: Timestamp) {
+    fn note_gap(&mut self, look: &Fed<'_>, since: Timestamp) {
         let Some(from) = look.before.map(|it| it.max(since)) else { return };
         let unseen = look.now.duration_since(from);
         if GAP < unseen {
@@ -237,7 +237,7 @@ impl Running {
         }
     }
 
-    fn gather(&mut self, look: &Look<'_>, since: Timestamp) {
+    fn gather(&mut self, look: &Fed<'_>, since: Timestamp) {
         let Some(canary) = look.arms.canary.as_ref() else { return };
         let population = look.arms.population();
         let (arm, routed) = (Arm::main(canary.clone()), population.map(Population::routed));
@@ -252,16 +252,10 @@ impl Running {
         self.gather_processes(look, since, canary);
     }
 
-    fn gather_requests(
-        &mut self,
-        look: &Look<'_>,
-        interval: &Interval,
-        canary: &Arm,
-        population: Population,
-    ) {
+    fn gather_requests(&mut self, look: &Fed<'_>, interval: &Interval, canary: &Arm, population: Population) {
         let to_canary = interval.of(canary, population.routed());
         let to = |arm: Option<&Arm>| {
-            let mut sum = Tally::default();
+            let mut sum = Requests::default();
             for routed in population.compared_with() {
                 sum.add(&arm.map(|it| interval.of(it, *routed)).unwrap_or_default());
             }
@@ -290,7 +284,7 @@ impl Running {
         }
     }
 
-    fn gather_processes(&mut self, look: &Look<'_>, since: Timestamp, canary: &Revision) {
+    fn gather_processes(&mut self, look: &Fed<'_>, since: Timestamp, canary: &Revision) {
         let stable = look.arms.stable.as_ref();
         let incidents = look.incidents.filter(|it| since <= it.since);
         let used = look.used.filter(|it| since <= it.since);
@@ -316,7 +310,7 @@ impl Running {
     }
 
     /// After what was measured: what stable's replicas show counts for later measurements.
-    fn calibrate(&mut self, look: &Look<'_>) {
+    fn calibrate(&mut self, look: &Fed<'_>) {
         let Some(window) = look.beside else { return };
         for (index, reads) in self.reads.iter().enumerate() {
             if let Some(measured) = calibration::measured(window, *reads, look.bounds) {
@@ -326,7 +320,7 @@ impl Running {
     }
 
     /// Hands in what is due.
-    fn measure(&mut self, look: &Look<'_>, since: Timestamp) {
+    fn measure(&mut self, look: &Fed<'_>, since: Timestamp) {
         let due: Vec<usize> = self.run.due(look.now).map(|it| it.metric).collect();
         for (index, (reads, gathered)) in self.reads.iter().zip(&mut self.sampling.gathered).enumerate() {
             if matches!(reads, Reads::Asked { .. }) {
@@ -364,7 +358,7 @@ pub(super) fn verdict(of: analysis::Verdict) -> Verdict {
 
 /// Why nothing was gathered for a measurement that is due; `None`: there was nothing to gather. Counters that
 /// answer late lose nothing: their next answer covers this interval too.
-fn unanswered(reads: Reads, look: &Look<'_>, since: Timestamp) -> Option<Missing> {
+fn unanswered(reads: Reads, look: &Fed<'_>, since: Timestamp) -> Option<Missing> {
     let whole = look.before.is_some_and(|before| since <= before);
     let asked = match reads {
         Reads::Errors | Reads::Answers | Reads::Answered(_) => {
@@ -378,7 +372,7 @@ fn unanswered(reads: Reads, look: &Look<'_>, since: Timestamp) -> Option<Missing
 }
 
 impl Gathered {
-    fn requests(&mut self, canary: &Tally, baseline: &Tally) {
+    fn requests(&mut self, canary: &Requests, baseline: &Requests) {
         self.any = true;
         self.canary.add(canary);
         self.baseline.add(baseline);
@@ -404,14 +398,14 @@ impl Gathered {
         self,
         reads: Reads,
         judge: &AnyJudge,
-        look: &Look<'_>,
+        look: &Fed<'_>,
         compared: Option<Compared>,
     ) -> Option<(Measured, Option<f64>)> {
         let alike = compared.is_some_and(|it| it.drawn() == Drawn::Alike);
         match reads {
             Reads::Errors => {
                 look.arms.population()?;
-                let counts = |it: &Tally| Counts::new(it.ended, it.failed.min(it.ended));
+                let counts = |it: &Requests| Counts::new(it.ended, it.failed.min(it.ended));
                 let told = self.canary.is_steady() && self.baseline.is_steady();
                 let share = compared.and_then(Compared::share).filter(|_| told);
                 let baseline = alike.then(|| counts(&self.baseline));
@@ -419,7 +413,7 @@ impl Gathered {
             }
             Reads::Answered(by) => {
                 look.arms.population()?;
-                let counts = |it: &Tally| Counts::new(it.answers.total(), by.of(&it.answers));
+                let counts = |it: &Requests| Counts::new(it.answers.total(), by.of(&it.answers));
                 let baseline = alike.then(|| counts(&self.baseline));
                 Some((Measured::Counts { canary: counts(&self.canary), baseline }, None))
             }
@@ -429,7 +423,7 @@ impl Gathered {
                 Some((Measured::Answers { canary, baseline, drawn }, None))
             }
             Reads::Latency if alike => {
-                let arm = |it: &Tally| match it.latency.is_empty() {
+                let arm = |it: &Requests| match it.latency.is_empty() {
                     true => vec![0; look.bounds.len() + 1],
                     false => it.cumulative(),
                 };

@@ -156,7 +156,7 @@ impl Rig {
         (0..seconds).for_each(|_| self.second(canary, stable));
     }
 
-    fn view(&self) -> EvidenceView {
+    fn view(&self) -> RunEvidence {
         self.analyses.evidence().remove(0)
     }
 
@@ -543,7 +543,7 @@ fn what_clumps_on_stable_before_the_canary_divides_the_evidence() {
         let mut rig = Rig::new();
         let replicas = |minute: u64| {
             let failed = if clumped { [minute * 80, 0, 0, 0] } else { [minute * 20; 4] };
-            (0..4).map(move |i| Replica {
+            (0..4).map(move |i| ReplicaCounts {
                 replica: i.to_string().into(),
                 revision: V1.into(),
                 ended: minute * 1000,
@@ -563,7 +563,7 @@ fn what_clumps_on_stable_before_the_canary_divides_the_evidence() {
         rig.second((50, 5), (450, 9));
         rig.view()
     };
-    let phi = |view: &EvidenceView| view.metrics[0].evidence.as_ref().unwrap().phi;
+    let phi = |view: &RunEvidence| view.metrics[0].evidence.as_ref().unwrap().phi;
     let (even, clumped) = (run(false), run(true));
     assert!(phi(&clumped) > 50.0 && phi(&even) < 1.2, "{} {}", phi(&clumped), phi(&even));
     assert!(!even.metrics[0].warnings.iter().any(|it| it.contains("dispersion unknown")));
@@ -579,7 +579,7 @@ fn slow_requests_that_clump_on_stable_beside_the_canary_divide_the_evidence() {
         for second in 1..=25 {
             rig.serve((50, 1), (450, 9));
             rig.second += 1;
-            let replica = |(i, slow): (usize, u64)| Replica {
+            let replica = |(i, slow): (usize, u64)| ReplicaCounts {
                 replica: i.to_string().into(),
                 revision: V1.into(),
                 ended: 225 * second,

@@ -13,7 +13,7 @@ use super::{
 /// Everything that is known of one analysis, for status, live view and explanations.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EvidenceView {
+pub struct RunEvidence {
     /// Which run of which analysis.
     pub id: ActivityId,
     /// What its verdict is for.
@@ -35,7 +35,7 @@ pub struct EvidenceView {
     /// Evidence of all metrics together, in natural logarithms, if any weighs some.
     pub combined: Option<Combined>,
     /// Each metric, in the document's order.
-    pub metrics: Vec<MetricView>,
+    pub metrics: Vec<MetricEvidence>,
     /// Seconds in which samples would have counted and nobody looked.
     pub unseen_s: f64,
     /// What limits the meaning of all this, one sentence each.
@@ -45,7 +45,7 @@ pub struct EvidenceView {
 /// Everything that is known of one metric.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MetricView {
+pub struct MetricEvidence {
     /// Its name.
     pub name: String,
     /// What its judge says.
@@ -64,10 +64,10 @@ pub struct MetricView {
     pub missing: u64,
 }
 
-impl EvidenceView {
+impl RunEvidence {
     pub(super) fn of(id: &ActivityId, running: &Running, history: Duration) -> Self {
         let report = running.run.report();
-        let mut metrics: Vec<MetricView> = report.metrics.into_iter().map(MetricView::of).collect();
+        let mut metrics: Vec<MetricEvidence> = report.metrics.into_iter().map(MetricEvidence::of).collect();
         for (metric, why) in &running.sampling.failures {
             if let Some(it) = metrics.get_mut(*metric) {
                 it.warnings.push(format!("asked for last, it could not be had: {why}"));
@@ -128,7 +128,7 @@ fn notes(running: &Running, history: Duration) -> Vec<String> {
     notes
 }
 
-impl MetricView {
+impl MetricEvidence {
     fn of(report: analysis::run::MetricReport) -> Self {
         let analysis::run::MetricReport { name, finding, dry_run, polls, missing, readings: _ } = report;
         Self {

@@ -9,7 +9,7 @@ use super::{
     adapter::{fleet::is_of, lower::arm_of},
     proxy::{EndpointSnapshot, LATENCY_BOUNDS_US, Outcomes, SeriesSnapshot, Snapshot},
 };
-use crate::analyses::{Counted, Replica, Series};
+use crate::analyses::{Counted, ReplicaCounts, Series};
 
 /// One worker's counts of a rollout. `revisions`: what the process behind each address runs; addresses that are not listed tell
 /// nothing about replicas.
@@ -18,7 +18,7 @@ pub fn counted(snapshot: &Snapshot, rollout: &str, revisions: &BTreeMap<SocketAd
     let own = |it: &&SeriesSnapshot| is_of(&it.listener, rollout);
     let bounds: Vec<f64> = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).collect();
     let replica = |it: &EndpointSnapshot| {
-        revisions.get(&it.address).map(|revision| Replica {
+        revisions.get(&it.address).map(|revision| ReplicaCounts {
             replica: it.address.to_string().into(),
             revision: revision.clone(),
             ended: it.completed,
@@ -111,7 +111,7 @@ mod tests {
         let answers = Answers { success: 7, server_error: 1, unanswered: 1, ..Answers::default() };
         assert_eq!(got.series[0].answers, answers);
         assert_eq!(got.bounds.len() + 1, got.series[0].latency.len());
-        let replica = Replica {
+        let replica = ReplicaCounts {
             replica: "127.0.0.1:2".into(),
             revision: "v2".into(),
             ended: 10,

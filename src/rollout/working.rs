@@ -108,10 +108,10 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
         document: Document,
         status: Status,
         environment: E,
-        mut keep: K,
+        mut durable: K,
         asker: Q,
     ) -> Result<Self, Unavailable> {
-        let kept = keep.checkpoints().await?;
+        let kept = durable.checkpoints().await?;
         let evidence: Option<Checkpoint> = part(&kept, EVIDENCE);
         // Sums and evidence go on from the same readings. What another version has kept and is not understood begins anew.
         let traffic = part(&kept, TRAFFIC).filter(|_| evidence.is_some());
@@ -133,7 +133,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
         };
         Ok(Self {
             plan,
-            ports: Ports { outside: environment, keep, activities: analyses, clock: WallClock },
+            ports: Ports { outside: environment, durable, activities: analyses, clock: WallClock },
             recorder: Recorder::default(),
             known,
             last: None,
@@ -170,7 +170,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
 
     /// An order was taken down, or until when one stands is another time now.
     pub fn handle_orders(&mut self) {
-        self.ports.keep.forget();
+        self.ports.durable.forget();
     }
 
     /// Something could not be done for it; the next turn tries again a while later.
@@ -222,7 +222,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
                 Ok(ticked) => self.ticked(ticked),
                 Err(TickError::Conflict) if conflicts < MOST_CONFLICTS => {
                     conflicts += 1;
-                    self.ports.keep.forget();
+                    self.ports.durable.forget();
                     continue;
                 }
                 Err(error) => {
@@ -277,7 +277,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
                 *failing = Some(Failing { pause: RETRY_FIRST });
             }
         }
-        self.ports.keep.forget();
+        self.ports.durable.forget();
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -314,7 +314,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
     }
 
     fn is_followed(&self) -> bool {
-        self.ports.keep.is_watched() || self.is_moving()
+        self.ports.durable.is_watched() || self.is_moving()
     }
 
     fn is_moving(&self) -> bool {
@@ -367,7 +367,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
 
     /// Evidence of the last seconds may be lost in a crash, what was concluded from it may not: that is in the status.
     async fn store(&mut self) {
-        let (now, every) = (clock::now(), self.ports.keep.checkpoint_every());
+        let (now, every) = (clock::now(), self.ports.durable.checkpoint_every());
         let due = self.stored.is_none_or(|at| at + every <= now);
         if self.polled.is_none_or(|at| self.stored.is_some_and(|stored| at <= stored)) || !due {
             return;
@@ -377,7 +377,7 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
             (TRAFFIC, value(&self.known.traffic)),
             (FAILURE, self.known.failure.as_ref().and_then(value)),
         ];
-        if self.ports.keep.checkpoint(parts).await.is_ok() {
+        if self.ports.durable.checkpoint(parts).await.is_ok() {
             self.stored = Some(now);
         }
     }
@@ -411,10 +411,10 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
 
     async fn show(&mut self) {
         let Self { plan, ports, known, last, status, .. } = self;
-        let Ports { outside, keep, activities, clock: _ } = ports;
+        let Ports { outside, durable, activities, clock: _ } = ports;
         let (outside, activities) = (&*outside, &*activities);
         let shown = || standing(known, plan, last.as_ref(), status, outside, activities);
-        self.show_again = keep.show(&shown).await;
+        self.show_again = durable.show(&shown).await;
     }
 
     /// Ends what is left when the rollout has left.

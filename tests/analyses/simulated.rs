@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serinus::analyses::{
-    Analyses, ArmsNow, Counted, Definition, Feed, MetricDefinition, PODS, PodHealth, Reads, Replica, Routed,
-    Series, planned_length,
+    Analyses, ArmsNow, Counted, Definition, Feed, MetricDefinition, PODS, PodHealth, Reads, ReplicaCounts,
+    Routed, Series, planned_length,
 };
 use serinus::port::Activities as _;
 use strategies::{
@@ -333,7 +333,7 @@ impl Service {
             replicas: counts
                 .iter()
                 .flat_map(|(revision, it)| {
-                    it.replicas.iter().enumerate().map(move |(replica, (ended, failed))| Replica {
+                    it.replicas.iter().enumerate().map(move |(replica, (ended, failed))| ReplicaCounts {
                         replica: format!("{revision}-{replica}").into(),
                         revision: revision.as_str().into(),
                         ended: *ended,

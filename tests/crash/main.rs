@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serinus::{
     engine::{DecisionRecord, Ports, Recorder, Replayer, TickError, tick},
-    port::{Activities, Clock, Keep, Outside, Saved, Saving, Unavailable, WriteError},
+    port::{Activities, Clock, Durable, Outside, Saved, Saving, Unavailable, WriteError},
 };
 use strategies::{
     Acknowledged, Action, Activity, ActivityId, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End, Fence,
@@ -81,7 +81,7 @@ impl Outside for Hand {
     }
 }
 
-impl Keep for Hand {
+impl Durable for Hand {
     type Shown = ();
 
     async fn load(&mut self) -> Result<Saved, Unavailable> {
@@ -240,7 +240,7 @@ async fn settle(hand: &Hand, plan: &Plan) {
     for _ in 0..20 {
         let judges = Judges { hand: hand.clone(), run: vec![] };
         let mut ports =
-            Ports { outside: hand.clone(), keep: hand.clone(), activities: judges, clock: hand.clone() };
+            Ports { outside: hand.clone(), durable: hand.clone(), activities: judges, clock: hand.clone() };
         let mut recorder = Recorder::default();
         if work(hand, plan, &mut ports, &mut recorder).await {
             return;

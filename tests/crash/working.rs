@@ -94,7 +94,7 @@ struct Shelf {
     checkpoints: Arc<Mutex<BTreeMap<String, Value>>>,
 }
 
-impl Keep for Shelf {
+impl Durable for Shelf {
     type Shown = Standing;
 
     async fn load(&mut self) -> Result<Saved, Unavailable> {

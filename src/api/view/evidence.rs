@@ -125,8 +125,8 @@ pub struct Counts {
     pub bad: u64,
 }
 
-impl From<analyses::EvidenceView> for AnalysisView {
-    fn from(it: analyses::EvidenceView) -> Self {
+impl From<analyses::RunEvidence> for AnalysisView {
+    fn from(it: analyses::RunEvidence) -> Self {
         Self {
             id: it.id,
             purpose: it.purpose,
@@ -145,8 +145,8 @@ impl From<analyses::EvidenceView> for AnalysisView {
     }
 }
 
-impl From<analyses::MetricView> for MetricView {
-    fn from(it: analyses::MetricView) -> Self {
+impl From<analyses::MetricEvidence> for MetricView {
+    fn from(it: analyses::MetricEvidence) -> Self {
         Self {
             name: it.name.into(),
             verdict: it.verdict,

@@ -19,7 +19,7 @@ use crate::{
 /// What is kept beside the text of a document.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Kept {
+pub(super) struct Sidecar {
     /// What the file is called in messages.
     pub path: String,
     /// What relative paths in it are relative to.
@@ -58,7 +58,7 @@ pub(super) struct Understood {
 impl Understood {
     /// What the document asks for, once it is known which revision that is.
     #[must_use]
-    pub(super) fn asked(&self, kept: &Kept) -> Asked {
+    pub(super) fn asked(&self, kept: &Sidecar) -> Asked {
         let upstreams = match &self.workload {
             Workload::Process(_) => BTreeMap::new(),
             Workload::Upstream(it) => it

@@ -1,6 +1,6 @@
 //! One rollout of this machine: a task that lets it take its turns, and is told what concerns it.
 
-mod keep;
+mod stored;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,9 +10,9 @@ use tokio::{
     time::sleep,
 };
 
-use self::keep::Stored;
-pub(super) use self::keep::shown;
-use super::document::{Kept, Understood};
+use self::stored::Stored;
+pub(super) use self::stored::shown;
+use super::document::{Sidecar, Understood};
 use crate::{
     api::view::{AddressView, CalibrationView, RolloutView},
     clock,
@@ -57,7 +57,7 @@ pub(super) struct Applied {
 
 impl Applied {
     /// Of a document that was understood, and what is kept beside it.
-    pub(super) fn new(understood: &Understood, kept: &Kept, generation: u64) -> Self {
+    pub(super) fn new(understood: &Understood, kept: &Sidecar, generation: u64) -> Self {
         let asked = understood.asked(kept);
         let document = Document {
             generation,

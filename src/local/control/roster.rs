@@ -15,7 +15,7 @@ use strategies::Name;
 use tokio::sync::mpsc;
 
 use super::{
-    document::{Kept, Understood, understand},
+    document::{Sidecar, Understood, understand},
     rollout::{Applied, Begin, Message, Rollout},
 };
 use crate::{
@@ -67,7 +67,7 @@ pub(super) struct Entry {
     /// Its document as it was written.
     pub(super) text: String,
     /// What is kept beside it.
-    pub(super) kept: Kept,
+    pub(super) kept: Sidecar,
     /// What it means.
     pub(super) understood: Understood,
     /// Its version.
@@ -82,7 +82,10 @@ pub(super) struct Entry {
 
 impl Entry {
     /// One whose task is about to begin.
-    pub(super) fn new(document: Document<Kept>, understood: Understood) -> (Self, mpsc::Receiver<Message>) {
+    pub(super) fn new(
+        document: Document<Sidecar>,
+        understood: Understood,
+    ) -> (Self, mpsc::Receiver<Message>) {
         let (inbox, receiver) = mpsc::channel(INBOX);
         let Document { rollout: _, generation, at, text, parsed: kept } = document;
         (Self { text, kept, understood, generation, at, told: Told::default(), inbox }, receiver)
@@ -120,7 +123,7 @@ impl Roster {
     /// # Errors
     /// When one of them cannot be: to act without it would end its service, so nobody acts and all serve on.
     pub(super) async fn take_up(&self) -> Result<(), Unavailable> {
-        let documents = self.machine().store.read(|store| store.documents::<Kept>()).await;
+        let documents = self.machine().store.read(|store| store.documents::<Sidecar>()).await;
         let documents = documents.map_err(|error| Unavailable::new("cannot read the documents", &error))?;
         let mut inboxes = vec![];
         for document in documents {

@@ -15,7 +15,7 @@ use crate::{
     local::{
         adapter::release::{Release, Runs},
         control::{
-            document::{Kept, Understood, findings, understand},
+            document::{Sidecar, Understood, findings, understand},
             release::{self, Made},
             rollout::{self, Message},
             roster::Entry,
@@ -138,7 +138,7 @@ impl Service {
         let made = self.make(&name, &understood.workload, &wanted, restarts, Purpose::Keep).await?;
         let revision = made.revision.clone();
         self.roster.listen_with(&understood).await.map_err(|error| Refusal::Conflict(error.to_string()))?;
-        let kept = Kept {
+        let kept = Sidecar {
             path: wanted.path,
             base: wanted.base,
             revision: revision.clone(),
@@ -187,7 +187,7 @@ impl Service {
         name: &Name,
         known: Option<Entry>,
         understood: Understood,
-        kept: Kept,
+        kept: Sidecar,
         text: String,
         generation: u64,
     ) -> Entry {
@@ -242,7 +242,7 @@ impl Service {
         caller: &Caller,
         name: &Name,
         text: &str,
-        kept: &Kept,
+        kept: &Sidecar,
         made: Made,
     ) -> Result<u64, Refusal> {
         let (rollout, text, kept, now) = (name.to_string(), text.to_owned(), kept.clone(), clock::now());
@@ -265,7 +265,12 @@ impl Service {
     }
 
     /// Only what stands beside the text changes.
-    pub(super) async fn keep_document(&self, name: &Name, text: &str, kept: &Kept) -> Result<u64, Refusal> {
+    pub(super) async fn keep_document(
+        &self,
+        name: &Name,
+        text: &str,
+        kept: &Sidecar,
+    ) -> Result<u64, Refusal> {
         let (rollout, text, kept, now) = (name.to_string(), text.to_owned(), kept.clone(), clock::now());
         let save = move |it: &mut Change<'_>| it.apply_document(&rollout, now, &text, &kept);
         Ok(self.roster.machine().store.commit(save).await?)
@@ -336,7 +341,7 @@ impl Service {
             true => DocumentChange::Unchanged,
             false => DocumentChange::NewRevision,
         };
-        let kept = Kept { revision: to.clone(), ..entry.kept.clone() };
+        let kept = Sidecar { revision: to.clone(), ..entry.kept.clone() };
         let generation = self.keep_document(name, &entry.text, &kept).await?;
         self.note(name, "undo", serde_json::json!({ "by": by(caller), "revision": to })).await?;
         let (understood, text, document) = (entry.understood.clone(), entry.text.clone(), entry.document());

@@ -14,7 +14,7 @@ use crate::{
         adapter::site::Machine,
         store::{Change, OrderState, Store, StoreError},
     },
-    port::{Closed, Ending, Keep, Notes, Saved, Saving, Show, Unavailable, WriteError},
+    port::{Closed, Durable, Ending, Notes, Saved, Saving, Show, Unavailable, WriteError},
     rollout::{Standing, Told, view},
 };
 
@@ -84,7 +84,7 @@ pub(in crate::local::control) fn shown(record: &Record) -> JournalRecord {
     }
 }
 
-impl Keep for Stored {
+impl Durable for Stored {
     type Shown = Standing;
 
     async fn load(&mut self) -> Result<Saved, Unavailable> {
