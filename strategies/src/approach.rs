@@ -17,6 +17,7 @@
 //! others is what is waited for.
 
 mod arms;
+mod forbidden;
 mod owner;
 mod partition;
 mod routes;
@@ -87,7 +88,10 @@ impl Way<'_> {
         let write = Write { change, fence, epoch: self.status.epoch };
         match self.forbidden(&write) {
             None => self.found.write = Some(write),
-            Some((what, until)) => self.wait(what, until),
+            Some(forbidden) => {
+                let (what, until) = forbidden.waiting();
+                self.wait(what, until);
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -160,16 +162,31 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     Decision { next, run: activities(look.plan, status, look.now, samples), waiting }
 }
 
-/// Every wait for the machine ends at the latest when its deadline passes.
+/// Every wait for the machine has a deadline. One that has passed where nothing can turn back is overdue: from then on only
+/// what is observed ends it.
 fn under_way_waiting(look: &Look<'_>, what: WaitingFor, until: Option<Timestamp>) -> Waiting {
-    let status = look.status;
-    let deadline = if let Phase::Aborting { .. } = status.phase {
-        status.since.checked_add(look.plan.deadlines.abort.0).ok()
-    } else {
-        let running = is_timed(&status.phase) && status.hold != Some(Hold::ProgressDeadline);
-        progress_ends(look.plan, status).filter(|_| running)
+    let (status, deadlines) = (look.status, &look.plan.deadlines);
+    let ends = |length: Duration| status.since.checked_add(length).ok().filter(|it| *it > look.now);
+    let deadline = match &status.phase {
+        Phase::Stepping { .. } => {
+            let running = status.hold != Some(Hold::ProgressDeadline);
+            // First it is known whether stable only restarts.
+            let known = |end: Timestamp| match status.down {
+                Some(Down::Suspected { since }) => end.max(down::ends(since)),
+                Some(Down::Certain { .. }) | None => end,
+            };
+            progress_ends(look.plan, status).map(known).filter(|it| running && *it > look.now)
+        }
+        Phase::Aborting { .. } => ends(deadlines.abort.0),
+        Phase::Adopting
+        | Phase::Idle
+        | Phase::Promoting
+        | Phase::RolledBack { .. }
+        | Phase::Leaving
+        | Phase::Left => ends(deadlines.progress.0),
     };
-    let until = [until, deadline.filter(|it| *it > look.now)].into_iter().flatten().min();
+    let deadline = deadline.filter(|_| !rule!(WaitsForEver, false));
+    let until = [until, deadline].into_iter().flatten().min();
     Waiting { what, since: status.waited.since.unwrap_or(status.since), until }
 }
 
@@ -246,7 +263,7 @@ fn repairs_over(mut next: Status) -> Status {
 /// So many repairs of one field ...
 const CONTEST_REPAIRS: usize = 3;
 /// ... within so long are a fight, not a repair.
-const CONTEST_WINDOW: std::time::Duration = std::time::Duration::from_mins(10);
+const CONTEST_WINDOW: Duration = Duration::from_mins(10);
 
 /// The world is as the phase wants it.
 fn arrived(look: &Look<'_>) -> Decision {
@@ -254,8 +271,7 @@ fn arrived(look: &Look<'_>) -> Decision {
     if let Some(since) = status.waited.since {
         let mut next = status.clone();
         next.waited.since = None;
-        next.waited.before +=
-            std::time::Duration::try_from(look.now.duration_since(since)).unwrap_or_default();
+        next.waited.before += Duration::try_from(look.now.duration_since(since)).unwrap_or_default();
         let samples = if next.held.is_some() { Samples::Count } else { Samples::Withheld };
         next.held = next.held.or(Some(look.now));
         return save_with(look, repairs_over(next), samples);

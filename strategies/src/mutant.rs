@@ -168,6 +168,8 @@ mutants! {
     GoneStaysSplit,
     /// A Rollout that is deleted after its workload waits for the workload.
     GoneNeverLeaves,
+    /// A wait of a phase that cannot turn back has no end.
+    WaitsForEver,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

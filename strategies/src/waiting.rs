@@ -50,6 +50,23 @@ pub enum WaitingFor {
         /// Which.
         route: RouteId,
     },
+    /// An arm must carry the stamp of the present authority before it gets more.
+    Claim {
+        /// Which.
+        arm: Arm,
+    },
+    /// A route that serves whatever is ready must be pinned to stable, or it would serve this arm too.
+    Pin {
+        /// Which.
+        arm: Arm,
+    },
+    /// Requests that may still come to an arm need its replicas.
+    InUse {
+        /// Whose.
+        arm: Arm,
+        /// How many they need.
+        needed: u32,
+    },
     /// There is no room for more replicas until others are gone.
     Room {
         /// For which arm.

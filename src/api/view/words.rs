@@ -16,6 +16,15 @@ pub fn words(what: &WaitingFor) -> String {
         WaitingFor::RouteMissing { route } => {
             format!("{route} to exist: nothing is sent to what is not there")
         }
+        WaitingFor::Claim { arm } => format!("{arm} to be marked as belonging to this rollout"),
+        WaitingFor::Pin { arm } => {
+            format!(
+                "a Service that serves whatever is ready to be pinned, or {arm} would get requests unasked"
+            )
+        }
+        WaitingFor::InUse { arm, needed } => {
+            format!("requests to leave {arm}: those that may still come need {needed} of its replicas")
+        }
         WaitingFor::Room { arm, limit } => {
             format!("room for more replicas of {arm}: {limit} of all revisions together are allowed")
         }

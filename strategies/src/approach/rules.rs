@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
-use super::Way;
+use super::{Way, forbidden::Forbidden};
 use crate::mutant::rule;
 use crate::{
-    Arm, Change, Dest, Down, Fence, OwnerGoal, OwnerIs, Phase, Ready, RouteId, Seen, Side, Sizing, Split,
-    Steering, WaitingFor, Weight, World, Write,
+    Arm, Change, Dest, Down, Fence, OwnerIs, Phase, Ready, RouteId, Seen, Side, Sizing, Split, Steering,
+    Weight, World, Write,
     authority::down,
     predict::predict,
     reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
@@ -16,10 +14,10 @@ use crate::{
 };
 
 impl Way<'_> {
-    /// The first rule that forbids a write, as what must be waited for.
-    pub(super) fn forbidden(&self, write: &Write) -> Option<(WaitingFor, Option<Timestamp>)> {
+    /// The first rule that forbids a write.
+    pub(super) fn forbidden(&self, write: &Write) -> Option<Forbidden> {
         if let Some(owner) = self.sized_by_owner(write) {
-            return Some((owner, None));
+            return Some(owner);
         }
         let after = predict(self.plan, self.status, self.world, write);
         // An arm that does not exist can be sent traffic just as well as one that does.
@@ -44,7 +42,7 @@ impl Way<'_> {
 
     /// Rule 7: what a route is given more of must be there, and its data plane must know that it is. At deletion the user's
     /// object gets its own value back, whatever that leads to.
-    fn leads_nowhere(&self, write: &Write, after: &World) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn leads_nowhere(&self, write: &Write, after: &World) -> Option<Forbidden> {
         let id = match &write.change {
             Change::Split(id, _) => id,
             Change::Restore(id) if self.status.phase != Phase::Leaving => id,
@@ -69,17 +67,17 @@ impl Way<'_> {
         below.filter(|_| !rule!(LeadsNowhere, false))
     }
 
-    fn is_not_there(&self, below: &RouteId, known: bool) -> Option<(WaitingFor, Option<Timestamp>)> {
-        let missing = (WaitingFor::RouteMissing { route: below.clone() }, None);
+    fn is_not_there(&self, below: &RouteId, known: bool) -> Option<Forbidden> {
+        let missing = Forbidden::RouteMissing { route: below.clone() };
         let Seen::Is(seen) = self.world.route(below) else { return Some(missing) };
         let Some((_, route)) = self.plan.routes().find(|(id, _)| *id == below) else { return Some(missing) };
         let until = settles_at(route, seen);
         let settled = known || until.is_some_and(|at| at <= self.now);
-        (!settled).then(|| (WaitingFor::Settling { route: below.clone() }, until))
+        (!settled).then(|| Forbidden::Unsettled { route: below.clone(), until })
     }
 
     /// Rule 6. Of a partition the owner moves nothing by itself, and an autoscaler of the Rollout asks nobody else.
-    fn sized_by_owner(&self, write: &Write) -> Option<WaitingFor> {
+    fn sized_by_owner(&self, write: &Write) -> Option<Forbidden> {
         let (Change::Size(sizes), Some(owner)) = (&write.change, self.owner()) else { return None };
         let stable = self.target.stable.as_ref().filter(|it| sizes.contains_key(it))?;
         let own = match &owner.is {
@@ -89,16 +87,11 @@ impl Way<'_> {
             OwnerIs::HandedTo(revision) => *revision == stable.revision,
         };
         let own = own && self.plan.sizing == Sizing::PerArm && !self.target.asked_of_owner;
-        (own && !rule!(SizesOwners, false)).then_some(WaitingFor::Owner { goal: OwnerGoal::Detached })
+        (own && !rule!(SizesOwners, false)).then_some(Forbidden::OwnersToSize)
     }
 
     /// Rules 1 and 3.
-    fn destination(
-        &self,
-        write: &Write,
-        after: &World,
-        arm: &Arm,
-    ) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn destination(&self, write: &Write, after: &World, arm: &Arm) -> Option<Forbidden> {
         if self.gives_back(write) {
             return None;
         }
@@ -132,7 +125,9 @@ impl Way<'_> {
         let astray = self.plan.steering != Steering::Ratio && load.by_ready && !before.by_ready && !is_stable;
         let astray = astray && !rule!(NoPin, false);
         if astray || !(claimed || at_rest) {
-            return Some(self.unsettled().unwrap_or_else(|| self.replicas(arm, load)));
+            let arm = arm.clone();
+            let kept = if astray { Forbidden::Unpinned { arm } } else { Forbidden::Unclaimed { arm } };
+            return Some(self.unsettled().unwrap_or(kept));
         }
         let whole = need(self.plan, self.target.total, load);
         // Where there is no route, requests find nothing at all: less than all of stable is better than that.
@@ -150,15 +145,16 @@ impl Way<'_> {
             None => needed == 0,
         };
         let enough = rule!(RouteBeforeReady, enough);
-        (!enough).then(|| self.replicas(arm, load))
+        let ready = self.count_ready(arm);
+        (!enough).then(|| Forbidden::NotReady { arm: arm.clone(), needed, ready })
     }
 
     /// Who gets what is decided once it is known whether stable is only restarting.
-    fn suspected(&self, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn suspected(&self, arm: &Arm) -> Option<Forbidden> {
         let Some(Down::Suspected { since }) = self.status.down else { return None };
         let on_trial = Some(arm) == self.target.canary.as_ref() && self.plan.steering != Steering::Ratio;
-        let arm = self.target.stable.clone().filter(|_| on_trial)?;
-        Some((WaitingFor::StableIsDown { arm }, Some(down::ends(since)).filter(|it| *it > self.now)))
+        let stable = self.target.stable.clone().filter(|_| on_trial)?;
+        Some(Forbidden::Suspected { stable, until: Some(down::ends(since)).filter(|it| *it > self.now) })
     }
 
     /// Whether a route becomes as it is without a rollout while its owner rolls out what it likes.
@@ -177,7 +173,7 @@ impl Way<'_> {
     }
 
     /// Rules 2 and 5.
-    fn source(&self, after: &World, arm: &Arm) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn source(&self, after: &World, arm: &Arm) -> Option<Forbidden> {
         let desired = |world: &World| world.arm(arm).get().map_or(0, |it| it.desired);
         let (before, lowered) = (desired(self.world), desired(after));
         // An arm without replicas may still be named by a route.
@@ -190,25 +186,22 @@ impl Way<'_> {
         }
         let load = reach(self.plan, self.world, self.now, arm);
         let served = self.plan.steering != Steering::Ratio && load.by_ready && lowered == 0;
-        let carried = !served && lowered >= need(self.plan, self.target.total, load);
-        if !(rule!(ShrinkBelowNeed, carried)) {
-            return Some(self.replicas(arm, load));
+        let needed = need(self.plan, self.target.total, load).max(u32::from(served));
+        if !rule!(ShrinkBelowNeed, lowered >= needed) {
+            return Some(Forbidden::InUse { arm: arm.clone(), needed });
         }
         let ready =
             |world: &World| world.arms.keys().filter_map(|it| count(world, it)).fold(0, u32::saturating_add);
         let (present, left) = (ready(self.world), ready(after));
         let short = left < present && left < self.floor() && !self.may_overload_stable();
         if self.plan.steering == Steering::Ratio && short {
-            return Some((
-                WaitingFor::Replicas { arm: arm.clone(), needed: self.floor(), ready: Some(present) },
-                None,
-            ));
+            return Some(Forbidden::TooFew { arm: arm.clone(), needed: self.floor(), ready: present });
         }
         None
     }
 
     /// A route that does not carry the present stamp or has not settled.
-    fn unsettled(&self) -> Option<(WaitingFor, Option<Timestamp>)> {
+    fn unsettled(&self) -> Option<Forbidden> {
         self.plan.routes().find_map(|(id, route)| {
             let Seen::Is(seen) = self.world.route(id) else { return None };
             let at_rest =
@@ -216,7 +209,7 @@ impl Way<'_> {
             let stamped = rule!(NoRouteStamp, at_rest || seen.epoch == Some(self.status.epoch));
             let until = settles_at(route, seen).filter(|_| stamped);
             let settled = rule!(NoConfirm, until.is_some_and(|at| at <= self.now));
-            (!settled).then(|| (WaitingFor::Settling { route: id.clone() }, until))
+            (!settled).then(|| Forbidden::Unsettled { route: id.clone(), until })
         })
     }
 
@@ -274,11 +267,6 @@ impl Way<'_> {
 
     fn gone(&self, arm: Option<&Arm>) -> bool {
         arm.is_none_or(|it| matches!(self.world.arm(it), Seen::Absent))
-    }
-
-    fn replicas(&self, arm: &Arm, load: Load) -> (WaitingFor, Option<Timestamp>) {
-        let needed = need(self.plan, self.target.total, load);
-        (WaitingFor::Replicas { arm: arm.clone(), needed, ready: self.count_ready(arm) }, None)
     }
 }
 

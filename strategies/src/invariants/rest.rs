@@ -111,6 +111,9 @@ fn for_a_person(what: &WaitingFor) -> bool {
         | WaitingFor::StableIsDown { .. }
         | WaitingFor::Settling { .. }
         | WaitingFor::RouteMissing { .. }
+        | WaitingFor::Claim { .. }
+        | WaitingFor::Pin { .. }
+        | WaitingFor::InUse { .. }
         | WaitingFor::Room { .. }
         | WaitingFor::Owner { .. }
         | WaitingFor::Time
@@ -336,8 +339,45 @@ impl Judge<'_> {
         found.require(told.is_none() || !on_trial || for_owner, "S10", || {
             format!("pipelines are told that {told:?} failed while {:?} is on trial", self.status.canary)
         });
+        self.ends(found, &decision.waiting);
         self.deadlines(found, &decision.waiting);
         self.takes_up(found);
+    }
+
+    /// L3: whoever waits for replicas, a data plane or an owner says by when, unless that has passed where nothing can turn
+    /// back.
+    fn ends(&self, found: &mut Findings, waiting: &[Waiting]) {
+        let person = waiting.iter().any(|it| for_a_person(&it.what));
+        let open = waiting.iter().find(|it| {
+            let machine = matches!(
+                it.what,
+                WaitingFor::Replicas { .. }
+                    | WaitingFor::Settling { .. }
+                    | WaitingFor::RouteMissing { .. }
+                    | WaitingFor::Claim { .. }
+                    | WaitingFor::Pin { .. }
+                    | WaitingFor::InUse { .. }
+                    | WaitingFor::Room { .. }
+                    | WaitingFor::Owner { .. }
+            );
+            machine && it.until.is_none()
+        });
+        let gone = self.world.wanted == Seen::Absent;
+        let length = match self.status.phase {
+            Phase::Aborting { .. } => self.plan.deadlines.abort.0,
+            Phase::Adopting
+            | Phase::Idle
+            | Phase::Stepping { .. }
+            | Phase::Promoting
+            | Phase::RolledBack { .. }
+            | Phase::Leaving
+            | Phase::Left => self.plan.deadlines.progress.0,
+        };
+        let overdue = self.status.phase.step().is_none()
+            && self.now.duration_since(self.status.since).unsigned_abs() >= length;
+        found.require(person || gone || overdue || open.is_none(), "L3", || {
+            format!("{open:?} without an end")
+        });
     }
 
     /// L2 and L4.
