@@ -5,6 +5,8 @@
 
 #[path = "../benches/simulate/experiment.rs"]
 mod experiment;
+#[path = "../benches/simulate/guards.rs"]
+mod guards;
 #[path = "../benches/simulate/stalls.rs"]
 mod stalls;
 #[path = "../benches/simulate/traffic.rs"]
@@ -15,6 +17,7 @@ use experiment::{
     Decider, allowed, detections, largest_evidence, largest_latency_evidence, latency_detections, mean,
     median, promotions, sequential, share_reaching, wald,
 };
+use guards::{Different, Holds, answers, memory};
 use stalls::{Service, Told, roll_backs};
 use traffic::{Cell, POLL_S, POLLS, Shares, Slower};
 
@@ -137,6 +140,28 @@ fn stalls_of_processes_do_not_roll_back_an_equal_canary() {
     println!("nothing known of stable's processes: {without} rolled back");
     assert!(0.5 < without, "the experiment shows nothing: {without} rolled back without tempering");
     at_most("a minute before, and beside", rolled_back(STALLING, Told::both(60.0), 200), 0.02);
+}
+
+/// The share of runs that came to a roll back.
+fn share(runs: &[Option<f64>]) -> f64 {
+    runs.iter().flatten().count() as f64 / runs.len() as f64
+}
+
+#[test]
+fn answers_alike_roll_nobody_back_and_a_canary_that_finds_nothing_is_seen() {
+    at_most("answers alike", share(&answers(50.0, 0.5, Different::No, 30)), allowed(0.001, 30));
+    assert!(0.99 < share(&answers(50.0, 0.05, Different::NothingFound, 20)));
+}
+
+#[test]
+fn a_cache_that_fills_is_no_leak_whatever_it_takes_and_a_leak_is_one() {
+    let same = Holds::AS_STABLE;
+    at_most("as stable", share(&memory(same, 30)), allowed(0.001, 30));
+    for (level, tau_s) in [(1.0, 600.0), (2.0, 100.0), (2.0, 600.0), (3.0, 600.0)] {
+        let fills = Holds { level, from: 0.3, tau_s, ..same };
+        at_most(&format!("{fills:?}"), share(&memory(fills, 30)), allowed(0.001, 30));
+    }
+    assert!(0.99 < share(&memory(Holds { leak: 0.2, ..same }, 20)));
 }
 
 #[test]
