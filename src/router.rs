@@ -166,6 +166,14 @@ routers! {
     "gatewayApi" gateway_api: GatewayApi,
 }
 
+impl Traffic {
+    /// The routes of a cluster that it names.
+    #[must_use]
+    pub fn codecs(&self) -> Vec<(RouteId, Box<dyn RouteCodec>)> {
+        self.routers().into_iter().flat_map(|(_, it)| it.codecs()).collect()
+    }
+}
+
 impl Capabilities {
     /// Why this weight cannot be set, and the nearest ones that can: below and above.
     #[must_use]

@@ -79,4 +79,11 @@ impl WorkloadRef {
         let wanted = crate::object::Kind::new(&self.api_version, &self.kind);
         CODECS.iter().find(|it| it.kind() == wanted).copied()
     }
+
+    /// The kinds that are driven, for people.
+    #[must_use]
+    pub fn driven() -> String {
+        let one = |it: &&dyn Workloads| format!("{} ({})", it.kind().kind, it.kind().api_version);
+        CODECS.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
 }

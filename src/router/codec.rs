@@ -15,7 +15,7 @@ use crate::object::{Misshapen, Need, ObjectRef, ObjectWrite, Objects, Towards, T
 /// The conformance suite holds every kind to these, whatever else stands in the object:
 /// what was written is what is read; writing it again writes nothing; fields that are not ours keep their bytes; after
 /// any writes, restoring gives every field that was changed its value of before.
-pub trait RouteCodec {
+pub trait RouteCodec: Send + Sync {
     /// How it says that a split is in force.
     fn ack(&self) -> Ack;
 

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use strategies::{Arm, Dest, Name, Role, Share, Split};
+use strategies::{Arm, Dest, HumanDuration, Name, Role, RouteId, Share, Split};
 
 use super::{
     Ack,
-    codec::{About, RouteAsk, RouteCodec, RouteRead, Service},
+    codec::{About, RouteAsk, RouteCodec, RouteRead, Service, service_route},
 };
 use crate::object::{
     Detail, EPOCH, Edits, Kind, Misshapen, Need, ObjectRef, ObjectWrite, Objects, Towards, Trouble, Verb,
@@ -42,6 +42,15 @@ pub struct ServiceRoute {
 }
 
 impl ServiceRoute {
+    /// How long the data plane may lag behind the EndpointSlices.
+    pub const SETTLE: HumanDuration = HumanDuration::from_secs(1);
+
+    /// What a plan calls it.
+    #[must_use]
+    pub fn id(&self) -> RouteId {
+        service_route(self.name().as_str())
+    }
+
     fn name(&self) -> &Name {
         match self.part {
             Part::Stable => &self.of.stable,

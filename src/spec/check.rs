@@ -1,5 +1,6 @@
 //! What no schema can say: references, what belongs together, what a router can do, whether anything gates.
 
+mod cluster;
 mod command;
 mod metric_source;
 mod ratio;

@@ -7,19 +7,21 @@ use analysis::{
     judge::{Answers, Baseline, Leak, Needs, Pods},
 };
 use strategies::{
-    Capacity, Guard, HumanDuration, Name, Plan, RouteId, RouteKind, RoutePlan, RouteRest, Scale, Sizing,
-    StableCapacity, Steering, Step, Watches, Weight,
+    Capacity, Guard, HumanDuration, Name, Plan, Scale, Sizing, StableCapacity, Steering, Step, Watches,
+    Weight,
     recipe::{Argument, Context, Steps, TemplateKind},
 };
+
+mod routes;
 
 use super::{
     CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec, golden,
     provider::{ProcessUse, Provider, ProxyCounts, Signal, SourceKind, Used, Whom},
-    rollout::Direct,
+    rollout::ServiceEntry,
     template::AnalysisTemplateSpec,
 };
 use crate::{
-    router::{Proxy, Traffic},
+    router::{Proxy, Service, Traffic},
     workload::{Workload, WorkloadRef},
     written::{ArgumentText, MetricText, Parameter},
 };
@@ -32,6 +34,9 @@ pub const BUILT_IN: [&str; 3] = [PODS, "answers", "memory"];
 
 /// The route of the built-in proxy: all its sockets are moved as one.
 pub const PROXY_ROUTE: &str = "proxy";
+
+/// What `kubectl rollout restart` writes into a pod template.
+const RESTARTED: &str = r#"metadata.annotations["kubectl.kubernetes.io/restartedAt"]"#;
 
 /// A Rollout with every default resolved and every reference followed.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +72,10 @@ pub enum Runtime {
         workload: WorkloadRef,
         /// What moves the traffic; none: the ratio of replicas.
         traffic: Vec<Traffic>,
+        /// The Services whose clients are moved.
+        services: Vec<Service>,
+        /// Fields of the pod template whose change alone is no release.
+        ignored: Vec<String>,
     },
 }
 
@@ -344,9 +353,9 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
     let capacity = capacity(&spec.capacity);
     let sizing = match &runtime {
         Runtime::Standalone { workload, .. } => workload.kind().sizing(),
-        Runtime::Cluster { workload, .. } => workload.sizing(),
+        Runtime::Cluster { workload, .. } => workload.codec()?.sizing(),
     };
-    let steering = steering(spec, &runtime);
+    let steering = routes::steering(spec);
     let plan = Plan {
         mode: spec.mode,
         guards: guards(spec, &steps)?,
@@ -374,9 +383,12 @@ fn runtime(spec: &RolloutSpec) -> Option<Runtime> {
             let proxy = spec.traffic.iter().find_map(|it| it.proxy.clone())?;
             Some(Runtime::Standalone { workload: workload.clone(), proxy })
         }
-        (None, Some(workload)) => {
-            Some(Runtime::Cluster { workload: workload.clone(), traffic: spec.traffic.clone() })
-        }
+        (None, Some(workload)) => Some(Runtime::Cluster {
+            workload: workload.clone(),
+            traffic: spec.traffic.clone(),
+            services: spec.services.iter().map(ServiceEntry::service).collect(),
+            ignored: spec.ignore_template_changes.clone().unwrap_or_else(|| vec![RESTARTED.to_owned()]),
+        }),
         (Some(_), Some(_)) | (None, None) => None,
     }
 }
@@ -415,75 +427,6 @@ fn guards(spec: &RolloutSpec, steps: &Steps) -> Option<Vec<Guard>> {
     let built_in: Vec<Guard> = built_in.map(traffic).collect();
     let all: Vec<Guard> = std::iter::once(pods).chain(built_in).chain(others).collect();
     all.iter().all(known).then_some(all)
-}
-
-fn steering(spec: &RolloutSpec, runtime: &Runtime) -> Steering {
-    if spec.traffic.is_empty() {
-        return Steering::Ratio;
-    }
-    let mut routes = BTreeMap::new();
-    for entry in &spec.traffic {
-        let settle = |default: HumanDuration| entry.settle.unwrap_or(default);
-        for (_, router) in entry.routers() {
-            let can = router.can();
-            let plan = |kind| RoutePlan {
-                kind,
-                settle: settle(can.settle),
-                finest: can.finest,
-                rest: RouteRest::OnStable,
-            };
-            match runtime {
-                Runtime::Standalone { .. } => {
-                    let kind = RouteKind::Weighted { stable: None, canary: None };
-                    routes.insert(RouteId::from(PROXY_ROUTE), plan(kind));
-                }
-                Runtime::Cluster { .. } => {
-                    let side = |name: &Option<String>| {
-                        name.as_ref().map(|it| RouteId::from(format!("Service/{it}")))
-                    };
-                    let (stable, canary) = service_names(spec);
-                    let names = entry.gateway_api.iter().flat_map(|it| &it.routes).map(|it| it.name.clone());
-                    for name in names {
-                        let kind = RouteKind::Weighted { stable: side(&stable), canary: side(&canary) };
-                        routes.insert(RouteId::from(format!("Route/{name}")), plan(kind));
-                    }
-                }
-            }
-        }
-    }
-    routes.extend(service_routes(spec));
-    Steering::Routes(routes)
-}
-
-/// The Services of stable and canary that weighted routes lead to: those of the first entry.
-fn service_names(spec: &RolloutSpec) -> (Option<String>, Option<String>) {
-    let Some(first) = spec.services.first() else { return (None, None) };
-    let named = |given: &Option<super::ServiceName>, side: &str| {
-        Some(given.as_ref().map_or_else(|| format!("{}-{side}", first.name), |it| it.name.to_string()))
-    };
-    (named(&first.stable, "stable"), named(&first.canary, "canary"))
-}
-
-fn service_routes(spec: &RolloutSpec) -> Vec<(RouteId, RoutePlan)> {
-    let plan =
-        |kind, rest| RoutePlan { kind, settle: HumanDuration::from_secs(1), finest: Weight::FULL, rest };
-    let mut routes = Vec::new();
-    for it in &spec.services {
-        let named = |given: &Option<super::ServiceName>, side: &str| {
-            let name =
-                given.as_ref().map_or_else(|| format!("{}-{side}", it.name), |given| given.name.to_string());
-            RouteId::from(format!("Service/{name}"))
-        };
-        routes.push((named(&it.stable, "stable"), plan(RouteKind::ToStable, RouteRest::ByReady)));
-        routes.push((named(&it.canary, "canary"), plan(RouteKind::ToCanary, RouteRest::OnStable)));
-        if it.direct.is_none_or(|it| it == Direct::Stable) {
-            routes.push((
-                RouteId::from(format!("Service/{}", it.name)),
-                plan(RouteKind::Direct, RouteRest::ByReady),
-            ));
-        }
-    }
-    routes
 }
 
 struct Filling<'a> {

@@ -6,7 +6,7 @@ use strategies::{
 };
 
 use crate::{
-    router::Traffic,
+    router::{Service, Traffic},
     workload::{Workload, WorkloadRef},
 };
 
@@ -80,6 +80,22 @@ pub struct ServiceEntry {
     /// The Service of the canary. Default: its name and `-canary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<ServiceName>,
+}
+
+impl ServiceEntry {
+    /// The three Services of it.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        let side = |given: &Option<ServiceName>, side: &str| match given {
+            Some(it) => it.name.clone(),
+            None => format!("{}-{side}", self.name).as_str().into(),
+        };
+        Service {
+            name: self.name.clone(),
+            stable: side(&self.stable, "stable"),
+            canary: side(&self.canary, "canary"),
+        }
+    }
 }
 
 /// The Service of one side.

@@ -1,6 +1,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strategies::{Name, Sizing};
+use strategies::Name;
 
 /// A workload of a cluster.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -12,16 +12,4 @@ pub struct WorkloadRef {
     pub kind: String,
     /// Its name.
     pub name: Name,
-}
-
-impl WorkloadRef {
-    /// How its replicas are moved, as far as the kind says.
-    #[must_use]
-    pub fn sizing(&self) -> Sizing {
-        match self.kind.as_str() {
-            "StatefulSet" | "DaemonSet" | "CloneSet" => Sizing::Partition,
-            "Service" => Sizing::Elastic,
-            _ => Sizing::PerArm,
-        }
-    }
 }

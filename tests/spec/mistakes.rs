@@ -612,7 +612,7 @@ fn upstreams() {
 fn what_a_router_cannot_do() {
     let cluster = |strategy: &str| {
         format!(
-            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workloadRef: {{ apiVersion: apps/v1, kind: Deployment, name: shop }}\n  traffic: [ {{ gatewayApi: {{ routes: [ {{ kind: HTTPRoute, name: shop }} ] }} }} ]\n  strategy: {strategy}\n"
+            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workloadRef: {{ apiVersion: apps/v1, kind: Deployment, name: shop }}\n  services: [ {{ name: shop }} ]\n  traffic: [ {{ gatewayApi: {{ routes: [ {{ kind: HTTPRoute, name: shop }} ] }} }} ]\n  strategy: {strategy}\n"
         )
     };
     let cookie = "{ abTest: { matches: [ { id: a, anyOf: [ { cookies: [ { name: b, exact: c } ] } ] } ], weight: 5% } }";
@@ -622,6 +622,41 @@ fn what_a_router_cannot_do() {
         cluster("{ shadow: {} }")
             .replace("  traffic: [ { gatewayApi: { routes: [ { kind: HTTPRoute, name: shop } ] } } ]\n", ""),
     );
+}
+
+/// Workloads, Services and routes of a cluster.
+#[test]
+fn what_nobody_drives_and_what_is_named_twice() {
+    let check = |workload: &str, fields: &str, parts: &[&str]| {
+        let text = format!(
+            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workloadRef: {{ {workload}, name: shop }}\n{fields}  strategy: {{ canary: {{ steps: [ {{ weight: 20%, approve: {{}} }} ] }} }}\n"
+        );
+        let said = rendered(text.as_bytes());
+        assert_eq!(parts.is_empty(), said.is_empty(), "{said}");
+        for part in parts {
+            assert!(said.contains(part), "{part} is not said:\n{said}");
+        }
+    };
+    let deployment = "apiVersion: apps/v1, kind: Deployment";
+    let route = "  traffic: [ { gatewayApi: { routes: [ { name: shop } ] } } ]\n";
+    let service = "  services: [ { name: shop } ]\n";
+    check(deployment, &format!("{service}{route}"), &[]);
+    check("apiVersion: batch/v1, kind: Job", "", &["`Job` are not driven", "Deployment (apps/v1)", ":5:"]);
+    check("apiVersion: apps/v1, kind: Deploymnet", "", &["did you mean `Deployment`?"]);
+    check("apiVersion: extensions/v1beta1, kind: Deployment", "", &["write `apps/v1`"]);
+    check(deployment, route, &["routes lead to Services", "services: [ { name: … } ]"]);
+    check(
+        deployment,
+        &format!(
+            "  services: [ {{ name: shop }}, {{ name: api, stable: {{ name: shop-canary }} }} ]\n{route}"
+        ),
+        &["the Service `shop-canary` would be two things at once", "first here"],
+    );
+    let twice = "  traffic: [ { gatewayApi: { routes: [ { name: shop } ] } }, { gatewayApi: { routes: [ { name: shop } ] } } ]\n";
+    check(deployment, &format!("{service}{twice}"), &["HTTPRoute/shop is named twice"]);
+    let both =
+        "  traffic: [ { gatewayApi: { routes: [ { name: shop }, { kind: GRPCRoute, name: shop } ] } } ]\n";
+    check(deployment, &format!("{service}{both}"), &[]);
 }
 
 /// Without a router the replicas are the split.

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use strategies::{HumanDuration, StableCapacity, Weight, recipe::Key, recipe::Strategy};
 
 use super::{
-    Check, Code, Diagnostic,
+    Check, Code, Diagnostic, cluster,
     command::{self, Command},
     references,
     references::Elsewhere,
@@ -55,7 +55,7 @@ fn workload(spec: &RolloutSpec, check: &mut Check<'_>) {
         }
         (Some(Workload::Process(it)), None) => process(it, check),
         (Some(Workload::Upstream(it)), None) => upstream(it, spec, check),
-        (None, Some(_)) => {}
+        (None, Some(it)) => cluster::check(spec, it, check),
     }
     if spec.workload.is_some() {
         for (key, given) in [
