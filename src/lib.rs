@@ -5,6 +5,7 @@ pub mod api;
 pub mod chart;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod engine;
 pub mod failpoint;
 pub mod journal;

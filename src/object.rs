@@ -260,12 +260,15 @@ impl ObjectWrite {
         Self { object, verb: Verb::Delete, expected: version(seen), body: Value::Null }
     }
 
-    /// The patch as it is sent: its first operation fails it unless the object still has the version that was seen.
+    /// The patch as it is sent: it names the version that was seen, so the server takes it for a conflict if the object
+    /// has another one by then.
     #[must_use]
     pub fn guarded(&self) -> Value {
         let mut all = vec![];
         if let Some(Version(version)) = &self.expected {
-            all.push(json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version.as_str() }));
+            all.push(
+                json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": version.as_str() }),
+            );
         }
         all.extend(self.body.as_array().into_iter().flatten().cloned());
         Value::Array(all)

@@ -6,3 +6,4 @@ mod deployment;
 mod routes;
 mod server;
 mod services;
+mod splits;

@@ -63,7 +63,7 @@ impl Server {
                 Ok(())
             }
             (Verb::Patch | Verb::PatchStatus, Some(mut it)) => {
-                assert_eq!(write.guarded()[0]["op"], "test", "every patch is fenced");
+                assert_eq!(write.guarded()[0]["path"], "/metadata/resourceVersion", "every patch is fenced");
                 let disowns = write.body.to_string().contains("managedFields");
                 patch(&mut it, &write.guarded()).map_err(Rejected::Invalid)?;
                 if write.verb == Verb::Patch && !disowns {

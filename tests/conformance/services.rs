@@ -8,8 +8,9 @@ use serinus::{
 use strategies::{Arm, Dest, Epoch, Split};
 
 use super::{
-    routes::{about, bare, reach, service},
+    routes::{bare, reach},
     server::Server,
+    splits::{about, service},
 };
 
 fn users() -> Value {

@@ -9,7 +9,7 @@ fn example(name: &'static str, kind: RouteName, own: Own, rules: &Value) -> Exam
     let route = json!({
         "apiVersion": kind.api_version(),
         "kind": kind.as_str(),
-        "metadata": { "name": "shop", "namespace": "prod", "annotations": { "team": "shop" }, "labels": { "a~b/c": "d" } },
+        "metadata": { "name": "shop", "namespace": "prod", "annotations": { "team": "shop" }, "labels": { "example.com/c": "d" } },
         "spec": { "parentRefs": [parent], "hostnames": ["shop.example"], "rules": rules, "futureField": { "x": [1, null] } },
     });
     let routes = vec![RouteReference { kind, name: "shop".into() }];
