@@ -1,0 +1,176 @@
+//! The engine of one Rollout over the API server, its memory in memory. Nothing is measured: people decide.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use serinus::{
+    clock,
+    cluster::{Api, Driven, Site},
+    engine::{Ports, Recorder, TickError, tick},
+    port::{Activities, Keep, Saved, Unavailable, WallClock, WriteError},
+    spec::{self, compile::compile},
+};
+use strategies::{Action, Activity, ActivityId, Order, Orders, Outcome, Phase, Status};
+use tokio::task::JoinHandle;
+
+use crate::lab::{Lab, Who};
+
+/// The kind that owns what the engine makes, so that garbage collection knows it.
+pub(crate) fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "rollouts.serinus.dev" },
+        "spec": {
+            "group": "serinus.dev", "scope": "Namespaced",
+            "names": { "kind": "Rollout", "plural": "rollouts", "singular": "rollout" },
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": {
+                "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
+        },
+    })
+}
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Option<(Saved, u64)>>>);
+
+/// A running engine.
+pub(crate) struct Engine<'a> {
+    lab: &'a Lab,
+    memory: Memory,
+    task: JoinHandle<()>,
+    failures: Arc<Mutex<Vec<String>>>,
+}
+
+impl Keep for Memory {
+    async fn load(&mut self) -> Result<Saved, Unavailable> {
+        Ok(self.0.lock().unwrap().as_ref().unwrap().0.clone())
+    }
+
+    async fn save(&mut self, _: &Saved, status: &Status, _: Option<&str>) -> Result<(), WriteError> {
+        let mut memory = self.0.lock().unwrap();
+        let (saved, saves) = memory.as_mut().unwrap();
+        saved.status = status.clone();
+        saved.orders.0.retain(|order| status.accepted.iter().all(|it| it.id != order.id));
+        *saves += 1;
+        saved.fence = *saves;
+        Ok(())
+    }
+
+    async fn record(&mut self, _: Timestamp, _: &str) -> Result<(), WriteError> {
+        Ok(())
+    }
+}
+
+struct NothingMeasured;
+
+impl Activities for NothingMeasured {
+    fn reconcile(&mut self, _: &[Activity], _: Timestamp) {}
+
+    fn outcomes(&self) -> BTreeMap<ActivityId, Outcome> {
+        BTreeMap::new()
+    }
+
+    fn wake(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+impl<'a> Engine<'a> {
+    /// Applies the Rollout and drives it.
+    pub(crate) fn start(lab: &'a Lab, namespace: &str, rollout: &Value) -> Self {
+        lab.apply(Who::User, Some(namespace), rollout);
+        let name = rollout["metadata"]["name"].as_str().unwrap();
+        let object =
+            lab.until("the Rollout is there", || lab.get(namespace, "serinus.dev/v1alpha1/rollouts", name));
+        let uid = object["metadata"]["uid"].as_str().unwrap();
+        let text = rollout.to_string();
+        let read = spec::read("rollout.json", text.as_bytes());
+        let errors: Vec<&String> = read.diagnostics.iter().map(|it| &it.message).collect();
+        let compiled = compile(&read.documents, None).unwrap_or_else(|it| panic!("{it}: {errors:?}"));
+        let driven = Driven::new(&compiled, uid.into()).unwrap();
+        let api = Api::new(lab.client(Who::Engine), namespace.into(), Duration::from_secs(5));
+        let site = Site::new(api, &name.into(), uid.into(), driven);
+        let saved = Saved { status: Status::new(clock::now()), orders: Orders::default(), fence: 0 };
+        let memory = Memory(Arc::new(Mutex::new(Some((saved, 0)))));
+        let failures = Arc::new(Mutex::new(vec![]));
+        let plan = compiled.plan;
+        let (keep, said) = (memory.clone(), Arc::clone(&failures));
+        let task = lab.spawn(async move {
+            let mut ports = Ports { outside: site, keep, activities: NothingMeasured, clock: WallClock };
+            let mut recorder = Recorder::default();
+            loop {
+                let ticked = tick(&plan, &mut ports, &mut recorder).await;
+                match ticked {
+                    Ok(it) if it.again() => {}
+                    // What is watched in the product is looked at again here.
+                    Ok(_) | Err(TickError::Conflict) => tokio::time::sleep(Duration::from_millis(20)).await,
+                    Err(error) => {
+                        said.lock().unwrap().push(error.to_string());
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        Self { lab, memory, task, failures }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.memory.0.lock().unwrap().as_ref().unwrap().0.status.clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
+        let mut last = self.status();
+        let within = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.lab.until(what, || {
+                last = self.status();
+                is(&last).then_some(())
+            });
+        }));
+        if within.is_err() {
+            let failures = self.failures.lock().unwrap();
+            panic!("never {what}: {:?}; {last:#?}", failures.last());
+        }
+        last
+    }
+
+    /// Waits for a step by its name.
+    #[track_caller]
+    pub(crate) fn until_step(&self, step: &str) -> Status {
+        self.until(step, |it| {
+            matches!(&it.phase, Phase::Stepping { step: name } if name.as_str() == step) && it.held.is_some()
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn until_phase(&self, phase: &Phase) -> Status {
+        self.until(&format!("{phase:?}"), |it| it.phase == *phase)
+    }
+
+    /// A person orders this of the present canary.
+    pub(crate) fn order(&self, action: Action) {
+        let mut memory = self.memory.0.lock().unwrap();
+        let (saved, _) = memory.as_mut().unwrap();
+        let id = format!("{action:?}-{}-{}", saved.status.attempt, saved.status.accepted.len());
+        saved.orders.0.push(Order {
+            id: id.as_str().into(),
+            action,
+            revision: saved.status.canary.clone().unwrap(),
+            attempt: saved.status.attempt,
+            step: None,
+            by: "user".into(),
+            reason: None,
+            not_after: None,
+        });
+    }
+}
+
+impl Drop for Engine<'_> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
