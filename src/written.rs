@@ -4,12 +4,14 @@
 //! line and column before it.
 
 pub mod address;
+pub mod field_path;
 pub mod nearest;
 pub mod size;
 pub mod text;
 
 pub use self::{
     address::{Address, InvalidAddress, ListenAddress},
+    field_path::{FieldPath, InvalidFieldPath},
     nearest::{list_of, nearest},
     size::{ByteSize, InvalidByteSize},
     text::{ArgumentText, Fact, InvalidText, MetricText, Parameter, ProcessText, Side},

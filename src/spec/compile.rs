@@ -21,9 +21,10 @@ use super::{
     template::AnalysisTemplateSpec,
 };
 use crate::{
+    object::pointer,
     router::{Proxy, Service, Traffic},
     workload::{Workload, WorkloadRef},
-    written::{ArgumentText, MetricText, Parameter},
+    written::{ArgumentText, FieldPath, MetricText, Parameter},
 };
 
 /// The guard that is always on: crashes and lost readiness.
@@ -35,8 +36,8 @@ pub const BUILT_IN: [&str; 3] = [PODS, "answers", "memory"];
 /// The route of the built-in proxy: all its sockets are moved as one.
 pub const PROXY_ROUTE: &str = "proxy";
 
-/// What `kubectl rollout restart` writes into a pod template.
-const RESTARTED: &str = r#"metadata.annotations["kubectl.kubernetes.io/restartedAt"]"#;
+/// The annotation that `kubectl rollout restart` writes into a pod template.
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A Rollout with every default resolved and every reference followed.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +75,7 @@ pub enum Runtime {
         traffic: Vec<Traffic>,
         /// The Services whose clients are moved.
         services: Vec<Service>,
-        /// Fields of the pod template whose change alone is no release.
+        /// Fields of the pod template whose change alone is no release, as JSON pointers below it.
         ignored: Vec<String>,
     },
 }
@@ -387,7 +388,10 @@ fn runtime(spec: &RolloutSpec) -> Option<Runtime> {
             workload: workload.clone(),
             traffic: spec.traffic.clone(),
             services: spec.services.iter().map(ServiceEntry::service).collect(),
-            ignored: spec.ignore_template_changes.clone().unwrap_or_else(|| vec![RESTARTED.to_owned()]),
+            ignored: match &spec.ignore_template_changes {
+                Some(given) => given.iter().map(FieldPath::pointer).collect(),
+                None => vec![pointer(&["metadata", "annotations", RESTARTED])],
+            },
         }),
         (Some(_), Some(_)) | (None, None) => None,
     }

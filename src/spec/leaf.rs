@@ -12,7 +12,7 @@ use strategies::{HumanDuration, Weight, recipe::Factor};
 
 use super::{diagnostic::Code, order::Moment};
 use crate::written::{
-    Address, ArgumentText, ByteSize, InvalidText, ListenAddress, MetricText, ProcessText, list_of,
+    Address, ArgumentText, ByteSize, FieldPath, InvalidText, ListenAddress, MetricText, ProcessText, list_of,
 };
 
 /// One kind of field.
@@ -47,6 +47,7 @@ const NAMES: &[&str] = &[
     "ListenAddress",
     "Moment",
     "Fraction",
+    "FieldPath",
     "Ratio",
     "Span",
     "Condition",
@@ -72,6 +73,7 @@ pub(super) fn named(name: &str) -> Option<Leaf> {
         "Ratio" => leaf(parsed::<Ratio>, true),
         "Fraction" => leaf(parsed::<Fraction>, true),
         "ByteSize" => leaf(parsed::<ByteSize>, true),
+        "FieldPath" => leaf(parsed::<FieldPath>, false),
         "Address" => leaf(parsed::<Address>, true),
         "ListenAddress" => leaf(parsed::<ListenAddress>, true),
         "Moment" => leaf(parsed::<Moment>, true),

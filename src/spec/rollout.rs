@@ -8,6 +8,7 @@ use strategies::{
 use crate::{
     router::{Service, Traffic},
     workload::{Workload, WorkloadRef},
+    written::FieldPath,
 };
 
 /// How new versions of one service are taken to its users.
@@ -59,7 +60,7 @@ pub struct RolloutSpec {
     /// In a cluster: fields of the pod template whose change alone is no release. Default: the annotation that
     /// `kubectl rollout restart` writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ignore_template_changes: Option<Vec<String>>,
+    pub ignore_template_changes: Option<Vec<FieldPath>>,
     /// Going back to a recent stable version skips the steps. Default: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_window: Option<RollbackWindow>,

@@ -5,18 +5,40 @@ mod routes;
 
 use crate::lab::Lab;
 
+/// Who keeps a new template from being rolled out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Hold {
+    /// The policy that is shipped.
+    Policy,
+    /// The engine, once it has seen it.
+    Catch,
+}
+
 /// One case; each has a namespace of its own.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
+    pub(crate) hold: Hold,
     pub(crate) run: fn(&Lab, &str),
 }
 
+const fn case(name: &'static str, run: fn(&Lab, &str)) -> Case {
+    Case { name, hold: Hold::Policy, run }
+}
+
+const fn caught(name: &'static str, run: fn(&Lab, &str)) -> Case {
+    Case { name, hold: Hold::Catch, run }
+}
+
 pub(crate) const ALL: &[Case] = &[
-    Case { name: "a_canary_by_ratio_is_promoted_without_a_birth_too_many", run: deployment::promoted },
-    Case { name: "an_aborted_canary_leaves_the_template_and_tells_pipelines", run: deployment::aborted },
-    Case { name: "a_rollout_that_is_deleted_in_the_middle_gives_everything_back", run: deployment::deleted },
-    Case {
-        name: "every_split_of_a_route_is_accepted_read_back_and_restored",
-        run: routes::written_and_restored,
-    },
+    case("a_canary_by_ratio_is_promoted_with_each_pod_born_once", deployment::promoted),
+    case("an_engine_that_forgets_everything_between_two_writes_promotes_the_same", deployment::forgotten),
+    case("an_aborted_canary_leaves_the_template_and_tells_pipelines", deployment::aborted),
+    case("a_rollout_that_is_deleted_in_the_middle_gives_everything_back", deployment::deleted),
+    case("a_third_version_takes_the_place_of_the_second", deployment::superseded),
+    case("a_restart_is_no_release_and_is_let_through", deployment::restarted),
+    case("an_undo_is_a_canary_of_the_replica_set_that_is_there", deployment::undone),
+    case("a_version_that_is_scaled_in_the_middle_stays_as_many_as_are_wished", deployment::scaled),
+    caught("a_change_that_no_policy_holds_is_caught_and_promoted", deployment::caught),
+    caught("a_change_that_no_policy_holds_is_caught_and_aborted", deployment::aborted),
+    case("every_split_of_a_route_is_accepted_read_back_and_restored", routes::written_and_restored),
 ];

@@ -15,7 +15,7 @@ use serinus::{
     port::{Activities, Keep, Saved, Unavailable, WallClock, WriteError},
     spec::{self, compile::compile},
 };
-use strategies::{Action, Activity, ActivityId, Order, Orders, Outcome, Phase, Status};
+use strategies::{Action, Activity, ActivityId, Name, Order, Orders, Outcome, Phase, Status};
 use tokio::task::JoinHandle;
 
 use crate::lab::{Lab, Who};
@@ -32,6 +32,14 @@ pub(crate) fn definition() -> Value {
                 "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
         },
     })
+}
+
+/// Applies a Rollout; its uid.
+pub(crate) fn made(lab: &Lab, namespace: &str, rollout: &Value) -> Name {
+    lab.apply(Who::User, Some(namespace), rollout);
+    let name = rollout["metadata"]["name"].as_str().unwrap();
+    let is = || lab.get(namespace, "serinus.dev/v1alpha1/rollouts", name);
+    lab.until("the Rollout is there", is)["metadata"]["uid"].as_str().unwrap().into()
 }
 
 #[derive(Clone, Default)]
@@ -79,30 +87,42 @@ impl Activities for NothingMeasured {
     }
 }
 
+/// What an engine remembers from one look to the next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Between {
+    /// What it saw.
+    Remembers,
+    /// Nothing, as if it had been killed after every write.
+    Forgets,
+}
+
 impl<'a> Engine<'a> {
     /// Applies the Rollout and drives it.
-    pub(crate) fn start(lab: &'a Lab, namespace: &str, rollout: &Value) -> Self {
-        lab.apply(Who::User, Some(namespace), rollout);
-        let name = rollout["metadata"]["name"].as_str().unwrap();
-        let object =
-            lab.until("the Rollout is there", || lab.get(namespace, "serinus.dev/v1alpha1/rollouts", name));
-        let uid = object["metadata"]["uid"].as_str().unwrap();
+    pub(crate) fn start(lab: &'a Lab, namespace: &str, rollout: &Value, between: Between) -> Self {
+        let uid = made(lab, namespace, rollout);
         let text = rollout.to_string();
         let read = spec::read("rollout.json", text.as_bytes());
         let errors: Vec<&String> = read.diagnostics.iter().map(|it| &it.message).collect();
         let compiled = compile(&read.documents, None).unwrap_or_else(|it| panic!("{it}: {errors:?}"));
-        let driven = Driven::new(&compiled, uid.into()).unwrap();
-        let api = Api::new(lab.client(Who::Engine), namespace.into(), Duration::from_secs(5));
-        let site = Site::new(api, &name.into(), uid.into(), driven);
+        let (client, namespace) = (lab.client(Who::Engine), Name::from(namespace));
+        let name = Name::from(rollout["metadata"]["name"].as_str().unwrap());
+        let plan = compiled.plan.clone();
+        let site = move || {
+            let driven = Driven::new(&compiled, uid.clone()).unwrap();
+            let api = Api::new(client.clone(), namespace.clone(), Duration::from_secs(5));
+            Site::new(api, &name, uid.clone(), driven)
+        };
         let saved = Saved { status: Status::new(clock::now()), orders: Orders::default(), fence: 0 };
         let memory = Memory(Arc::new(Mutex::new(Some((saved, 0)))));
         let failures = Arc::new(Mutex::new(vec![]));
-        let plan = compiled.plan;
         let (keep, said) = (memory.clone(), Arc::clone(&failures));
         let task = lab.spawn(async move {
-            let mut ports = Ports { outside: site, keep, activities: NothingMeasured, clock: WallClock };
+            let mut ports = Ports { outside: site(), keep, activities: NothingMeasured, clock: WallClock };
             let mut recorder = Recorder::default();
             loop {
+                if between == Between::Forgets {
+                    ports.outside = site();
+                }
                 let ticked = tick(&plan, &mut ports, &mut recorder).await;
                 match ticked {
                     Ok(it) if it.again() => {}

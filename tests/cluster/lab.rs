@@ -20,7 +20,10 @@ use serinus::clock;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::{cases::Case, pods};
+use crate::{
+    cases::{Case, Hold},
+    pods,
+};
 
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -332,6 +335,9 @@ impl Lab {
         let namespace = format!("case-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         self.kubectl(Who::Admin, &["create", "namespace", &namespace]).unwrap();
         self.until("the namespace has its account", || self.get(&namespace, "v1/serviceaccounts", "default"));
+        if case.hold == Hold::Catch {
+            self.kubectl(Who::Admin, &["label", "namespace", &namespace, "serinus.dev/hold=catch"]).unwrap();
+        }
         (case.run)(self, &namespace);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use strategies::{Action, Phase};
 
 use crate::{
-    engine::Engine,
+    engine::{Between, Engine},
     lab::{Lab, Who},
     pods::Pods,
 };
@@ -35,38 +35,49 @@ fn rollout() -> Value {
 }
 
 /// A Deployment at rest whose first version the engine has met.
-fn at_rest<'a>(lab: &'a Lab, namespace: &str) -> (Engine<'a>, Pods) {
+fn at_rest<'a>(lab: &'a Lab, namespace: &str, between: Between) -> (Engine<'a>, Pods) {
     let pods = Pods::watch(lab, namespace);
     lab.apply(Who::User, Some(namespace), &deployment("shop:1"));
-    lab.until("all of v1 are ready", || (pods.ready("shop:1") == REPLICAS).then_some(()));
-    let engine = Engine::start(lab, namespace, &rollout());
+    alone(lab, &pods, "shop:1");
+    let engine = Engine::start(lab, namespace, &rollout(), between);
     engine.until_phase(&Phase::Idle);
+    (engine, pods)
+}
+
+/// The same where the policy holds.
+fn held<'a>(lab: &'a Lab, namespace: &str, between: Between) -> (Engine<'a>, Pods) {
+    let (engine, pods) = at_rest(lab, namespace, between);
     lab.until("the hold is in force", || {
-        let pushed = lab.kubectl(
-            Who::User,
-            &[
-                &ns(namespace)[..],
-                &["set", "env", "deployment/shop", "PROBE=1", "--dry-run=server", "-o", "json"],
-            ]
-            .concat(),
-        );
-        let seen: Value = serde_json::from_str(&pushed.unwrap()).unwrap();
-        (seen["spec"]["paused"] == true).then_some(())
+        let tried = ["set", "env", "deployment/shop", "PROBE=1", "--dry-run=server", "-o", "json"];
+        let tried: Value = serde_json::from_str(&user(lab, namespace, &tried).unwrap()).unwrap();
+        (tried["spec"]["paused"] == true).then_some(())
     });
     (engine, pods)
 }
 
-fn ns(namespace: &str) -> [&str; 2] {
-    ["-n", namespace]
+fn user(lab: &Lab, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+    lab.kubectl(Who::User, &[&["-n", namespace], arguments].concat())
 }
 
 fn push(lab: &Lab, namespace: &str, image: &str) {
-    lab.kubectl(Who::User, &["-n", namespace, "set", "image", "deployment/shop", &format!("shop={image}")])
-        .unwrap();
+    user(lab, namespace, &["set", "image", "deployment/shop", &format!("shop={image}")]).unwrap();
 }
 
-pub(crate) fn promoted(lab: &Lab, namespace: &str) {
-    let (engine, pods) = at_rest(lab, namespace);
+/// What a pipeline that waits for the Deployment is told.
+fn pipeline(lab: &Lab, namespace: &str) -> Result<String, String> {
+    user(lab, namespace, &["rollout", "status", "deployment/shop", "--timeout=20s"])
+}
+
+/// Until all replicas are ready, of this version, and no pod of another is left.
+#[track_caller]
+fn alone(lab: &Lab, pods: &Pods, image: &str) {
+    lab.until(&format!("only {image} is left, and whole"), || {
+        (pods.present() == REPLICAS && pods.ready(image) == REPLICAS).then_some(())
+    });
+}
+
+fn promotes(lab: &Lab, namespace: &str, between: Between) {
+    let (engine, pods) = held(lab, namespace, between);
     pods.mark();
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
@@ -76,61 +87,155 @@ pub(crate) fn promoted(lab: &Lab, namespace: &str) {
     assert_eq!((pods.ready("shop:1"), pods.ready("shop:2")), (5, 5));
     engine.order(Action::Approve);
     engine.until_phase(&Phase::Idle);
-    lab.until("only v2 is left", || {
-        (pods.present() == REPLICAS && pods.ready("shop:2") == REPLICAS).then_some(())
-    });
-    let held =
-        lab.kubectl(Who::User, &["-n", namespace, "rollout", "status", "deployment/shop", "--timeout=20s"]);
-    assert!(held.is_ok(), "{held:?}");
+    alone(lab, &pods, "shop:2");
+    pipeline(lab, namespace).unwrap();
     assert_eq!(pods.born("shop:2"), REPLICAS, "each of v2 was born once");
     assert_eq!(pods.least(), REPLICAS, "never were fewer ready");
     lab.until("the Deployment's own history has it", || {
-        let history = lab
-            .kubectl(Who::User, &[&ns(namespace)[..], &["rollout", "history", "deployment/shop"]].concat());
-        history.unwrap().lines().any(|it| it.starts_with('2')).then_some(())
+        let history = user(lab, namespace, &["rollout", "history", "deployment/shop"]).unwrap();
+        history.lines().any(|it| it.starts_with('2')).then_some(())
     });
 }
 
+pub(crate) fn promoted(lab: &Lab, namespace: &str) {
+    promotes(lab, namespace, Between::Remembers);
+}
+
+pub(crate) fn forgotten(lab: &Lab, namespace: &str) {
+    promotes(lab, namespace, Between::Forgets);
+}
+
+/// The controller may be faster than the engine: how many pods that costs is not promised, only how it ends.
+pub(crate) fn caught(lab: &Lab, namespace: &str) {
+    let (engine, pods) = at_rest(lab, namespace, Between::Remembers);
+    push(lab, namespace, "shop:2");
+    engine.until_step("fifth");
+    assert_eq!((pods.ready("shop:1"), pods.ready("shop:2")), (8, 2));
+    pods.mark();
+    engine.order(Action::Approve);
+    engine.until_step("half");
+    engine.order(Action::Approve);
+    engine.until_phase(&Phase::Idle);
+    alone(lab, &pods, "shop:2");
+    pipeline(lab, namespace).unwrap();
+    assert_eq!(pods.least(), REPLICAS, "never were fewer ready once it was caught");
+}
+
 pub(crate) fn aborted(lab: &Lab, namespace: &str) {
-    let (engine, pods) = at_rest(lab, namespace);
+    let (engine, pods) = at_rest(lab, namespace, Between::Remembers);
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
     engine.order(Action::Abort);
     engine.until("it is rolled back", |it| matches!(it.phase, Phase::RolledBack { .. }));
-    lab.until("stable is whole and alone", || {
-        (pods.present() == REPLICAS && pods.ready("shop:1") == REPLICAS).then_some(())
-    });
+    alone(lab, &pods, "shop:1");
     let object = lab.get(namespace, DEPLOYMENTS, "shop").unwrap();
     assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["image"], "shop:2", "Git is not fought");
-    let told = lab.until("pipelines are told", || {
-        lab.kubectl(Who::User, &["-n", namespace, "rollout", "status", "deployment/shop", "--timeout=5s"])
-            .err()
+    lab.until("pipelines are told", || {
+        pipeline(lab, namespace).is_err_and(|it| it.contains("exceeded its progress deadline")).then_some(())
     });
-    assert!(told.contains("exceeded its progress deadline"), "{told}");
     let before = pods.born("shop:1");
     push(lab, namespace, "shop:1");
     engine.until_phase(&Phase::Idle);
-    let told =
-        lab.kubectl(Who::User, &["-n", namespace, "rollout", "status", "deployment/shop", "--timeout=20s"]);
-    assert!(told.is_ok(), "{told:?}");
+    pipeline(lab, namespace).unwrap();
     assert_eq!(pods.born("shop:1"), before, "nothing was restarted");
 }
 
 pub(crate) fn deleted(lab: &Lab, namespace: &str) {
-    let (engine, pods) = at_rest(lab, namespace);
+    let (engine, pods) = held(lab, namespace, Between::Remembers);
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
+    // What the product sets while a rollout runs.
     let patch = r#"{"metadata":{"finalizers":["serinus.dev/rollout"]}}"#;
-    let name = ["-n", namespace, "patch", "rollout", "shop", "--type=merge", "-p", patch];
-    lab.kubectl(Who::Engine, &name).unwrap();
-    lab.kubectl(Who::User, &["-n", namespace, "delete", "rollout", "shop", "--wait=false"]).unwrap();
+    user(lab, namespace, &["patch", "rollout", "shop", "--type=merge", "-p", patch]).unwrap();
+    user(lab, namespace, &["delete", "rollout", "shop", "--wait=false"]).unwrap();
     engine.until_phase(&Phase::Left);
     lab.until("the Deployment has its own again", || {
         let it = lab.get(namespace, DEPLOYMENTS, "shop").unwrap();
-        (it["status"]["availableReplicas"] == REPLICAS && it["spec"]["paused"].as_bool() != Some(true))
-            .then_some(())
+        let free = it["spec"]["paused"].as_bool() != Some(true);
+        (it["status"]["availableReplicas"] == REPLICAS && free).then_some(())
     });
     lab.until("one version is left", || (pods.present() == REPLICAS).then_some(()));
     let sets = lab.list(namespace, "apps/v1/replicasets");
-    assert!(sets.iter().all(|it| it["metadata"]["ownerReferences"][0]["kind"] == "Deployment"), "{sets:#?}");
+    let own = |it: &Value| it["metadata"]["ownerReferences"][0]["kind"] == "Deployment";
+    assert!(sets.iter().all(own), "{sets:#?}");
+}
+
+pub(crate) fn superseded(lab: &Lab, namespace: &str) {
+    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    pods.mark();
+    push(lab, namespace, "shop:2");
+    engine.until_step("fifth");
+    engine.order(Action::Approve);
+    engine.until_step("half");
+    push(lab, namespace, "shop:3");
+    let before = engine.status().attempt;
+    engine.until("the third is on trial", |it| {
+        it.attempt > before && matches!(it.phase, Phase::Stepping { .. })
+    });
+    engine.until_step("fifth");
+    engine.order(Action::Approve);
+    engine.until_step("half");
+    engine.order(Action::Approve);
+    engine.until_phase(&Phase::Idle);
+    alone(lab, &pods, "shop:3");
+    pipeline(lab, namespace).unwrap();
+    assert_eq!(pods.born("shop:3"), REPLICAS);
+    assert_eq!(pods.least(), REPLICAS, "never were fewer ready");
+}
+
+pub(crate) fn restarted(lab: &Lab, namespace: &str) {
+    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    let attempt = engine.status().attempt;
+    user(lab, namespace, &["rollout", "restart", "deployment/shop"]).unwrap();
+    lab.until("every pod is another one", || (pods.born("shop:1") == 2 * REPLICAS).then_some(()));
+    alone(lab, &pods, "shop:1");
+    pipeline(lab, namespace).unwrap();
+    let status = engine.status();
+    assert_eq!((status.phase, status.attempt), (Phase::Idle, attempt));
+}
+
+pub(crate) fn undone(lab: &Lab, namespace: &str) {
+    promotes(lab, namespace, Between::Remembers);
+    // Another engine, which knows nothing of the one before, over the same Rollout.
+    let pods = Pods::watch(lab, namespace);
+    let engine = Engine::start(lab, namespace, &rollout(), Between::Remembers);
+    engine.until_phase(&Phase::Idle);
+    alone(lab, &pods, "shop:2");
+    let sets = lab.list(namespace, "apps/v1/replicasets").len();
+    user(lab, namespace, &["rollout", "undo", "deployment/shop"]).unwrap();
+    engine.until_step("fifth");
+    engine.order(Action::Approve);
+    engine.until_step("half");
+    engine.order(Action::Approve);
+    engine.until_phase(&Phase::Idle);
+    alone(lab, &pods, "shop:1");
+    pipeline(lab, namespace).unwrap();
+    assert_eq!(pods.born("shop:1"), REPLICAS);
+    assert_eq!(
+        lab.list(namespace, "apps/v1/replicasets").len(),
+        sets,
+        "the one that was there was taken over"
+    );
+}
+
+pub(crate) fn scaled(lab: &Lab, namespace: &str) {
+    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    push(lab, namespace, "shop:2");
+    engine.until_step("fifth");
+    engine.order(Action::Approve);
+    engine.until_step("half");
+    pods.mark();
+    user(lab, namespace, &["scale", "deployment/shop", "--replicas=20"]).unwrap();
+    lab.until("both halves have grown", || {
+        (pods.ready("shop:1") == 10 && pods.ready("shop:2") == 10).then_some(())
+    });
+    user(lab, namespace, &["scale", "deployment/shop", "--replicas=10"]).unwrap();
+    lab.until("both halves have shrunk", || {
+        (pods.ready("shop:1") == 5 && pods.ready("shop:2") == 5).then_some(())
+    });
+    engine.order(Action::Approve);
+    engine.until_phase(&Phase::Idle);
+    alone(lab, &pods, "shop:2");
+    pipeline(lab, namespace).unwrap();
+    assert_eq!(pods.least(), REPLICAS, "never were fewer ready than were wished");
 }
