@@ -16,7 +16,7 @@ mod template;
 mod upstream;
 
 pub use self::{
-    codec::{Ask, Look, PodNames, Standing, WorkloadCodec, Workloads},
+    codec::{Ask, Look, PodNames, Standing, WorkloadCodec, WorkloadExample, Workloads},
     deployment::{Deployment, DeploymentSeen, Edit, Facts, SetOwner, SetSeen, Template},
     process::{
         CopyKeeping, EnvVar, HttpProbe, Limits, LogKeeping, ProbeHeader, Process, Readiness, Restart,

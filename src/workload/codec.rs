@@ -51,6 +51,22 @@ pub trait WorkloadCodec {
         objects: &Objects,
         standing: &Standing,
     ) -> Result<ObjectWrite, Misshapen>;
+
+    /// Typical and extreme workloads that the conformance suite plays through.
+    fn examples(&self) -> Vec<WorkloadExample>;
+}
+
+/// One workload as it stands in a cluster.
+#[derive(Clone, Debug)]
+pub struct WorkloadExample {
+    /// What is special about it.
+    pub name: &'static str,
+    /// Its name.
+    pub workload: Name,
+    /// It and what belongs to it, at rest.
+    pub objects: Vec<serde_json::Value>,
+    /// Itself with another template, as the user's tools change it.
+    pub changed: serde_json::Value,
 }
 
 /// A [`WorkloadCodec`] whose facts nobody needs to name.
@@ -80,6 +96,9 @@ pub trait Workloads: Sync {
         objects: &Objects,
         standing: &Standing,
     ) -> Result<Towards<ObjectWrite>, Misshapen>;
+
+    /// See [`WorkloadCodec::examples`].
+    fn examples(&self) -> Vec<WorkloadExample>;
 }
 
 impl<C: WorkloadCodec + Sync> Workloads for C {
@@ -119,6 +138,10 @@ impl<C: WorkloadCodec + Sync> Workloads for C {
         };
         let edit = WorkloadCodec::towards(self, ask, &facts, standing);
         edit.try_map(|it| self.write(&it, objects, standing))
+    }
+
+    fn examples(&self) -> Vec<WorkloadExample> {
+        WorkloadCodec::examples(self)
     }
 }
 

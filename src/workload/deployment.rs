@@ -8,10 +8,11 @@
 
 use strategies::{Name, OwnerGoal, Sizing};
 
-use super::codec::{Ask, Look, Standing, WorkloadCodec};
+use super::codec::{Ask, Look, Standing, WorkloadCodec, WorkloadExample};
 use crate::object::{Detail, Kind, Misshapen, Need, ObjectWrite, Objects, Towards, Which};
 
 mod arms;
+mod examples;
 mod facts;
 mod look;
 mod owner;
@@ -89,6 +90,10 @@ impl WorkloadCodec for Deployment {
 
     fn write(&self, edit: &Edit, objects: &Objects, standing: &Standing) -> Result<ObjectWrite, Misshapen> {
         write::write(edit, objects, standing)
+    }
+
+    fn examples(&self) -> Vec<WorkloadExample> {
+        examples::all()
     }
 }
 

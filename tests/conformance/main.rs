@@ -7,3 +7,4 @@ mod routes;
 mod server;
 mod services;
 mod splits;
+mod workloads;
