@@ -7,8 +7,8 @@ use analysis::{
     judge::{Answers, Baseline, Leak, Needs, Pods},
 };
 use strategies::{
-    Capacity, Guard, HumanDuration, Name, Plan, Scale, Sizing, StableCapacity, Steering, Step, Watches,
-    Weight,
+    Amount, Capacity, Guard, HumanDuration, Name, Plan, Scale, Sizing, StableCapacity, Steering, Step,
+    Watches, Weight,
     recipe::{Argument, Context, Steps, TemplateKind},
 };
 
@@ -399,11 +399,11 @@ fn runtime(spec: &RolloutSpec) -> Option<Runtime> {
 
 /// Defaults of the numbers follow from what happens to stable.
 pub(super) fn capacity(spec: &CapacitySpec) -> Capacity {
-    let quarter = Weight::from_percent(25);
+    let quarter = Amount::Share(Weight::from_percent(25));
     let (surge, unavailable) = match spec.stable {
-        StableCapacity::Keep => (Weight::FULL, Weight::ZERO),
-        StableCapacity::Follow => (quarter, Weight::ZERO),
-        StableCapacity::InPlace => (Weight::ZERO, quarter),
+        StableCapacity::Keep => (Amount::FULL, Amount::ZERO),
+        StableCapacity::Follow => (quarter, Amount::ZERO),
+        StableCapacity::InPlace => (Amount::ZERO, quarter),
     };
     Capacity {
         stable: spec.stable,
@@ -589,7 +589,7 @@ pub fn peak_replicas(plan: &Plan, replicas: u32) -> u32 {
             match (&plan.steering, plan.capacity.stable) {
                 (Steering::Routes(_), StableCapacity::Keep) => replicas.saturating_add(canary),
                 (Steering::Ratio, _) | (_, StableCapacity::Follow | StableCapacity::InPlace) => {
-                    replicas.saturating_add(plan.capacity.surge.replicas_of(replicas))
+                    replicas.saturating_add(plan.capacity.surge.above(replicas))
                 }
             }
         }

@@ -8,7 +8,7 @@ use analysis::{
     condition::Condition,
     written::{Fraction, Ratio, Span},
 };
-use strategies::{HumanDuration, Weight, recipe::Factor};
+use strategies::{Amount, HumanDuration, Weight, recipe::Factor};
 
 use super::{diagnostic::Code, order::Moment};
 use crate::written::{
@@ -39,6 +39,7 @@ pub(super) struct Wrong {
 }
 
 const NAMES: &[&str] = &[
+    "Amount",
     "Weight",
     "Duration",
     "Factor",
@@ -66,6 +67,7 @@ pub(super) fn named(name: &str) -> Option<Leaf> {
     let leaf = |mistakes, numbers| Leaf { numbers, code: Code::BadValue, mistakes };
     let text = |mistakes| Leaf { numbers: false, code: Code::UnknownParameter, mistakes };
     Some(match name {
+        "Amount" => leaf(parsed::<Amount>, true),
         "Weight" => leaf(parsed::<Weight>, true),
         "Duration" => leaf(duration, true),
         "Span" => leaf(parsed::<Span>, true),

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strategies::{
-    Deadlines, HumanDuration, Mode, Name, OnVerdict, RollbackWindow, StableCapacity, Weight,
+    Amount, Deadlines, HumanDuration, Mode, Name, OnVerdict, RollbackWindow, StableCapacity,
     recipe::{Argument, Strategy, TemplateKind},
 };
 
@@ -151,13 +151,13 @@ pub struct TemplateRef {
 pub struct CapacitySpec {
     /// What happens to stable's replicas as the canary grows. Default `keep`.
     pub stable: StableCapacity,
-    /// Replicas above the wanted number, both sides together, as a share of it. Default 100% for `keep`, 25% for
-    /// `follow`, 0% for `inPlace`.
+    /// Replicas above the wanted number, both sides together: a share of it, or a number. Default 100% for `keep`, 25%
+    /// for `follow`, 0% for `inPlace`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub surge: Option<Weight>,
-    /// Replicas that may be missing, as a share of the wanted number. Default 0%, and 25% for `inPlace`.
+    pub surge: Option<Amount>,
+    /// Replicas that may be missing: a share of the wanted number, or a number. Default 0%, and 25% for `inPlace`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_unavailable: Option<Weight>,
+    pub max_unavailable: Option<Amount>,
     /// What is left after an abort.
     pub after_abort: AfterAbort,
 }

@@ -9,10 +9,10 @@ use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use jiff::Timestamp;
 use strategies::{
-    Acknowledged, Arm, ArmSeen, Capacity, Deadlines, Decision, Dest, Fence, Guard, HumanDuration, Leave,
-    LeaveBehavior, Mode, Next, OnVerdict, Orders, Outcome, Passed, Phase, Plan, Ready, RouteKind, RoutePlan,
-    RouteRest, RouteSeen, Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict, Wanted,
-    Watches, Weight, World, decide,
+    Acknowledged, Amount, Arm, ArmSeen, Capacity, Deadlines, Decision, Dest, Fence, Guard, HumanDuration,
+    Leave, LeaveBehavior, Mode, Next, OnVerdict, Orders, Outcome, Passed, Phase, Plan, Ready, RouteKind,
+    RoutePlan, RouteRest, RouteSeen, Seen, Sizing, Split, StableCapacity, Status, Steering, Step, Verdict,
+    Wanted, Watches, Weight, World, decide,
     step::{Bake, Until},
 };
 
@@ -55,8 +55,8 @@ fn plan() -> Plan {
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,
-            surge: Weight::FULL,
-            max_unavailable: Weight::ZERO,
+            surge: Amount::FULL,
+            max_unavailable: Amount::ZERO,
             keep_canary: HumanDuration::from_secs(30),
         },
         deadlines: Deadlines::default(),

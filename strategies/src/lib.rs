@@ -8,6 +8,7 @@
 
 mod activities;
 mod activity;
+mod amount;
 mod approach;
 mod arm;
 mod authority;
@@ -37,6 +38,7 @@ mod world;
 
 pub use crate::{
     activity::{Activity, ActivityId, Outcome, Purpose, Samples, Verdict, Window},
+    amount::{Amount, InvalidAmount},
     arm::{Arm, Role},
     change::{Change, Of, OwnerGoal, Write},
     decide::{Decision, Next, decide},

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::mutant::rule;
-use crate::{Doing, Goal, HumanDuration, Name, RouteId, Step, Weight};
+use crate::{Amount, Doing, Goal, HumanDuration, Name, RouteId, Step, Weight};
 
 /// A rollout with every default resolved and everything checked: what [`decide`](crate::decide) works on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -103,9 +103,9 @@ pub struct Capacity {
     /// What happens to stable's replicas as the canary grows.
     pub stable: StableCapacity,
     /// Replicas above the wanted number, of both sides together, as a share of it.
-    pub surge: Weight,
+    pub surge: Amount,
     /// Replicas that may be missing, as a share of the wanted number. It lowers what a share of traffic needs.
-    pub max_unavailable: Weight,
+    pub max_unavailable: Amount,
     /// How long the canary's replicas stay after an abort, to be looked at.
     pub keep_canary: HumanDuration,
 }

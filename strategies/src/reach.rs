@@ -51,8 +51,7 @@ pub fn need(plan: &Plan, total: u32, load: Load) -> u32 {
     let least = u32::from(load.some || load.share != Weight::ZERO);
     match plan.sizing {
         Sizing::PerArm | Sizing::Partition => {
-            let share = load.share.of_weight(plan.capacity.max_unavailable.complement());
-            share.replicas_of(total).max(least).min(total)
+            plan.capacity.max_unavailable.left_of(total, load.share).max(least).min(total)
         }
         Sizing::Elastic | Sizing::Fixed => least,
     }

@@ -277,7 +277,7 @@ impl Build<'_> {
         let asked = |seen: &Seen<ArmSeen>| seen.get().map_or(0, |it| it.desired);
         let small = self.stable().is_some_and(|it| asked(self.world.arm(&it)) < total);
         let all = self.world.arms.values().map(asked).fold(0, u32::saturating_add);
-        let limit = total.saturating_add(self.plan.capacity.surge.replicas_of(total));
+        let limit = total.saturating_add(self.plan.capacity.surge.above(total));
         let sized = self.plan.sizing == Sizing::PerArm && self.sizes_stable();
         sized && small && all >= limit && !rule!(CanaryKeepsRoom, false)
     }

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use strategies::{
-    Accepted, Acknowledged, Action, Activity, Arm, ArmSeen, Capacity, Cause, Change, Deadlines, Decision,
-    Dest, Effect, End, Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order, Orders,
-    Outcome, Phase, Plan, Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen, Sizing,
-    StableCapacity, Status, Steering, Step, Verdict, WaitingFor, Wanted, Watches, Weight, Window, World,
-    Write, decide,
+    Accepted, Acknowledged, Action, Activity, Amount, Arm, ArmSeen, Capacity, Cause, Change, Deadlines,
+    Decision, Dest, Effect, End, Fence, Goal, Guard, HumanDuration, Leave, Mode, Next, OnVerdict, Order,
+    Orders, Outcome, Phase, Plan, Ready, Revision, RouteKind, RoutePlan, RouteRest, RouteSeen, Samples, Seen,
+    Sizing, StableCapacity, Status, Steering, Step, Verdict, WaitingFor, Wanted, Watches, Weight, Window,
+    World, Write, decide,
     step::{Analyze, Approve, Bake, Until},
 };
 
@@ -43,8 +43,8 @@ fn plan() -> Plan {
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,
-            surge: Weight::FULL,
-            max_unavailable: Weight::ZERO,
+            surge: Amount::FULL,
+            max_unavailable: Amount::ZERO,
             keep_canary: HumanDuration::from_secs(30),
         },
         deadlines: Deadlines::default(),

@@ -13,9 +13,10 @@ use serinus::analyses::{
 };
 use serinus::port::Activities as _;
 use strategies::{
-    Acknowledged, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, Fence, Guard, HumanDuration, Leave, Mode,
-    Name, Next, OnVerdict, Orders, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest, RouteSeen, Seen,
-    Sizing, StableCapacity, Status, Steering, Step, Wanted, Watches, Weight, World, Write, decide,
+    Acknowledged, Amount, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, Fence, Guard, HumanDuration,
+    Leave, Mode, Name, Next, OnVerdict, Orders, Phase, Plan, Ready, RouteKind, RoutePlan, RouteRest,
+    RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step, Wanted, Watches, Weight, World, Write,
+    decide,
     recipe::{Context, Strategy},
     step::{AtOnce, Until},
 };
@@ -118,8 +119,8 @@ fn plan(steps: Vec<Step>, guards: &[Name]) -> Plan {
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,
-            surge: Weight::FULL,
-            max_unavailable: Weight::ZERO,
+            surge: Amount::FULL,
+            max_unavailable: Amount::ZERO,
             keep_canary: HumanDuration::from_secs(30),
         },
         deadlines: Deadlines::default(),

@@ -15,10 +15,10 @@ use serinus::{
     port::{Activities, Clock, Durable, Outside, Saved, Saving, Unavailable, WriteError},
 };
 use strategies::{
-    Acknowledged, Action, Activity, ActivityId, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End, Fence,
-    Guard, HumanDuration, Leave, Mode, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready, RouteKind,
-    RoutePlan, RouteRest, RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step, Verdict, Wanted,
-    Watches, Weight, Window, World, Write,
+    Acknowledged, Action, Activity, ActivityId, Amount, Arm, ArmSeen, Capacity, Change, Deadlines, Dest, End,
+    Fence, Guard, HumanDuration, Leave, Mode, OnVerdict, Order, Orders, Outcome, Phase, Plan, Ready,
+    RouteKind, RoutePlan, RouteRest, RouteSeen, Seen, Sizing, StableCapacity, Status, Steering, Step,
+    Verdict, Wanted, Watches, Weight, Window, World, Write,
     step::{Bake, Until},
 };
 
@@ -207,8 +207,8 @@ fn plan() -> Plan {
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,
-            surge: Weight::FULL,
-            max_unavailable: Weight::ZERO,
+            surge: Amount::FULL,
+            max_unavailable: Amount::ZERO,
             keep_canary: HumanDuration::from_secs(30),
         },
         deadlines: Deadlines::default(),

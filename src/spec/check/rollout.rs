@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use strategies::{HumanDuration, StableCapacity, Weight, recipe::Key, recipe::Strategy};
+use strategies::{Amount, HumanDuration, StableCapacity, recipe::Key, recipe::Strategy};
 
 use super::{
     Check, Code, Diagnostic, cluster,
@@ -314,7 +314,7 @@ fn capacity(spec: &RolloutSpec, check: &mut Check<'_>) {
     let capacity = compile::capacity(&spec.capacity);
     let way = |field| [SPEC, Key::Field("capacity"), Key::Field(field)];
     match capacity.stable {
-        StableCapacity::Keep if capacity.surge != Weight::FULL => {
+        StableCapacity::Keep if capacity.surge != Amount::FULL => {
             let message = format!(
                 "stable keeps its replicas, and {} more are not enough for a whole canary",
                 capacity.surge
@@ -322,12 +322,12 @@ fn capacity(spec: &RolloutSpec, check: &mut Check<'_>) {
             let help = "write `surge: 100%`, or `stable: follow`";
             check.error(Code::Capacity, &way("surge"), message, help);
         }
-        StableCapacity::Follow if capacity.surge == Weight::ZERO => {
+        StableCapacity::Follow if capacity.surge.is_none() => {
             let message = "no replica of the canary could start: there is no room beside stable";
             let help = "write `surge: 25%`, or `stable: inPlace` to make room first";
             check.error(Code::Capacity, &way("surge"), message, help);
         }
-        StableCapacity::InPlace if capacity.max_unavailable == Weight::ZERO => {
+        StableCapacity::InPlace if capacity.max_unavailable.is_none() => {
             let message = "no replica of stable may be missing, so no room can be made";
             let help = "write `maxUnavailable: 25%`, or `stable: keep`";
             check.error(Code::Capacity, &way("maxUnavailable"), message, help);

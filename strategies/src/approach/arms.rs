@@ -182,7 +182,7 @@ impl Way<'_> {
             .collect();
         for (arm, size) in all {
             let load = self.wished_load(&arm);
-            let of_size = self.kept_share().replicas_of(size).max(u32::from(size > 0));
+            let of_size = self.kept_of(size).max(u32::from(size > 0));
             let needed = need(self.plan, target.total, load).max(of_size);
             let enough = match self.ready_of(&arm) {
                 Some(Ready::Elastic) => true,

@@ -46,6 +46,6 @@ impl Way<'_> {
     /// Replicas that one move of a partition takes down at once.
     pub(super) fn batch(&self) -> u32 {
         let total = self.target.total;
-        (total - self.kept_share().replicas_of(total)).max(1).min(total)
+        (total - self.kept_of(total)).max(1).min(total)
     }
 }

@@ -216,7 +216,7 @@ impl Way<'_> {
     /// Replicas of all arms together that are allowed.
     pub(super) fn limit(&self) -> u32 {
         let total = self.target.total;
-        let surge = self.plan.capacity.surge.replicas_of(total);
+        let surge = self.plan.capacity.surge.above(total);
         // Rounded to so few, none may be missing and none may be more: nothing could ever go back.
         let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && self.floor() == total;
         total.saturating_add(surge.max(u32::from(stuck)))
@@ -235,14 +235,15 @@ impl Way<'_> {
         let missing = match self.plan.sizing {
             Sizing::Partition => self.batch(),
             Sizing::PerArm | Sizing::Elastic | Sizing::Fixed => {
-                self.target.total - self.kept_share().replicas_of(self.target.total)
+                self.target.total - self.kept_of(self.target.total)
             }
         };
         self.target.total.saturating_sub(missing)
     }
 
-    pub(super) fn kept_share(&self) -> Weight {
-        self.plan.capacity.max_unavailable.complement()
+    /// Of so many replicas, those that must not be missing.
+    pub(super) fn kept_of(&self, replicas: u32) -> u32 {
+        self.plan.capacity.max_unavailable.left_of(replicas, Weight::FULL)
     }
 
     /// Whether an abort may send stable more than it is sized for.

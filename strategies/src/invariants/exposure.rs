@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::{
-    Arm, Dest, Down, Goal, Name, Phase, Plan, Ready, RouteId, RouteKind, Seen, Share, Side, Sizing, Split,
-    Status, Steering, Weight, World,
+    Amount, Arm, Dest, Down, Goal, Name, Phase, Plan, Ready, RouteId, RouteKind, Seen, Share, Side, Sizing,
+    Split, Status, Steering, Weight, World,
 };
 
 /// All requests, in parts per million.
@@ -198,8 +198,12 @@ pub fn needed(plan: &Plan, total: u32, met: &Exposure) -> u64 {
     match plan.sizing {
         Sizing::Elastic | Sizing::Fixed => some,
         Sizing::PerArm | Sizing::Partition => {
-            let kept = ALL - u64::from(plan.capacity.max_unavailable.ppm());
-            let load = u128::from((met.share + met.copies).min(ALL)) * u128::from(total) * u128::from(kept);
+            // In millionths of a replica.
+            let kept = match plan.capacity.max_unavailable {
+                Amount::Share(missing) => u64::from(total) * (ALL - u64::from(missing.ppm())),
+                Amount::Replicas(missing) => u64::from(total).saturating_sub(u64::from(missing)) * ALL,
+            };
+            let load = u128::from((met.share + met.copies).min(ALL)) * u128::from(kept);
             let replicas = load.div_ceil(u128::from(ALL) * u128::from(ALL));
             u64::try_from(replicas).unwrap_or(u64::MAX).max(some).min(u64::from(total))
         }

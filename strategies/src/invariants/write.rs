@@ -10,9 +10,9 @@ use super::{
     },
 };
 use crate::{
-    Arm, ArmSeen, Behind, Change, Dest, Down, Epoch, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready, RouteId,
-    RouteKind, RouteRest, RouteSeen, Scaler, Seen, Share, Side, Sizing, Split, Status, Steering, World,
-    Write,
+    Amount, Arm, ArmSeen, Behind, Change, Dest, Down, Epoch, Fence, OwnerGoal, OwnerIs, Phase, Plan, Ready,
+    RouteId, RouteKind, RouteRest, RouteSeen, Scaler, Seen, Share, Side, Sizing, Split, Status, Steering,
+    World, Write,
 };
 
 /// What one write breaks, judged on the world and the status it was decided on.
@@ -420,7 +420,10 @@ impl Judge<'_> {
             return;
         }
         let total = u64::from(self.total());
-        let missing = (total * u64::from(self.plan.capacity.max_unavailable.ppm())) / ALL;
+        let missing = match self.plan.capacity.max_unavailable {
+            Amount::Share(share) => total * u64::from(share.ppm()) / ALL,
+            Amount::Replicas(count) => u64::from(count),
+        };
         // One number moves both sides of a partition, so at least one replica is exchanged at a time.
         let missing = missing.max(u64::from(self.plan.sizing == Sizing::Partition));
         found.require(after + missing >= total, "S12", || {
@@ -439,11 +442,16 @@ impl Judge<'_> {
             world.arms.values().filter_map(Seen::get).map(|it| u64::from(it.desired)).sum()
         };
         let total = u64::from(self.total());
-        let surge = (total * u64::from(self.plan.capacity.surge.ppm())).div_ceil(ALL);
+        let surge = match self.plan.capacity.surge {
+            Amount::Share(share) => (total * u64::from(share.ppm())).div_ceil(ALL),
+            Amount::Replicas(count) => u64::from(count),
+        };
         // Of so few that none may be missing, one may be more on the way back: else there is none.
-        let kept = ALL - u64::from(self.plan.capacity.max_unavailable.ppm());
-        let turning = matches!(self.status.phase, Phase::Aborting { .. });
-        let stuck = turning && (total * kept).div_ceil(ALL) == total;
+        let none_missing = match self.plan.capacity.max_unavailable {
+            Amount::Share(share) => total * u64::from(share.ppm()) < ALL,
+            Amount::Replicas(count) => count == 0 || total == 0,
+        };
+        let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && none_missing;
         let limit = total + surge.max(u64::from(stuck));
         let (before, after) = (sum(self.world), sum(self.after));
         found.require(after <= limit.max(before), "S12", || {

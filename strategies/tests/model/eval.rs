@@ -123,7 +123,7 @@ impl Model {
             durable: None,
             orders: 0,
             ran: 0,
-            ro: Ro { body: st.ro.body, ..Ro::default() },
+            ro: Ro { body: st.ro.body, since: u8::from(self.is_overdue(st)), ..Ro::default() },
             ..*st
         };
         let key = fingerprint(&viewed.pack());
@@ -136,6 +136,12 @@ impl Model {
             memo.served[slot] = key;
         }
         found
+    }
+
+    /// Past its deadline an abort takes users away from the canary before stable is as large as they need.
+    fn is_overdue(&self, st: &St) -> bool {
+        let aborts = matches!(self.bodies.get(st.ro.body).phase, Phase::Aborting { .. });
+        aborts && super::bridge::ticks(self.config.plan.deadlines.abort.0) <= st.ro.since
     }
 
     fn check_users(&self, st: &St) -> Vec<Violation> {
@@ -154,7 +160,7 @@ impl Model {
         // Once nothing was wanted to run, nobody was there to answer, and for a moment after that nobody is.
         let emptied = scaled && self.config.scaled == 0;
         let lost = st.ghost.lost || emptied;
-        let mut found = invariants::check_serving(plan, &serving, lost, scaled);
+        let mut found = invariants::check_serving(plan, &serving, lost, scaled || self.is_overdue(st));
         found.retain(|it| !(emptied || st.ghost.evaded) || it.id != "S3");
         if st.ghost.evaded {
             return found;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use strategies::{
-    Capacity, Deadlines, HumanDuration, Leave, Mode, OnVerdict, Plan, RouteKind, RoutePlan, RouteRest,
-    Sizing, StableCapacity, Steering, Step, Weight, step::AtOnce,
+    Amount, Capacity, Deadlines, HumanDuration, Leave, Mode, OnVerdict, Plan, RouteKind, RoutePlan,
+    RouteRest, Sizing, StableCapacity, Steering, Step, Weight, step::AtOnce,
 };
 
 use super::world::Budget;
@@ -47,8 +47,8 @@ impl Config {
             on_verdict: OnVerdict::default(),
             capacity: Capacity {
                 stable: self.stable,
-                surge: Weight::FULL,
-                max_unavailable: Weight::ZERO,
+                surge: Amount::FULL,
+                max_unavailable: Amount::ZERO,
                 keep_canary: HumanDuration::default(),
             },
             deadlines: Deadlines::default(),
@@ -122,6 +122,23 @@ pub fn all() -> Vec<Config> {
         Config {
             name: "deleted ReplicaSets",
             budget: Budget { pushes: 1, deletions: 1, ..NOTHING },
+            ..PLAIN
+        },
+        Config {
+            name: "the Rollout is deleted at any moment",
+            budget: Budget { pushes: 1, leaves: 1, late: 1, ..NOTHING },
+            ..PLAIN
+        },
+        Config {
+            name: "the Rollout is deleted where nothing holds but the engine",
+            catches: true,
+            budget: Budget { pushes: 1, leaves: 1, ..NOTHING },
+            ..PLAIN
+        },
+        Config {
+            name: "the Rollout is deleted while stable follows the traffic",
+            stable: StableCapacity::Follow,
+            budget: Budget { pushes: 1, aborts: 1, leaves: 1, ..NOTHING },
             ..PLAIN
         },
         Config {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use strategies::{
-    Capacity, Consequence, Deadlines, Guard, HumanDuration, Leave, Mode, OnVerdict, Pattern, Plan,
+    Amount, Capacity, Consequence, Deadlines, Guard, HumanDuration, Leave, Mode, OnVerdict, Pattern, Plan,
     RequestMatch, RouteKind, RoutePlan, RouteRest, Scale, Sizing, StableCapacity, Steering, Step, StepMatch,
     Watches, Weight,
     step::{Analyze, Approve, AtOnce, Bake, Pause, Until},
@@ -105,8 +105,8 @@ pub fn plan(steps: Vec<Step>, steering: Steering) -> Plan {
         on_verdict: OnVerdict::default(),
         capacity: Capacity {
             stable: StableCapacity::Keep,
-            surge: Weight::FULL,
-            max_unavailable: Weight::ZERO,
+            surge: Amount::FULL,
+            max_unavailable: Amount::ZERO,
             keep_canary: length(0),
         },
         deadlines: Deadlines { progress: length(3), abort: length(2), then: Consequence::RollBack },

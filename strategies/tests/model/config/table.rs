@@ -1,5 +1,5 @@
 use strategies::{
-    Action, Consequence, Plan, RollbackWindow, Scaler, Sizing, StableCapacity, Steering, Step, Weight,
+    Action, Amount, Consequence, Plan, RollbackWindow, Scaler, Sizing, StableCapacity, Steering, Step, Weight,
 };
 
 use super::{
@@ -92,8 +92,8 @@ fn small() -> Vec<Config> {
         },
         small("in-place-back", {
             let mut plan = plan(vec![step("full", 100, bake(1))], proxy(0));
-            (plan.capacity.stable, plan.capacity.surge) = (StableCapacity::InPlace, Weight::ZERO);
-            plan.capacity.max_unavailable = Weight::from_percent(50);
+            (plan.capacity.stable, plan.capacity.surge) = (StableCapacity::InPlace, Amount::ZERO);
+            plan.capacity.max_unavailable = Weight::from_percent(50).into();
             plan
         }),
         below("hand-over"),
@@ -410,8 +410,8 @@ fn capacities() -> Vec<Config> {
     let ratio = |sizing, missing| {
         let mut plan = plan(canary(), Steering::Ratio);
         plan.sizing = sizing;
-        plan.capacity.max_unavailable = Weight::from_percent(missing);
-        plan.capacity.surge = Weight::from_percent(50);
+        plan.capacity.max_unavailable = Weight::from_percent(missing).into();
+        plan.capacity.surge = Weight::from_percent(50).into();
         plan
     };
     let sized = |sizing| Plan { sizing, ..plan(canary(), proxy(1)) };
@@ -420,16 +420,37 @@ fn capacities() -> Vec<Config> {
         plan
     };
     vec![
-        Config { budget: pods(1, 1), ..base("follow", capacity(StableCapacity::Follow, Weight::FULL)) },
+        Config { budget: pods(1, 1), ..base("follow", capacity(StableCapacity::Follow, Amount::FULL)) },
         Config {
             budget: pods(1, 1),
             ..base("in-place", {
-                let mut plan = capacity(StableCapacity::InPlace, Weight::ZERO);
-                plan.capacity.max_unavailable = Weight::from_percent(50);
+                let mut plan = capacity(StableCapacity::InPlace, Amount::ZERO);
+                plan.capacity.max_unavailable = Weight::from_percent(50).into();
                 plan
             })
         },
-        Config { budget: pods(1, 0), ..base("no-room", capacity(StableCapacity::Keep, Weight::ZERO)) },
+        Config {
+            replicas: 3,
+            scaled: 1,
+            budget: Budget { pushes: 1, scales: 1, orders: 1, ..Budget::default() },
+            ..base("absolute", {
+                let mut plan = capacity(StableCapacity::InPlace, Amount::ZERO);
+                plan.capacity.max_unavailable = Amount::Replicas(1);
+                plan
+            })
+        },
+        Config {
+            replicas: 3,
+            scaled: 1,
+            budget: Budget { pushes: 1, scales: 1, orders: 1, ..Budget::default() },
+            ..base("absolute-ratio", {
+                let mut plan = ratio(Sizing::PerArm, 0);
+                (plan.capacity.surge, plan.capacity.max_unavailable) =
+                    (Amount::Replicas(1), Amount::Replicas(1));
+                plan
+            })
+        },
+        Config { budget: pods(1, 0), ..base("no-room", capacity(StableCapacity::Keep, Amount::ZERO)) },
         Config { budget: pods(1, 1), ..base("keep-canary", keep(plan(canary(), proxy(0)))) },
         Config {
             budget: Budget { pushes: 1, scales: 2, orders: 1, ..Budget::default() },
@@ -469,8 +490,8 @@ fn sized_below() -> Vec<Config> {
     let ratio = |sizing, missing| {
         let mut plan = plan(full(), Steering::Ratio);
         plan.sizing = sizing;
-        plan.capacity.max_unavailable = Weight::from_percent(missing);
-        plan.capacity.surge = Weight::from_percent(50);
+        plan.capacity.max_unavailable = Weight::from_percent(missing).into();
+        plan.capacity.surge = Weight::from_percent(50).into();
         plan
     };
     let capacity = |stable| {
@@ -483,7 +504,8 @@ fn sized_below() -> Vec<Config> {
         below("owner-follow", capacity(StableCapacity::Follow)),
         below("owner-in-place", {
             let mut plan = capacity(StableCapacity::InPlace);
-            (plan.capacity.surge, plan.capacity.max_unavailable) = (Weight::ZERO, Weight::from_percent(50));
+            (plan.capacity.surge, plan.capacity.max_unavailable) =
+                (Amount::ZERO, Weight::from_percent(50).into());
             plan
         }),
         below("owner-partition", ratio(Sizing::Partition, 50)),
@@ -532,7 +554,7 @@ fn concurrent() -> Vec<Config> {
             budget: pods(1, 0),
             ..base("two-controllers-ratio", {
                 let mut plan = plan(vec![step("full", 100, at_once())], Steering::Ratio);
-                plan.capacity.surge = Weight::from_percent(50);
+                plan.capacity.surge = Weight::from_percent(50).into();
                 plan
             })
         },
