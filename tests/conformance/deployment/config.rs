@@ -17,6 +17,8 @@ pub struct Config {
     /// Zero ReplicaSets that the Deployment keeps.
     pub history: usize,
     pub catches: bool,
+    /// Whether the replicas are the split.
+    pub by_ratio: bool,
     pub stable: StableCapacity,
     pub budget: Budget,
     /// Releases that people may want.
@@ -54,7 +56,10 @@ impl Config {
             deadlines: Deadlines::default(),
             rollback_window: None,
             sizing: Sizing::PerArm,
-            steering: Steering::Routes(BTreeMap::from([("web".into(), route)])),
+            steering: match self.by_ratio {
+                true => Steering::Ratio,
+                false => Steering::Routes(BTreeMap::from([("web".into(), route)])),
+            },
         }
     }
 }
@@ -68,6 +73,7 @@ const PLAIN: Config = Config {
     scaled: 4,
     history: 10,
     catches: false,
+    by_ratio: false,
     stable: StableCapacity::Keep,
     budget: Budget { pushes: 1, late: 1, ..NOTHING },
     pushes: &[2],
@@ -126,18 +132,20 @@ pub fn all() -> Vec<Config> {
         },
         Config {
             name: "the Rollout is deleted at any moment",
+            by_ratio: true,
             budget: Budget { pushes: 1, leaves: 1, late: 1, ..NOTHING },
             ..PLAIN
         },
         Config {
             name: "the Rollout is deleted where nothing holds but the engine",
             catches: true,
+            by_ratio: true,
             budget: Budget { pushes: 1, leaves: 1, ..NOTHING },
             ..PLAIN
         },
         Config {
-            name: "the Rollout is deleted while stable follows the traffic",
-            stable: StableCapacity::Follow,
+            name: "the Rollout is deleted after an abort",
+            by_ratio: true,
             budget: Budget { pushes: 1, aborts: 1, leaves: 1, ..NOTHING },
             ..PLAIN
         },

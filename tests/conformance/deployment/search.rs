@@ -11,7 +11,7 @@ use strategies::{Phase, Plan, Revision};
 use super::{
     config::Config,
     mutants::Mutant,
-    world::{Flight, St, Tpl, release, revision},
+    world::{Flight, SURGE, St, Tpl, release, revision},
 };
 
 /// So many states are looked at, at most, of one configuration.
@@ -143,6 +143,8 @@ impl Model<'_> {
             Act::Leave => {
                 next.budget.leaves = st.budget.leaves.checked_sub(1)?;
                 next.leaving = true;
+                // Given back, the Deployment rolls out what its template says, as it does without us.
+                next.ghost.credit.iter_mut().for_each(|it| *it += st.replicas + SURGE);
             }
             Act::Delete(index) => {
                 next.budget.deletions = st.budget.deletions.checked_sub(1)?;

@@ -83,6 +83,8 @@ pub struct St {
     pub leaving: bool,
     /// No policy holds a new template: the engine has to catch it.
     pub catches: bool,
+    /// The replicas are the split: no route says what a release needs.
+    pub by_ratio: bool,
     pub sets: Vec<Set>,
     pub kept: BTreeSet<u8>,
     pub route: Route,
@@ -134,6 +136,7 @@ impl St {
             managed: false,
             leaving: false,
             catches: config.catches,
+            by_ratio: config.by_ratio,
             sets: vec![set(0, 0), set(1, config.replicas)],
             kept: BTreeSet::new(),
             route: Route { asked: Split::all_to(Dest::Arm(Arm::main(revision(1)))), epoch: None },
@@ -204,7 +207,6 @@ impl St {
 
     pub fn world(&self, plan: &Plan) -> World {
         let look = self.look();
-        let (route, _) = plan.routes().next().unwrap();
         let acknowledged = Some(Acknowledged { split: self.route.asked.clone(), since: NOW });
         let seen = RouteSeen {
             asked: self.route.asked.clone(),
@@ -221,7 +223,7 @@ impl St {
                 scaler: look.scaler,
             }),
             arms: look.arms.into_iter().map(|(arm, it)| (arm, Seen::Is(it))).collect(),
-            routes: [(route.clone(), Seen::Is(seen))].into(),
+            routes: plan.routes().map(|(route, _)| (route.clone(), Seen::Is(seen.clone()))).collect(),
             owner: Seen::Is(look.owner),
             ran: BTreeMap::new(),
         }
@@ -389,6 +391,9 @@ impl St {
 
     /// Ready replicas that the traffic of a release needs.
     pub fn needed(&self, release: u8) -> u32 {
+        if self.by_ratio {
+            return 0;
+        }
         let weight = self.route.asked.weight_of(&Dest::Arm(Arm::main(revision(release))));
         weight.replicas_of(self.replicas).max(u32::from(weight != Weight::ZERO)).min(self.replicas)
     }
