@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::Way;
 use crate::mutant::rule;
 use crate::{
-    Acknowledged, Arm, ArmSeen, Change, Fence, Phase, Ready, RouteRest, Seen, Side, Sizing, Steering,
-    WaitingFor,
+    Acknowledged, Arm, ArmSeen, Change, Fence, OwnerIs, Phase, Ready, RouteRest, Seen, Side, Sizing,
+    Steering, WaitingFor,
     reach::{Load, need, reach},
     target::Aim,
 };
@@ -126,6 +126,9 @@ impl Way<'_> {
         let world = self.world;
         for (arm, seen) in world.arms.iter().filter(|(arm, _)| !stays(arm)) {
             let Seen::Is(seen) = seen else { continue };
+            if self.is_given_back(seen) {
+                continue;
+            }
             if self.plan.sizing == Sizing::Partition && seen.desired > 0 {
                 continue;
             }
@@ -140,6 +143,12 @@ impl Way<'_> {
             }
             self.offer(Change::Remove(arm.clone()), seen.fence);
         }
+    }
+
+    /// Whether an arm is what the owner, which has the workload back, rolls out by itself.
+    fn is_given_back(&self, seen: &ArmSeen) -> bool {
+        let rolls = self.owner().is_some_and(|it| matches!(it.is, OwnerIs::Free | OwnerIs::HandedTo(_)));
+        self.status.phase == Phase::Leaving && rolls && seen.epoch.is_none()
     }
 
     /// Stable, where it answers nothing and `arm` does: what is to go stays until something else is there.
