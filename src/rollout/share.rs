@@ -162,8 +162,8 @@ mod tests {
             steering,
             capacity: Capacity {
                 stable: StableCapacity::Keep,
-                surge: Weight::FULL,
-                max_unavailable: Weight::ZERO,
+                surge: strategies::Amount::FULL,
+                max_unavailable: strategies::Amount::ZERO,
                 keep_canary: HumanDuration::default(),
             },
             deadlines: Deadlines::default(),

@@ -64,12 +64,12 @@ impl FromStr for Amount {
             let too_many = || invalid(format!("`{text}` is too many: write at most {} replicas", u32::MAX));
             return text.parse().map(Self::Replicas).map_err(|_| too_many());
         }
-        text.parse().map(Self::Share).map_err(|error| match error {
-            InvalidWeight::NoPercentSign(_) => invalid(format!(
+        if !text.ends_with('%') {
+            return Err(invalid(format!(
                 "`{text}` is no amount: write a share such as `25%`, or a number of replicas such as `3`"
-            )),
-            other => invalid(other.to_string()),
-        })
+            )));
+        }
+        text.parse().map(Self::Share).map_err(|error: InvalidWeight| invalid(error.to_string()))
     }
 }
 

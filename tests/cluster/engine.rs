@@ -12,7 +12,7 @@ use serinus::{
     clock,
     cluster::{Api, Driven, Site},
     engine::{Ports, Recorder, TickError, tick},
-    port::{Activities, Keep, Saved, Unavailable, WallClock, WriteError},
+    port::{Activities, Durable, Saved, Saving, Unavailable, WallClock, WriteError},
     spec::{self, compile::compile},
 };
 use strategies::{Action, Activity, ActivityId, Name, Order, Orders, Outcome, Phase, Status};
@@ -53,16 +53,18 @@ pub(crate) struct Engine<'a> {
     failures: Arc<Mutex<Vec<String>>>,
 }
 
-impl Keep for Memory {
+impl Durable for Memory {
+    type Shown = ();
+
     async fn load(&mut self) -> Result<Saved, Unavailable> {
         Ok(self.0.lock().unwrap().as_ref().unwrap().0.clone())
     }
 
-    async fn save(&mut self, _: &Saved, status: &Status, _: Option<&str>) -> Result<(), WriteError> {
+    async fn save(&mut self, _: &Saved, saving: Saving<'_, ()>) -> Result<(), WriteError> {
         let mut memory = self.0.lock().unwrap();
         let (saved, saves) = memory.as_mut().unwrap();
-        saved.status = status.clone();
-        saved.orders.0.retain(|order| status.accepted.iter().all(|it| it.id != order.id));
+        saved.status = saving.status.clone();
+        saved.orders.0.retain(|order| saving.closed.iter().all(|it| it.order != order.id));
         *saves += 1;
         saved.fence = *saves;
         Ok(())
@@ -112,18 +114,23 @@ impl<'a> Engine<'a> {
             let api = Api::new(client.clone(), namespace.clone(), Duration::from_secs(5));
             Site::new(api, &name, uid.clone(), driven)
         };
-        let saved = Saved { status: Status::new(clock::now()), orders: Orders::default(), fence: 0 };
+        let saved = Saved {
+            status: Status::new(clock::now()),
+            orders: Orders::default(),
+            reasons: BTreeMap::new(),
+            fence: 0,
+        };
         let memory = Memory(Arc::new(Mutex::new(Some((saved, 0)))));
         let failures = Arc::new(Mutex::new(vec![]));
-        let (keep, said) = (memory.clone(), Arc::clone(&failures));
+        let (durable, said) = (memory.clone(), Arc::clone(&failures));
         let task = lab.spawn(async move {
-            let mut ports = Ports { outside: site(), keep, activities: NothingMeasured, clock: WallClock };
+            let mut ports = Ports { outside: site(), durable, activities: NothingMeasured, clock: WallClock };
             let mut recorder = Recorder::default();
             loop {
                 if between == Between::Forgets {
                     ports.outside = site();
                 }
-                let ticked = tick(&plan, &mut ports, &mut recorder).await;
+                let ticked = tick(&plan, &mut ports, &mut recorder, &|_| ()).await;
                 match ticked {
                     Ok(it) if it.again() => {}
                     // What is watched in the product is looked at again here.

@@ -50,10 +50,7 @@ impl Who {
 
     /// Whom the API server takes it for.
     fn user(self) -> &'static str {
-        match self {
-            Self::Engine => "system:serviceaccount:serinus:serinus",
-            other => other.name(),
-        }
+        if self == Self::Engine { "system:serviceaccount:serinus:serinus" } else { self.name() }
     }
 
     fn name(self) -> &'static str {
@@ -179,14 +176,19 @@ impl Lab {
                 "--node-lease-duration-seconds=40",
             ],
         );
-        let definitions = programs.join("gateway-api");
-        let definitions = definitions.to_str().unwrap();
-        lab.kubectl(Who::Admin, &["apply", "--server-side", "-f", definitions]).unwrap();
-        lab.apply(Who::Admin, None, &pods::node("node-1"));
-        lab.apply(Who::Admin, None, &crate::engine::definition());
-        let hold = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hold.yaml");
-        lab.kubectl(Who::Admin, &["apply", "-f", hold.to_str().unwrap()]).unwrap();
+        lab.objects();
         lab
+    }
+
+    /// What every cluster under test holds: kinds, the hold, a node.
+    fn objects(&self) {
+        let definitions = self.programs.join("gateway-api");
+        let definitions = definitions.to_str().unwrap();
+        self.kubectl(Who::Admin, &["apply", "--server-side", "-f", definitions]).unwrap();
+        self.apply(Who::Admin, None, &pods::node("node-1"));
+        self.apply(Who::Admin, None, &crate::engine::definition());
+        let hold = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hold.yaml");
+        self.kubectl(Who::Admin, &["apply", "-f", hold.to_str().unwrap()]).unwrap();
     }
 
     fn files(&self) {

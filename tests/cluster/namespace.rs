@@ -20,7 +20,7 @@ pub(crate) fn enter() -> Option<ExitCode> {
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
         .status()
-        .expect("unshare (util-linux) and ip (iproute2) are needed");
+        .unwrap_or_else(|why| panic!("unshare (util-linux) cannot be run: {why}"));
     let code = status.code().and_then(|it| u8::try_from(it).ok()).unwrap_or(1);
     Some(ExitCode::from(code))
 }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::Way;
 use crate::mutant::rule;
 use crate::{
-    Acknowledged, Arm, ArmSeen, Change, Fence, OwnerIs, Phase, Ready, RouteRest, Seen, Side, Sizing,
-    Steering, WaitingFor,
+    Acknowledged, Arm, ArmSeen, Change, Fence, Phase, Ready, RouteRest, Seen, Side, Sizing, Steering,
+    WaitingFor,
     reach::{Load, need, reach},
     target::Aim,
 };
@@ -145,10 +145,9 @@ impl Way<'_> {
         }
     }
 
-    /// Whether an arm is what the owner, which has the workload back, rolls out by itself.
+    /// Whether an arm is the owner's own affair: it gets the workload back, and what it runs carries no stamp of ours.
     fn is_given_back(&self, seen: &ArmSeen) -> bool {
-        let rolls = self.owner().is_some_and(|it| matches!(it.is, OwnerIs::Free | OwnerIs::HandedTo(_)));
-        self.status.phase == Phase::Leaving && rolls && seen.epoch.is_none()
+        self.status.phase == Phase::Leaving && self.owner().is_some() && seen.epoch.is_none()
     }
 
     /// Stable, where it answers nothing and `arm` does: what is to go stays until something else is there.

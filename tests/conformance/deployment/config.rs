@@ -80,6 +80,10 @@ const PLAIN: Config = Config {
 };
 
 pub fn all() -> Vec<Config> {
+    [releases(), deletions()].concat()
+}
+
+fn releases() -> Vec<Config> {
     vec![
         PLAIN,
         Config {
@@ -131,6 +135,18 @@ pub fn all() -> Vec<Config> {
             ..PLAIN
         },
         Config {
+            name: "stable follows the traffic",
+            stable: StableCapacity::Follow,
+            budget: Budget { pushes: 2, aborts: 1, ..NOTHING },
+            pushes: &[0, 1, 2],
+            ..PLAIN
+        },
+    ]
+}
+
+fn deletions() -> Vec<Config> {
+    vec![
+        Config {
             name: "the Rollout is deleted at any moment",
             by_ratio: true,
             budget: Budget { pushes: 1, leaves: 1, late: 1, ..NOTHING },
@@ -147,13 +163,6 @@ pub fn all() -> Vec<Config> {
             name: "the Rollout is deleted after an abort",
             by_ratio: true,
             budget: Budget { pushes: 1, aborts: 1, leaves: 1, ..NOTHING },
-            ..PLAIN
-        },
-        Config {
-            name: "stable follows the traffic",
-            stable: StableCapacity::Follow,
-            budget: Budget { pushes: 2, aborts: 1, ..NOTHING },
-            pushes: &[0, 1, 2],
             ..PLAIN
         },
     ]

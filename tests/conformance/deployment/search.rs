@@ -11,7 +11,7 @@ use strategies::{Phase, Plan, Revision};
 use super::{
     config::Config,
     mutants::Mutant,
-    world::{Flight, SURGE, St, Tpl, release, revision},
+    world::{Flight, SURGE, Set, St, Tpl, release, revision},
 };
 
 /// So many states are looked at, at most, of one configuration.
@@ -247,7 +247,11 @@ impl Model<'_> {
             Phase::RolledBack { .. } => {
                 st.paused && owns(st.status.stable.as_ref()) && st.refused == st.status.canary && !st.managed
             }
-            Phase::Left => !st.paused && !ours && owns(Some(&wanted)) && had,
+            // What the Rollout still owns goes with it.
+            Phase::Left => {
+                let stamped = |it: &Set| it.owner == SetOwner::Deployment && it.epoch.is_some();
+                !st.paused && !st.sets.iter().any(stamped) && owns(Some(&wanted)) && had
+            }
             Phase::Adopting
             | Phase::Stepping { .. }
             | Phase::Promoting
