@@ -152,6 +152,8 @@ mutants! {
     SizesFought,
     /// A route is sent to a Service that does not exist, or that nobody knows of yet.
     LeadsNowhere,
+    /// Of several Services only the one that a split names counts.
+    OneService,
     /// Services of ours are not made before the first rollout.
     NotMadeAtRest,
     /// Services of ours are made while the Rollout is being deleted.

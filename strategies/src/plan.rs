@@ -273,6 +273,15 @@ impl Plan {
         }
     }
 
+    /// The routes that requests may meet where a route leads to this one. Several Services are moved together, and a split
+    /// names the sides of one of them for all: which of them a request is for, nobody knows here.
+    pub fn alike<'a>(&'a self, id: &'a RouteId) -> impl Iterator<Item = &'a RouteId> {
+        let kind = self.routes().find(|(it, _)| *it == id).map(|(_, route)| &route.kind);
+        let side = kind.filter(|it| matches!(it, RouteKind::ToStable | RouteKind::ToCanary));
+        let others = self.routes().filter(move |(it, route)| *it != id && Some(&route.kind) == side);
+        std::iter::once(id).chain(others.map(|(it, _)| it).filter(|_| !rule!(OneService, false)))
+    }
+
     /// The routes; none where traffic follows the ratio of replicas.
     pub fn routes(&self) -> impl Iterator<Item = (&RouteId, &RoutePlan)> {
         match &self.steering {

@@ -190,7 +190,10 @@ impl Look<'_> {
         match dest {
             Dest::Arm(arm) if arm == self.arm => Load { share: Weight::FULL, some: true, by_ready: false },
             Dest::Arm(_) => Load::default(),
-            Dest::Route(route) => self.through(route, levels),
+            Dest::Route(route) => {
+                let alike = self.plan.alike(route).map(|it| self.through(it, levels));
+                alike.fold(Load::default(), Load::max)
+            }
         }
     }
 

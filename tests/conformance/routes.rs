@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use serinus::{
     object::{ObjectRef, Towards},
-    router::{Acks, Example, RouteAsk, RouteCodec, Traffic},
+    router::{About, Acks, Example, GatewayRoute, Own, RouteAsk, RouteCodec, RouteName, Service, Traffic},
 };
 use strategies::{Arm, Epoch, Goal, Matched, Pattern, Split, Weight};
 
@@ -176,6 +176,38 @@ fn a_split_that_somebody_changed_is_read_as_what_it_is_and_written_again() {
         reach(codec, &mut server, &RouteAsk::Restore).unwrap();
         assert_eq!(bare(object(&server, &of)), bare(&before), "{}", example.name);
     });
+}
+
+/// A split names the sides of the first Service for those of all.
+#[test]
+fn a_route_to_a_second_service_is_moved_with_that_of_the_first() {
+    let api = Service { name: "api".into(), stable: "api-stable".into(), canary: "api-canary".into() };
+    let about = About { services: vec![service(), api], ..about() };
+    let codec = GatewayRoute { kind: RouteName::GrpcRoute, name: "api".into(), own: Own::Auto };
+    let route = json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": { "name": "api", "annotations": {} },
+        "spec": { "rules": [{ "backendRefs": [{ "name": "api", "port": 80 }] }] } });
+    let mut server = Server::with([route]);
+    let before = bare(object(&server, &codec.object()));
+    let untouched = codec.read(&server.objects, &about).unwrap().unwrap();
+    assert_eq!(untouched.asked, Split::all_to(service().through()));
+    let reach = |server: &mut Server, ask: &RouteAsk| {
+        while let Towards::Write(write) = codec.towards(ask, &server.objects, &about).unwrap() {
+            server.write(&write).unwrap();
+        }
+    };
+    reach(&mut server, &RouteAsk::Split(weighted(50_000), Epoch(1)));
+    let backends = &object(&server, &codec.object())["spec"]["rules"][0]["backendRefs"];
+    let weights: Vec<(&str, u64)> = backends
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap(), it["weight"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(weights, [("api-stable", 95), ("api-canary", 5)]);
+    let read = codec.read(&server.objects, &about).unwrap().unwrap();
+    assert_eq!(read.asked, weighted(50_000));
+    reach(&mut server, &RouteAsk::Restore);
+    assert_eq!(bare(object(&server, &codec.object())), before);
 }
 
 #[test]

@@ -286,16 +286,17 @@ impl Names<'_> {
 
     /// What the rules say of the two sides, whoever wrote them: the canary's largest share in any of them.
     pub(super) fn asked(&self, rules: &[Value]) -> Option<Split> {
-        let (mut most, mut of, mut untouched) = (Weight::ZERO, None, true);
+        let (mut most, mut leads, mut untouched) = (Weight::ZERO, false, true);
         for rule in rules.iter().filter(|it| self.leads_here(it)) {
             let sum = |who: Backend| backends(rule).iter().filter(|it| self.who(it) == who).map(weight).sum();
             let share = weights::share(sum(Backend::Canary), sum(Backend::Stable) + sum(Backend::User));
             most = most.max(share);
             untouched &=
                 backends(rule).iter().all(|it| !matches!(self.who(it), Backend::Stable | Backend::Canary));
-            of = of.or_else(|| backends(rule).iter().find_map(|it| self.of(it).1));
+            leads = true;
         }
-        let service = of?;
+        // A split names the sides of the first Service for those of all.
+        let service = self.services.first().filter(|_| leads)?;
         if untouched {
             return Some(Split::all_to(service.through()));
         }

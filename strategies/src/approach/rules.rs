@@ -60,7 +60,7 @@ impl Way<'_> {
             Dest::Route(below) => {
                 // Past its deadline an abort asks no data plane whether it still knows what it has led to.
                 let known = self.is_overdue() && before.is_some_and(|it| sends_to(it, &below));
-                self.is_not_there(&below, known)
+                self.plan.alike(&below).find_map(|it| self.is_not_there(it, known))
             }
             Dest::Arm(_) => None,
         });
@@ -217,8 +217,8 @@ impl Way<'_> {
     pub(super) fn limit(&self) -> u32 {
         let total = self.target.total;
         let surge = self.plan.capacity.surge.above(total);
-        // Rounded to so few, none may be missing and none may be more: nothing could ever go back.
-        let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && self.floor() == total;
+        // Of so few, none may be missing, for one has to serve, and none may be more: nothing could ever go back.
+        let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && total <= self.floor().max(1);
         total.saturating_add(surge.max(u32::from(stuck)))
     }
 

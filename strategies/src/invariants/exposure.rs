@@ -87,6 +87,18 @@ pub(super) fn by_entry(plan: &Plan, world: &World, of: Of) -> Vec<BTreeMap<Arm, 
     }
 }
 
+/// A split names the Services of one entry for all of them; a request may be for any.
+fn services_beside<'a>(plan: &'a Plan, route: &'a RouteId) -> Vec<&'a RouteId> {
+    let Steering::Routes(routes) = &plan.steering else { return vec![route] };
+    let mut all = vec![route];
+    if let Some(own) = routes.get(route)
+        && matches!(own.kind, RouteKind::ToStable | RouteKind::ToCanary)
+    {
+        all.extend(routes.iter().filter(|(id, it)| *id != route && it.kind == own.kind).map(|(id, _)| id));
+    }
+    all
+}
+
 /// Whether the data plane of `route` follows what is asked and nothing else.
 #[must_use]
 pub fn settled(plan: &Plan, world: &World, route: &RouteId, now: Timestamp) -> bool {
@@ -116,7 +128,16 @@ fn flow(plan: &Plan, world: &World, id: &RouteId, of: Of, depth: u8) -> BTreeMap
 fn divide(plan: &Plan, world: &World, split: &Split, of: Of, depth: u8) -> BTreeMap<Arm, Exposure> {
     let below = |dest: &Dest| match dest {
         Dest::Arm(arm) => BTreeMap::from([(arm.clone(), Exposure { share: ALL, ..Exposure::default() })]),
-        Dest::Route(route) => flow(plan, world, route, of, depth + 1),
+        Dest::Route(route) => {
+            let mut worst = BTreeMap::<Arm, Exposure>::new();
+            for it in services_beside(plan, route) {
+                for (arm, met) in flow(plan, world, it, of, depth + 1) {
+                    let before = worst.remove(&arm).unwrap_or_default();
+                    worst.insert(arm, before.worst(met));
+                }
+            }
+            worst
+        }
     };
     let mut flows = BTreeMap::<Arm, Exposure>::new();
     match &split.share {
@@ -176,7 +197,10 @@ fn through(plan: &Plan, world: &World, id: &RouteId, of: Of, depth: u8) -> u64 {
 fn ends(plan: &Plan, world: &World, split: &Split, of: Of, depth: u8) -> u64 {
     let below = |dest: &Dest| match dest {
         Dest::Arm(_) => ALL,
-        Dest::Route(route) => through(plan, world, route, of, depth + 1),
+        Dest::Route(route) => {
+            let ways = services_beside(plan, route).into_iter();
+            ways.map(|it| through(plan, world, it, of, depth + 1)).min().unwrap_or(0)
+        }
     };
     let by_share = match &split.share {
         Share::Fixed(weights) => {

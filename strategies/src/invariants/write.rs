@@ -447,11 +447,13 @@ impl Judge<'_> {
             Amount::Replicas(count) => u64::from(count),
         };
         // Of so few that none may be missing, one may be more on the way back: else there is none.
-        let none_missing = match self.plan.capacity.max_unavailable {
-            Amount::Share(share) => total * u64::from(share.ppm()) < ALL,
-            Amount::Replicas(count) => count == 0 || total == 0,
+        let missing = match self.plan.capacity.max_unavailable {
+            Amount::Share(share) => total * u64::from(share.ppm()) / ALL,
+            Amount::Replicas(count) => u64::from(count),
         };
-        let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && none_missing;
+        // Whatever may be missing, one has to serve.
+        let spare = missing.min(total.saturating_sub(1));
+        let stuck = matches!(self.status.phase, Phase::Aborting { .. }) && spare == 0;
         let limit = total + surge.max(u64::from(stuck));
         let (before, after) = (sum(self.world), sum(self.after));
         found.require(after <= limit.max(before), "S12", || {

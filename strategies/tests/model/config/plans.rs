@@ -73,6 +73,19 @@ pub fn two_levels(settle: u32) -> Steering {
     ]))
 }
 
+/// One side of a second Service, moved with that of the first: a state has room for four routes.
+pub fn two_services(kind: RouteKind, rest: RouteRest) -> Steering {
+    let mut steering = two_levels(0);
+    if let Steering::Routes(routes) = &mut steering {
+        routes.remove("direct");
+        routes.insert("api".into(), route(kind, 0, rest));
+        if let Some(web) = routes.get_mut("web") {
+            web.rest = RouteRest::OnStable;
+        }
+    }
+    steering
+}
+
 /// The same where the user's route stays on `-stable` for ever.
 pub fn adopted(settle: u32) -> Steering {
     let mut steering = two_levels(settle);

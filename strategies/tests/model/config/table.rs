@@ -1,12 +1,13 @@
 use strategies::{
-    Action, Amount, Consequence, Plan, RollbackWindow, Scaler, Sizing, StableCapacity, Steering, Step, Weight,
+    Action, Amount, Consequence, Plan, RollbackWindow, RouteKind, RouteRest, Scaler, Sizing, StableCapacity,
+    Steering, Step, Weight,
 };
 
 use super::{
     Config,
     plans::{
         adopted, analyze, approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause,
-        plan, preview, proxy, shadow, step, two_levels, until, watched,
+        plan, preview, proxy, shadow, step, two_levels, two_services, until, watched,
     },
 };
 use crate::checker::state::Budget;
@@ -362,6 +363,19 @@ fn gone() -> Vec<Config> {
 fn below() -> Vec<Config> {
     let full = || vec![step("full", 100, until())];
     vec![
+        Config {
+            owner: true,
+            budget: pods(1, 1),
+            ..base(
+                "two-canary-services",
+                plan(full(), two_services(RouteKind::ToCanary, RouteRest::OnStable)),
+            )
+        },
+        Config {
+            owner: true,
+            budget: pods(1, 1),
+            ..base("two-stable-services", plan(full(), two_services(RouteKind::ToStable, RouteRest::ByReady)))
+        },
         Config { owner: true, budget: pods(1, 0), ..base("two-levels", plan(canary(), two_levels(1))) },
         Config {
             owner: true,
