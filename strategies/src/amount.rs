@@ -133,7 +133,6 @@ impl JsonSchema for Amount {
     fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "A share of the wanted replicas, `0%` to `100%`, or a number of replicas.",
-            "x-kubernetes-int-or-string": true,
             "anyOf": [
                 { "type": "integer", "minimum": 0, "maximum": u32::MAX },
                 { "type": "string", "pattern": r"^((100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%|[0-9]{1,9})$" },

@@ -692,6 +692,14 @@ fn what_the_ratio_of_replicas_cannot_do() {
 
 #[test]
 fn replicas_that_cannot_be_there() {
+    let said = |capacity: &str| {
+        rendered(with_fields(&format!("capacity: {{ stable: inPlace, {capacity} }}")).as_bytes())
+    };
+    assert_eq!(said("maxUnavailable: 1"), "");
+    assert_eq!(said("maxUnavailable: 30%, surge: 2"), "");
+    assert!(said("maxUnavailable: 0").contains("no replica of stable may be missing"));
+    assert!(said("surge: some").contains("`some` is no amount"), "{}", said("surge: some"));
+    assert!(said("surge: 1.5").contains("1.5"), "{}", said("surge: 1.5"));
     says("capacity_keep", with_fields("capacity: { stable: keep, surge: 50% }"));
     says("capacity_follow", with_fields("capacity: { stable: follow, surge: 0% }"));
     says("capacity_in_place", with_fields("capacity: { stable: inPlace, maxUnavailable: 0% }"));

@@ -4,6 +4,7 @@ use strategies::Decision;
 
 /// Where two decisions differ first: the place as a JSON pointer, and what stands there in each.
 pub(super) fn first_difference(then: &Decision, today: &Decision) -> Option<(String, Value, Value)> {
+    let today = &with_ends_of(then, today);
     if then == today {
         return None;
     }
@@ -11,6 +12,18 @@ pub(super) fn first_difference(then: &Decision, today: &Decision) -> Option<(Str
     let (then, today) = (parts(then), parts(today));
     // Two that differ and are written alike: the whole is shown.
     Some(descend(String::new(), &then, &today).unwrap_or((String::from("/"), then, today)))
+}
+
+/// Earlier versions gave no end to some waits that nothing but a person ends. That there is one today changes what is done by
+/// nothing; an end that is another one than then is a difference.
+fn with_ends_of(then: &Decision, today: &Decision) -> Decision {
+    let mut today = today.clone();
+    for (then, today) in then.waiting.iter().zip(&mut today.waiting) {
+        if then.what == today.what && then.until.is_none() {
+            today.until = None;
+        }
+    }
+    today
 }
 
 fn descend(path: String, then: &Value, today: &Value) -> Option<(String, Value, Value)> {
@@ -36,5 +49,27 @@ fn descend(path: String, then: &Value, today: &Value) -> Option<(String, Value, 
         }
         (a, b) if a == b => None,
         (a, b) => Some((path, a.clone(), b.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use strategies::{Next, Waiting, WaitingFor};
+
+    use super::*;
+
+    fn waits(until: Option<i64>) -> Decision {
+        let until = until.map(|it| Timestamp::from_second(it).unwrap());
+        let waiting = vec![Waiting { what: WaitingFor::Workload, since: Timestamp::UNIX_EPOCH, until }];
+        Decision { next: Next::Rest, run: vec![], waiting }
+    }
+
+    #[test]
+    fn an_end_where_there_was_none_is_no_difference_and_another_one_is() {
+        assert_eq!(first_difference(&waits(None), &waits(Some(9))), None);
+        let place = |then, today| first_difference(&waits(then), &waits(today)).map(|it| it.0);
+        assert_eq!(place(Some(8), Some(9)).as_deref(), Some("/waiting/0/until"));
+        assert_eq!(place(Some(8), None).as_deref(), Some("/waiting/0/until"));
     }
 }
