@@ -209,7 +209,7 @@ fn is_controlled_by(object: &Value, uid: &str) -> bool {
     owners.into_iter().flatten().any(|it| it["controller"] == true && it["uid"] == uid)
 }
 
-/// A label selector as a query has it. Expressions that a query cannot say are left to the codecs, which look again.
+/// A label selector as a query has it; `None`: it selects nothing, or says what no query can.
 fn selector(selector: &Value) -> Option<String> {
     let mut all = vec![];
     for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {

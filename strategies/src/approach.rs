@@ -10,7 +10,6 @@
 //! 4. **Unread is never zero.** What is not known is waited for.
 //! 5. **Room.** No more replicas than the wanted number and the surge, no fewer ready than may be missing.
 //! 6. **One sizer.** What its owner sizes the engine does not: it would fight the wish that its own number follows from.
-//!
 //! 7. **No way into nothing.** A route is given more than it has only if it exists and its data plane has settled.
 //!
 //! Candidates are tried in a fixed order and the first one that no rule forbids is the write; what forbids the
