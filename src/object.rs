@@ -20,6 +20,9 @@ pub use hash::short_hash;
 /// The one who writes, in `metadata.managedFields`.
 pub const MANAGER: &str = "serinus";
 
+/// The label by which pods of one template are told from those of another.
+pub const POD_HASH: &str = "pod-template-hash";
+
 /// The annotation that carries the authority an object was last written under.
 pub const EPOCH: &str = "serinus.dev/epoch";
 

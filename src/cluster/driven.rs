@@ -8,14 +8,14 @@ use serde_json::Value;
 use strategies::{Arm, Change, Epoch, Name, Phase, RouteId, RouteSeen, Seen, Status, Wanted, World, Write};
 
 use crate::{
-    object::{Detail, Kind, Misshapen, Need, ObjectRef, ObjectWrite, Objects, Towards, Trouble, Which, text},
+    object::{
+        Detail, Kind, Misshapen, Need, ObjectRef, ObjectWrite, Objects, POD_HASH, Towards, Trouble, Which,
+        text,
+    },
     router::{About, Acks, Part, RouteAsk, RouteCodec, Service, ServiceRoute, Traffic},
     spec::compile::{Compiled, Runtime},
     workload::{Ask, Look, Standing, WorkloadRef, Workloads},
 };
-
-/// The label by which pods of one revision are told from those of another.
-const HASH: &str = "pod-template-hash";
 
 /// The workload and the routes of one Rollout.
 pub struct Driven {
@@ -196,7 +196,8 @@ impl Driven {
         let hashes = look.map(|it| it.hashes.clone()).unwrap_or_default();
         let mut pods: BTreeMap<Arm, BTreeSet<Name>> = BTreeMap::new();
         for (name, pod) in objects.of_kind(&self::pods()) {
-            let hash = pod.pointer("/metadata/labels").and_then(|it| it.get(HASH)).and_then(Value::as_str);
+            let hash =
+                pod.pointer("/metadata/labels").and_then(|it| it.get(POD_HASH)).and_then(Value::as_str);
             let arm = hashes.iter().find(|(_, it)| Some(it.as_str()) == hash).map(|(arm, _)| arm);
             if let (Some(arm), true) = (arm, is_ready(pod)) {
                 pods.entry(arm.clone()).or_default().insert(name.clone());

@@ -8,12 +8,9 @@ use super::{
     codec::{About, RouteAsk, RouteCodec, RouteRead, Service, service_route},
 };
 use crate::object::{
-    Detail, EPOCH, Edits, Kind, Misshapen, Need, ObjectRef, ObjectWrite, Objects, Towards, Trouble, Verb,
-    Which, epoch, fence, foreign_manager, object_ref, own_entry, pointer, text,
+    Detail, EPOCH, Edits, Kind, Misshapen, Need, ObjectRef, ObjectWrite, Objects, POD_HASH, Towards, Trouble,
+    Verb, Which, epoch, fence, foreign_manager, object_ref, own_entry, pointer, text,
 };
-
-/// The label by which pods of one revision are told from those of another.
-const HASH: &str = "pod-template-hash";
 
 /// Says what a Service that we made is made for.
 const PART: &str = "serinus.dev/part";
@@ -65,7 +62,7 @@ impl ServiceRoute {
 
     /// The arms that a selector leads to.
     fn split_of(selector: &Map<String, Value>, about: &About) -> Split {
-        let Some(hash) = selector.get(HASH).and_then(Value::as_str) else {
+        let Some(hash) = selector.get(POD_HASH).and_then(Value::as_str) else {
             return Split::by_ready(about.hashes.keys().cloned().collect());
         };
         let known = about.hashes.iter().find(|(_, it)| it.as_str() == hash).map(|(arm, _)| arm.clone());
@@ -92,7 +89,7 @@ impl ServiceRoute {
             ));
         }
         // The user's own may be pinned: what it selects beside that is what they wrote.
-        selector.shift_remove(HASH);
+        selector.shift_remove(POD_HASH);
         let plain = split.matches.is_empty() && split.mirrors.is_empty() && split.sticky.is_none();
         match &split.share {
             Share::ByReady(_) if plain => {}
@@ -106,7 +103,7 @@ impl ServiceRoute {
                     None if arm.role == Role::Main => arm.revision.to_string(),
                     None => return Err(format!("{arm}: no pods of it are known")),
                 };
-                selector.insert(HASH.to_owned(), json!(hash));
+                selector.insert(POD_HASH.to_owned(), json!(hash));
             }
             Share::Fixed(_) | Share::ByReady(_) => {
                 return Err("weights, matches or copies: a Service leads to all or to one".to_owned());
@@ -301,10 +298,10 @@ impl RouteCodec for ServiceRoute {
             });
         };
         let mut edits = Edits::of(service);
-        match (self.part, selector.get(HASH)) {
+        match (self.part, selector.get(POD_HASH)) {
             // Of the user's own only the one key is ours.
-            (Part::Users, Some(hash)) => edits.set(&["spec", "selector", HASH], hash.clone()),
-            (Part::Users, None) => edits.unset(&["spec", "selector", HASH]),
+            (Part::Users, Some(hash)) => edits.set(&["spec", "selector", POD_HASH], hash.clone()),
+            (Part::Users, None) => edits.unset(&["spec", "selector", POD_HASH]),
             (Part::Stable | Part::Canary, _) if selector_of(service) == Some(&selector) => {}
             (Part::Stable | Part::Canary, _) => edits.set(&["spec", "selector"], Value::Object(selector)),
         }

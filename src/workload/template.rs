@@ -6,7 +6,7 @@ use strategies::Revision;
 use crate::object::short_hash;
 
 /// The label that a controller adds to the pods of each template.
-pub(super) const HASH: &str = "pod-template-hash";
+pub(super) const HASH: &str = crate::object::POD_HASH;
 
 /// A template without what has no meaning: the hash label, nulls and empty maps and lists.
 #[must_use]
