@@ -23,6 +23,7 @@ mod scalar;
 pub mod schema;
 mod shape;
 mod source;
+pub mod status;
 mod template;
 pub mod yaml;
 
@@ -46,6 +47,7 @@ pub use self::{
         AfterAbort, CapacitySpec, Direct, GuardSpec, RolloutSpec, ServiceEntry, ServiceName, TemplateRef,
     },
     source::{MOST_BYTES, Position, Source},
+    status::RolloutStatus,
     template::{AnalysisTemplateSpec, ArgumentSpec, Metric},
 };
 use crate::written::{list_of, nearest};
