@@ -169,6 +169,7 @@ mod tests {
             deadlines: Deadlines::default(),
             on_verdict: strategies::OnVerdict::default(),
             rollback_window: None,
+            missing: vec![],
         }
     }
 

@@ -12,7 +12,10 @@ use strategies::{
     recipe::{Argument, Context, Steps, TemplateKind},
 };
 
+mod references;
 mod routes;
+
+pub use references::{Reference, Referrer};
 
 use super::{
     CapacitySpec, Document, Metric, MetricSourceSpec, Placed, Rollout, RolloutSpec, golden,
@@ -50,6 +53,8 @@ pub struct Compiled {
     pub replicas: Option<u32>,
     /// What the machine runs.
     pub plan: Plan,
+    /// What it refers to and nobody has. The plan has it too, so that nothing starts meanwhile.
+    pub missing: Vec<Reference>,
     /// What guards and steps are judged by, by the names that the plan uses. `pods` is always one of them.
     pub analyses: BTreeMap<Name, CompiledAnalysis>,
     /// Where it runs.
@@ -135,6 +140,14 @@ impl Compiled {
         let mut metrics = self.analyses.values().flat_map(|it| &it.metrics);
         let fresh = metrics.any(|it| it.judge.baseline() == Baseline::Fresh);
         if fresh { Baseline::Fresh } else { Baseline::Stable }
+    }
+
+    /// The same while this is missing too: a runtime knows whether the workload and the routes are there.
+    #[must_use]
+    pub fn without(mut self, reference: Reference) -> Self {
+        self.plan.missing.push((&reference).into());
+        self.missing.push(reference);
+        self
     }
 
     /// Whether anything but the guard on crashes can stop a bad version.
@@ -357,6 +370,7 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
         Runtime::Cluster { workload, .. } => workload.codec()?.sizing(),
     };
     let steering = routes::steering(spec);
+    let missing = references::missing(spec, &steps, library);
     let plan = Plan {
         mode: spec.mode,
         guards: guards(spec, &steps)?,
@@ -367,12 +381,14 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
         steering,
         capacity,
         sizing,
+        missing: missing.iter().map(Into::into).collect(),
     };
     Some(Compiled {
         name: rollout.metadata.name.clone(),
         namespace: rollout.metadata.namespace.clone(),
         replicas,
         analyses: analyses(spec, &steps, &fill)?,
+        missing,
         plan,
         runtime,
     })
@@ -498,10 +514,9 @@ fn built_in(spec: &RolloutSpec) -> BTreeMap<Name, CompiledAnalysis> {
 impl Filling<'_> {
     fn analysis(&self, kind: TemplateKind, name: &Name, args: &[Argument]) -> Option<CompiledAnalysis> {
         let template = self.library.template(kind, name);
-        // A cluster may hold templates that this file does not: then only the cluster knows the metrics.
+        // Without its template an analysis has no metrics: the plan says that it is missing, and nobody asks it.
         let Some(template) = template else {
-            return (self.namespace.is_some() || kind != TemplateKind::BuiltIn)
-                .then_some(CompiledAnalysis { metrics: vec![] });
+            return (kind != TemplateKind::BuiltIn).then_some(CompiledAnalysis { metrics: vec![] });
         };
         let values: BTreeMap<&str, String> = template
             .args

@@ -14,7 +14,7 @@ use strategies::{Goal, Leave, Name, Plan, Step, Weight};
 
 use super::{
     Compiled, CompiledAnalysis, CompiledMetric,
-    compile::{BUILT_IN, MetricFrom, peak_replicas},
+    compile::{BUILT_IN, MetricFrom, Reference, Referrer, peak_replicas},
     provider::{Provider, Signal, Yields},
 };
 use crate::written::list_of;
@@ -218,8 +218,22 @@ fn unknown(compiled: &Compiled, expected: Option<Expected>, judged: bool) -> Vec
         (Some(_), false) => unknown.push("what each step can see: no metric compares errors of stable and canary".into()),
         (None, false) | (Some(_), true) => {}
     }
+    unknown.extend(compiled.missing.iter().map(|it| not_here(it, &compiled.plan)));
     unknown.push("how long replicas take to start and the data plane to settle".into());
     unknown
+}
+
+fn not_here(reference: &Reference, plan: &Plan) -> String {
+    let one = |it: &Referrer| match it {
+        Referrer::Guard(name) => format!("guard {name}"),
+        Referrer::Step(name) => format!("step {name}"),
+    };
+    let who: Vec<String> = reference.referrers(plan).iter().map(one).collect();
+    let who = list_of(who.iter().map(String::as_str), "and").replace('`', "");
+    format!(
+        "{} {}, which {who} asks: it is not in this file, and nothing starts before the cluster has it",
+        reference.kind, reference.name
+    )
 }
 
 fn guards(compiled: &Compiled) -> Vec<GuardForecast> {

@@ -63,6 +63,7 @@ fn plan() -> Plan {
         rollback_window: None,
         sizing: Sizing::PerArm,
         steering: Steering::Routes([("web".into(), web)].into()),
+        missing: vec![],
     }
 }
 

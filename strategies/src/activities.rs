@@ -5,7 +5,14 @@ use crate::{
     mutant::rule, status::Said,
 };
 
-/// What should be running now: the present step's analyses once its goal has been seen to hold, and the guards
+/// What should be running now, as far as it can be asked.
+pub(crate) fn running(plan: &Plan, status: &Status, now: Timestamp, samples: Samples) -> Vec<Activity> {
+    let mut all = activities(plan, status, now, samples);
+    all.retain(|it| plan.can_ask(it));
+    all
+}
+
+/// What the plan asks for now: the present step's analyses once its goal has been seen to hold, and the guards
 /// whose step has begun, those of replicas from its first moment on.
 pub(crate) fn activities(plan: &Plan, status: &Status, now: Timestamp, samples: Samples) -> Vec<Activity> {
     let Some(step) = status.phase.step() else { return vec![] };

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::mutant::rule;
 use crate::{
-    Cause, Consequence, End, Ended, Hold, Mode, Outcome, Phase, Plan, Purpose, Recent, Refused, Revision,
-    Samples, Status, Verdict, Wanted, World,
+    Cause, Consequence, End, Ended, Hold, LeaveBehavior, Measuring, Mode, Outcome, Phase, Plan, Purpose,
+    Recent, Refused, Revision, Samples, Status, Verdict, Wanted, World,
     activities::activities,
     status::{Passed, Said, Waited},
     step::LAST_WORD,
@@ -34,6 +34,7 @@ pub(crate) fn next(look: &Look<'_>) -> Option<Status> {
         .or_else(|| orders::take_abort(look))
         .or_else(|| edits::follow_plan(look))
         .or_else(|| orders::take_orders(look))
+        .or_else(|| measuring(look))
         .or_else(|| record_verdicts(look))
         .or_else(|| judge_guards(look))
         .or_else(|| wanted(look))
@@ -51,6 +52,7 @@ impl Status {
         next.waited = Waited { before: std::time::Duration::ZERO, since: Some(now) };
         next.said = Said::Nothing;
         next.doing = None;
+        next.measuring = Measuring::Possible;
         if next.phase.step().is_none() {
             next.passed.clear();
             next.down = None;
@@ -160,6 +162,24 @@ fn leaving(look: &Look<'_>) -> Option<Status> {
     }
 }
 
+/// Follows whether what the present step must pass can be asked. Time that passed while it could not counts for nothing:
+/// an analysis that nobody could ask has not been silent.
+fn measuring(look: &Look<'_>) -> Option<Status> {
+    let doing = look.status.doing.as_ref().filter(|_| look.status.phase.step().is_some())?;
+    let mut next = look.status.clone();
+    match (look.status.measuring, look.plan.can_ask_at(&doing.leave.gate())) {
+        (Measuring::Possible, true) | (Measuring::Interrupted, false) => return None,
+        (Measuring::Possible, false) => next.measuring = Measuring::Interrupted,
+        (Measuring::Interrupted, true) => {
+            next.measuring = Measuring::Possible;
+            if !rule!(AbsenceCounts, false) {
+                next.measure_step_again(look.now);
+            }
+        }
+    }
+    Some(next)
+}
+
 /// A verdict counts only once it is saved.
 fn record_verdicts(look: &Look<'_>) -> Option<Status> {
     let running = activities(look.plan, look.status, look.now, Samples::Count);
@@ -183,7 +203,7 @@ fn record_verdicts(look: &Look<'_>) -> Option<Status> {
 
 /// An analysis that says nothing long after its end has no conclusion: nothing waits for it for ever.
 fn silent(look: &Look<'_>, activity: &crate::Activity) -> Option<Outcome> {
-    if look.status.fallen().is_some() {
+    if look.status.fallen().is_some() || !look.plan.can_ask(activity) {
         return None;
     }
     let max = match activity {
@@ -290,14 +310,20 @@ impl Look<'_> {
             Mode::Paused | Mode::Off => false,
         };
         let users_own = self.world.owner.get().is_some_and(|it| it.is == crate::OwnerIs::UsersOwn);
-        (may_start && !users_own).then(|| {
-            let step = if self.is_trusted(revision) { self.plan.last_step() } else { 0 };
+        let trusted = self.is_trusted(revision);
+        (may_start && !users_own && (trusted || self.is_complete())).then(|| {
+            let step = if trusted { self.plan.last_step() } else { 0 };
             let mut next = status.start(revision, self.plan, step, self.now);
-            if self.is_trusted(revision) {
+            if trusted {
                 next.said = Said::PromotedFully;
             }
             next
         })
+    }
+
+    /// Whether everything is there that a rollout from its beginning needs.
+    pub(crate) fn is_complete(&self) -> bool {
+        rule!(StartsBlind, self.plan.missing.is_empty())
     }
 
     /// Whether going back to `revision` may skip the steps.

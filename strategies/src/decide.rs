@@ -7,7 +7,7 @@ use crate::mutant::rule;
 use crate::{
     Action, Activity, Change, Down, Fence, Hold, LeaveBehavior, Mode, Name, Of, Orders, Phase, Plan,
     Progress, Repair, Samples, Seen, Side, Sizing, Status, Steering, Waiting, WaitingFor, World, Write,
-    activities::{activities, step_seen},
+    activities::{running, step_seen},
     approach::{Approach, approach},
     authority::{self, Look, down, keep_latest, open_orders, progress_ends},
     gone::gone,
@@ -110,7 +110,7 @@ fn save(look: &Look<'_>, next: Status) -> Decision {
 }
 
 fn save_with(look: &Look<'_>, next: Status, samples: Samples) -> Decision {
-    let run = activities(look.plan, &next, look.now, samples);
+    let run = running(look.plan, &next, look.now, samples);
     Decision { next: Next::Save(Box::new(next)), run, waiting: vec![] }
 }
 
@@ -159,7 +159,7 @@ fn under_way(look: &Look<'_>, approach: Approach) -> Decision {
     if let Next::Save(next) = next {
         return save(look, *next);
     }
-    Decision { next, run: activities(look.plan, status, look.now, samples), waiting }
+    Decision { next, run: running(look.plan, status, look.now, samples), waiting }
 }
 
 /// Every wait for the machine has a deadline. One that has passed where nothing can turn back is overdue: from then on only
@@ -305,10 +305,16 @@ fn at_home(look: &Look<'_>) -> Decision {
     let what = match status.stable.as_ref() == Some(wanted) {
         true => None,
         false if status.is_refused(wanted) => Some(WaitingFor::AnotherRevision { refused: wanted.clone() }),
+        false if look.plan.mode == Mode::Active => None,
         false => Some(WaitingFor::ModePaused),
     };
-    let waiting = what.map(|what| Waiting { what, since: status.since, until: None });
-    Decision { next: Next::Rest, run: vec![], waiting: waiting.into_iter().collect() }
+    let missing = look.plan.missing.iter().map(|it| it.what.clone()).collect();
+    let missing = WaitingFor::Missing { what: missing };
+    let missing =
+        (status.stable.as_ref() != Some(wanted) && !look.plan.missing.is_empty()).then_some(missing);
+    let waiting =
+        what.into_iter().chain(missing).map(|what| Waiting { what, since: status.since, until: None });
+    Decision { next: Next::Rest, run: vec![], waiting: waiting.collect() }
 }
 
 /// The step's goal holds: is the step over?
@@ -358,6 +364,7 @@ fn held_back(look: &Look<'_>) -> Option<Waiting> {
         None if look.plan.mode == Mode::Paused => {
             Some(Waiting { what: WaitingFor::ModePaused, since: look.status.since, until: None })
         }
+        None if lacks(look).is_some() => lacks(look),
         None if scaled_to_zero(look) && !rule!(StepsAtZero, false) => {
             Some(Waiting { what: WaitingFor::ScaledToZero, since: look.status.since, until: None })
         }
@@ -369,6 +376,15 @@ fn held_back(look: &Look<'_>) -> Option<Waiting> {
 fn step_gone(look: &Look<'_>, step: &Name) -> Waiting {
     let what = WaitingFor::StepGone { step: step.clone(), any_of: vec![Action::Resume, Action::Abort] };
     Waiting { what, since: look.status.held.unwrap_or(look.status.since), until: None }
+}
+
+/// Nobody is judged by what is not there, unless a person says how to go on.
+fn lacks(look: &Look<'_>) -> Option<Waiting> {
+    let what = look.plan.lacks(look.status);
+    let ordered = matches!(look.status.said, Said::Promoted | Said::PromotedFully);
+    let held = !what.is_empty() && !ordered && !rule!(StepsBlind, false);
+    let since = look.status.held.unwrap_or(look.status.since);
+    held.then_some(Waiting { what: WaitingFor::Missing { what }, since, until: None })
 }
 
 /// Of what does not run nothing can be said, unless a person does.
@@ -384,7 +400,7 @@ fn person(look: &Look<'_>, any_of: Vec<crate::Action>) -> Waiting {
 }
 
 fn rest(look: &Look<'_>, waiting: Waiting) -> Decision {
-    let run = activities(look.plan, look.status, look.now, Samples::Count);
+    let run = running(look.plan, look.status, look.now, Samples::Count);
     Decision { next: Next::Rest, run, waiting: vec![waiting] }
 }
 

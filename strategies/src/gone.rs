@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use crate::mutant::rule;
 use crate::{
     Change, Decision, Fence, Mode, Next, Phase, Plan, RouteRest, Samples, Seen, Sizing, Status, Waiting,
-    WaitingFor, Wanted, World, Write, activities::activities, approach::approach, authority::down,
-    decide::idle, predict::rest_of, status::Waited, target::target,
+    WaitingFor, Wanted, World, Write, activities::running, approach::approach, authority::down, decide::idle,
+    predict::rest_of, status::Waited, target::target,
 };
 
 /// What to do without a workload.
@@ -37,7 +37,7 @@ fn save(next: Status) -> Decision {
 /// Requests go where something answers, as far as they may. Replicas are nobody's to size now.
 fn serve(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> Decision {
     let mut decision = idle(status, WaitingFor::Workload);
-    decision.run = activities(plan, status, now, Samples::Withheld);
+    decision.run = running(plan, status, now, Samples::Withheld);
     let moves = match status.phase {
         Phase::Stepping { .. } => status.doing.is_some(),
         Phase::Aborting { .. } | Phase::Promoting => true,

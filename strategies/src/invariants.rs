@@ -59,7 +59,8 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ("S3", "Replicas are lowered only once every route is stamped, settled, and needs fewer of them."),
     (
         "S4",
-        "A step ends, and a canary becomes stable, only after every gate passed and with no failed guard.",
+        "A step ends, and a canary becomes stable, only after every gate passed, with no failed guard, and while everything is \
+         there that judges it; nothing begins before it is.",
     ),
     ("S5", "An accepted abort is never erased and comes before anything else."),
     ("S6", "While a rollout turns back, the traffic of its canary never rises."),
@@ -76,7 +77,8 @@ pub const STATEMENTS: &[(&str, &str)] = &[
     ),
     (
         "S14",
-        "Evidence counts only for its attempt and revision, that of traffic only while the split is authorised and settled.",
+        "Evidence counts only for its attempt and revision, that of traffic only while the split is authorised and settled, and \
+         what is measured anew has its whole time.",
     ),
     ("S15", "What is not known, switched off, sized by its owner, or taken back by the user is not touched."),
     ("S19", "What is remembered is bounded."),

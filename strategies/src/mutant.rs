@@ -172,6 +172,14 @@ mutants! {
     GoneNeverLeaves,
     /// A wait of a phase that cannot turn back has no end.
     WaitsForEver,
+    /// A rollout starts though what it refers to is not there.
+    StartsBlind,
+    /// A step is left though what judges it is not there.
+    StepsBlind,
+    /// Time counts in which what a step must pass could not be asked.
+    AbsenceCounts,
+    /// What is measured again has only the rest of its time.
+    AskedTooLate,
     /// Where the present step was edited away the next one begins by itself.
     GoneGoesOn,
 }

@@ -1,9 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::mutant::rule;
-use crate::{Amount, Doing, Goal, HumanDuration, Name, RouteId, Step, Weight};
+use crate::{
+    Activity, Amount, Doing, Gate, Goal, HumanDuration, LeaveBehavior, Name, RouteId, Status, Step, Weight,
+};
 
 /// A rollout with every default resolved and everything checked: what [`decide`](crate::decide) works on.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -27,6 +29,19 @@ pub struct Plan {
     pub sizing: Sizing,
     /// How traffic is moved.
     pub steering: Steering,
+    /// What the documents refer to and nobody has. It holds the rollout: none starts, and no step is left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
+}
+
+/// Something that the documents refer to and nobody has.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Missing {
+    /// What, for people: `AnalysisTemplate golden-signals`.
+    pub what: Name,
+    /// The analyses of the plan that cannot be asked without it. Empty: the rollout as a whole needs it.
+    pub analyses: BTreeSet<Name>,
 }
 
 /// Whether the engine acts.
@@ -290,6 +305,46 @@ impl Plan {
         }
         .into_iter()
         .flatten()
+    }
+
+    /// Whether everything is there that this activity asks.
+    pub(crate) fn can_ask(&self, activity: &Activity) -> bool {
+        match activity {
+            Activity::Analysis { analyses, .. } => self.can_ask_all(analyses),
+            Activity::Hook { .. } | Activity::Preflight { .. } => true,
+        }
+    }
+
+    /// Whether everything is there that must pass at this gate.
+    pub(crate) fn can_ask_at(&self, gate: &Gate) -> bool {
+        match gate {
+            Gate::Evidence(analyses) => self.can_ask_all(analyses),
+            Gate::Open | Gate::Person => true,
+        }
+    }
+
+    fn can_ask_all(&self, analyses: &[Name]) -> bool {
+        !self.missing.iter().any(|it| analyses.iter().any(|name| it.analyses.contains(name)))
+    }
+
+    /// What is missing of all that the rollout still needs: for the present step, those after it, and the guards.
+    pub(crate) fn lacks(&self, status: &Status) -> Vec<Name> {
+        let place = status.place(self);
+        let ahead = self.steps.iter().enumerate().filter(|(at, step)| match place {
+            Some(place) => *at > place,
+            None => !status.has_passed(step),
+        });
+        let gates = ahead.map(|(_, step)| step.leave.gate());
+        let gates: Vec<Gate> = gates.chain(status.doing.as_ref().map(|it| it.leave.gate())).collect();
+        let at_a_gate = |it: &Missing| {
+            gates.iter().any(|gate| match gate {
+                Gate::Evidence(analyses) => analyses.iter().any(|name| it.analyses.contains(name)),
+                Gate::Open | Gate::Person => false,
+            })
+        };
+        let guards = |it: &Missing| self.guards.iter().any(|guard| it.analyses.contains(&guard.name));
+        let needed = self.missing.iter().filter(|it| it.analyses.is_empty() || guards(it) || at_a_gate(it));
+        needed.map(|it| it.what.clone()).collect()
     }
 
     /// The step of that name.

@@ -60,6 +60,20 @@ pub struct Status {
     /// The side that answers nothing while a canary is on trial; `None`: both do, or nobody knows better.
     #[serde(default)]
     pub down: Option<Down>,
+    /// Whether what the present step must pass can be asked.
+    #[serde(default)]
+    pub measuring: Measuring,
+}
+
+/// Whether what a step must pass can be asked.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Measuring {
+    /// It can, as far as the plan says.
+    #[default]
+    Possible,
+    /// Something that it needs is not there. Once it is, the step measures anew: nobody can know what was missed.
+    Interrupted,
 }
 
 /// A side that answers nothing.
@@ -415,6 +429,7 @@ impl Status {
             repairs: vec![],
             last: None,
             down: None,
+            measuring: Measuring::Possible,
         }
     }
 

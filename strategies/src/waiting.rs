@@ -123,6 +123,11 @@ pub enum WaitingFor {
     },
     /// No replica is wanted, so nothing of the canary can be tried.
     ScaledToZero,
+    /// What the documents refer to is not there, so nobody could judge.
+    Missing {
+        /// What, each with its kind.
+        what: Vec<Name>,
+    },
     /// `mode: paused`.
     ModePaused,
     /// `mode: off`.

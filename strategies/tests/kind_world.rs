@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
+#[path = "kind_world/missing.rs"]
+mod missing;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -51,6 +54,7 @@ fn plan() -> Plan {
         rollback_window: None,
         sizing: Sizing::PerArm,
         steering: Steering::Routes([("web".into(), route)].into()),
+        missing: vec![],
     }
 }
 

@@ -127,6 +127,7 @@ fn plan(steps: Vec<Step>, guards: &[Name]) -> Plan {
         rollback_window: None,
         sizing: Sizing::PerArm,
         steering: Steering::Routes([("web".into(), route)].into()),
+        missing: vec![],
     }
 }
 

@@ -215,6 +215,7 @@ fn plan() -> Plan {
         rollback_window: None,
         sizing: Sizing::PerArm,
         steering: Steering::Routes([("web".into(), RoutePlan { kind, settle, finest, rest })].into()),
+        missing: vec![],
     }
 }
 

@@ -52,6 +52,13 @@ pub fn words(what: &WaitingFor) -> String {
         WaitingFor::ScaledToZero => {
             "replicas: none is wanted, so nothing of the canary can be tried".to_owned()
         }
+        WaitingFor::Missing { what } => match what.as_slice() {
+            [one] => format!("{one}, which is not there"),
+            all => format!(
+                "{}, which are not there",
+                all.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+            ),
+        },
         WaitingFor::ModePaused => "mode: active; it is paused".to_owned(),
         WaitingFor::ModeOff => "mode: active; it is off".to_owned(),
         WaitingFor::AnotherRevision { refused } => {
@@ -90,6 +97,12 @@ mod tests {
 
     #[test]
     fn waits_are_told_in_plain_words() {
+        let missing =
+            |what: &[&str]| WaitingFor::Missing { what: what.iter().map(|it| (*it).into()).collect() };
+        let said = words(&missing(&["AnalysisTemplate golden-signals"]));
+        assert_eq!(said, "AnalysisTemplate golden-signals, which is not there");
+        let said = words(&missing(&["MetricSource a", "MetricSource b"]));
+        assert_eq!(said, "MetricSource a, MetricSource b, which are not there");
         let arm = Arm::main("v2".into());
         let said = words(&WaitingFor::Replicas { arm, needed: 2, ready: Some(1) });
         assert_eq!(said, "2 replicas of v2 to be ready (1 so far)");

@@ -1,3 +1,5 @@
+use jiff::Timestamp;
+
 use super::{Look, edits::go_on};
 use crate::mutant::rule;
 use crate::{
@@ -125,13 +127,14 @@ fn retry(look: &Look<'_>) -> Option<Status> {
     let (status, revision) = (look.status, &look.wanted.revision);
     let refused =
         matches!(status.phase, Phase::RolledBack { .. }) && status.canary.as_ref() == Some(revision);
-    refused.then(|| status.start(revision, look.plan, 0, look.now))
+    (refused && look.is_complete()).then(|| status.start(revision, look.plan, 0, look.now))
 }
 
 fn steer(look: &Look<'_>, order: &Order, step: usize) -> Option<(Status, bool)> {
     let mut next = look.status.clone();
     let gates_from = |first: usize| look.plan.steps.iter().skip(first);
     let passed = |at: usize| at == step && is_passed(look);
+    let blind = !look.plan.lacks(look.status).is_empty();
     match order.action {
         Action::Pause if next.hold.is_none() => {
             next.hold = Some(Hold::Ordered { by: order.by.clone() });
@@ -141,7 +144,7 @@ fn steer(look: &Look<'_>, order: &Order, step: usize) -> Option<(Status, bool)> 
             match next.hold.take()? {
                 Hold::Ordered { .. } => {}
                 Hold::ProgressDeadline => next.waited = Waited { since: Some(look.now), ..Waited::default() },
-                Hold::Verdict { id, .. } => measure_again(&mut next, &id),
+                Hold::Verdict { id, .. } => measure_again(&mut next, &id, look.now),
             }
             Some((next, false))
         }
@@ -151,18 +154,18 @@ fn steer(look: &Look<'_>, order: &Order, step: usize) -> Option<(Status, bool)> 
         }
         Action::Promote if next.said != Said::Promoted && next.said != Said::PromotedFully => {
             let overrides = gates_from(step).take(1).any(|it| it.leave.gates()) && !passed(step);
-            lift(&mut next);
+            lift(&mut next, look.now);
             next.said = Said::Promoted;
-            Some((next, overrides))
+            Some((next, overrides || blind))
         }
         Action::PromoteFull if next.said != Said::PromotedFully => {
             let mut left = gates_from(step).enumerate();
             let overrides = left.any(|(at, it)| it.leave.gates() && !passed(step + at));
-            lift(&mut next);
+            lift(&mut next, look.now);
             if step < look.plan.last_step() {
                 next = next.enter_step(look.plan, look.plan.last_step(), look.now);
             }
-            Some((all_the_way(look, next), overrides))
+            Some((all_the_way(look, next), overrides || blind))
         }
         Action::Pause
         | Action::Approve
@@ -184,13 +187,13 @@ fn steer_without_step(look: &Look<'_>, order: &Order) -> Option<(Status, bool)> 
         }
         Action::Resume | Action::Promote => {
             let mut next = go_on(look);
-            lift(&mut next);
+            lift(&mut next, look.now);
             Some((next, gated))
         }
         Action::PromoteFull => {
             let mut left = look.plan.steps.iter().filter(|it| !next.has_passed(it));
             let overrides = gated || left.any(|it| it.leave.gates());
-            lift(&mut next);
+            lift(&mut next, look.now);
             let next = next.enter_step(look.plan, look.plan.last_step(), look.now);
             Some((all_the_way(look, next), overrides))
         }
@@ -206,16 +209,26 @@ fn all_the_way(look: &Look<'_>, mut next: Status) -> Status {
 }
 
 /// Lifts a hold for an order that goes on; a guard that could not see begins anew.
-fn lift(status: &mut Status) {
+fn lift(status: &mut Status, now: Timestamp) {
     if let Some(Hold::Verdict { id, .. }) = status.hold.take() {
-        measure_again(status, &id);
+        measure_again(status, &id, now);
     }
 }
 
-fn measure_again(status: &mut Status, id: &crate::ActivityId) {
+fn measure_again(status: &mut Status, id: &crate::ActivityId, now: Timestamp) {
     match id.window {
-        crate::Window::Step(_) => status.again = status.again.saturating_add(1),
+        crate::Window::Step(_) => status.measure_step_again(now),
         crate::Window::From(_) => status.guards_again = status.guards_again.saturating_add(1),
+    }
+}
+
+impl Status {
+    /// What the present step must pass is measured from now on, and has its whole time.
+    pub(crate) fn measure_step_again(&mut self, now: Timestamp) {
+        self.again = self.again.saturating_add(1);
+        if !rule!(AskedTooLate, false) {
+            self.held = self.held.map(|_| now);
+        }
     }
 }
 

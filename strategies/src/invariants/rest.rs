@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{ALL, Of, answers_nothing, canary, exposure, exposure_of, has_ready, stable},
-    save::{check_save, goal_holds, is_new, is_open, within_authority},
+    save::{check_save, goal_holds, is_lost, is_new, is_open, within_authority},
     write::{all_settled, check_write},
 };
 use crate::{
@@ -53,13 +53,15 @@ pub fn is_good(plan: &Plan, status: &Status, world: &World, decision: &Decision,
         return status.phase == Phase::Left || (world.wanted == Seen::Absent && held);
     };
     let taken = |it: &Waiting| matches!(it.what, WaitingFor::ModeOff | WaitingFor::UsersOwn);
-    let paused = |it: &Waiting| matches!(it.what, WaitingFor::ModePaused);
+    let paused = |it: &Waiting| matches!(it.what, WaitingFor::ModePaused | WaitingFor::Missing { .. });
     if decision.waiting.iter().any(taken) {
         return true;
     }
     match &status.phase {
         Phase::Left => true,
-        Phase::Idle | Phase::RolledBack { .. } if decision.waiting.iter().any(paused) => true,
+        Phase::Idle | Phase::RolledBack { .. } if decision.waiting.iter().any(paused) => {
+            alone(plan, status, world, now) || plan.mode != Mode::Active
+        }
         Phase::Idle => status.stable.as_ref() == Some(&wanted.revision) && alone(plan, status, world, now),
         Phase::RolledBack { .. } => {
             status.canary.as_ref() == Some(&wanted.revision)
@@ -104,7 +106,7 @@ fn for_a_person(what: &WaitingFor) -> bool {
         WaitingFor::Approval { .. } | WaitingFor::Contested { .. } => true,
         WaitingFor::Order { any_of } | WaitingFor::StepGone { any_of, .. } => !any_of.is_empty(),
         WaitingFor::UsersOwn | WaitingFor::ModePaused | WaitingFor::ModeOff => true,
-        WaitingFor::AnotherRevision { .. } | WaitingFor::ScaledToZero => true,
+        WaitingFor::AnotherRevision { .. } | WaitingFor::ScaledToZero | WaitingFor::Missing { .. } => true,
         WaitingFor::Observation { .. }
         | WaitingFor::Workload
         | WaitingFor::Replicas { .. }
@@ -148,6 +150,10 @@ impl Judge<'_> {
             let id = activity.id();
             let own = id.attempt == saved.attempt && Some(&id.revision) == saved.canary.as_ref();
             found.require(own, "S14", || format!("{id:?} runs in attempt {}", saved.attempt));
+            if let Activity::Analysis { analyses, .. } = activity {
+                let lost = analyses.iter().find(|it| is_lost(self.plan, it));
+                found.require(lost.is_none(), "S14", || format!("{id:?} runs, and {lost:?} is not there"));
+            }
             let Activity::Analysis { samples: Samples::Count, purpose, .. } = activity else { continue };
             if *purpose == Purpose::Guard && self.watches_replicas(&id.name) {
                 continue;
@@ -173,7 +179,8 @@ impl Judge<'_> {
         let gone = !self.plan.steps.iter().any(|it| it.name == *step);
         let begun =
             past.filter(|it| !gone || saved.passed.iter().any(|passed| passed.step == **it)).chain([step]);
-        for guard in self.plan.guards.iter().filter(|it| it.watches == Watches::Replicas) {
+        let there = |it: &&crate::Guard| it.watches == Watches::Replicas && !is_lost(self.plan, &it.name);
+        for guard in self.plan.guards.iter().filter(there) {
             let counts = |it: &Activity| {
                 it.id().name == guard.name && matches!(it, Activity::Analysis { samples: Samples::Count, .. })
             };
@@ -435,7 +442,7 @@ impl Judge<'_> {
             && !self.status.is_refused(&wanted.revision);
         let free = matches!(self.status.phase, Phase::Idle | Phase::RolledBack { .. });
         let users = self.world.owner.get().is_some_and(|it| it.is == OwnerIs::UsersOwn);
-        let active = self.plan.mode == Mode::Active;
+        let active = self.plan.mode == Mode::Active && self.plan.missing.is_empty();
         found.require(!(new && free && active) || users, "L5", || {
             format!("{} is wanted and not taken up: {:?}", wanted.revision, self.decision.waiting)
         });

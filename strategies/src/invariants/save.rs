@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     Accepted, Action, ActivityId, Cause, Change, Consequence, Dest, Down, Effect, Gate, Goal, Hold, Leave,
-    Mode, Name, Order, Orders, OwnerIs, Phase, Plan, Repair, Role, RouteRest, Said, Seen, Side, Sizing,
-    Status, Steering, Step, Verdict, Window, World,
+    Measuring, Mode, Name, Order, Orders, OwnerIs, Phase, Plan, Repair, Role, RouteRest, Said, Seen, Side,
+    Sizing, Status, Steering, Step, Verdict, Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -36,6 +36,8 @@ pub fn check_save(
     judge.plan_followed(&mut found);
     judge.repairs(&mut found);
     judge.down(&mut found);
+    judge.interrupted(&mut found);
+    judge.resumed(&mut found);
     found.0
 }
 
@@ -95,6 +97,20 @@ pub(super) fn within_authority(plan: &Plan, status: &Status, world: &World, now:
     let matched = met.matches.iter().all(|it| goal.matches.contains_key(it));
     let weighted = met.share <= u64::from(goal.weight.ppm()) && met.copies <= u64::from(goal.mirror.ppm());
     weighted && matched && !met.balanced
+}
+
+/// Whether an analysis of the plan refers to something that is not there.
+pub(super) fn is_lost(plan: &Plan, analysis: &Name) -> bool {
+    plan.missing.iter().any(|it| it.analyses.contains(analysis))
+}
+
+/// The analyses that must pass before a step may end.
+fn asks(leave: &Leave) -> &[Name] {
+    match leave {
+        Leave::Until(it) => &it.analyses,
+        Leave::Analyze(it) => &it.analyses,
+        Leave::AtOnce(_) | Leave::Pause(_) | Leave::Approve(_) | Leave::Bake(_) => &[],
+    }
 }
 
 /// For less than this a side may only be restarting.
@@ -306,6 +322,20 @@ impl Judge<'_> {
         }
     }
 
+    /// S14: what a person lets measure again has its whole time.
+    fn resumed(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        let of_step = matches!(
+            &before.hold,
+            Some(Hold::Verdict { id: ActivityId { window: Window::Step(_), .. }, .. })
+        );
+        if of_step && before.phase == after.phase && after.hold.is_none() && self.accepted(Action::Resume) {
+            found.require(after.held.is_none_or(|it| it == self.now), "S14", || {
+                format!("{:?} is measured again, and has its time since {:?}", before.hold, after.held)
+            });
+        }
+    }
+
     /// S4, S5, S9: from where to where.
     fn course(&self, found: &mut Findings) {
         let (before, after) = (self.before, self.after);
@@ -501,6 +531,11 @@ impl Judge<'_> {
         found.require(overridden || !nothing, "S4", || {
             format!("step {step} ends while nothing is wanted to run")
         });
+        let lost: Vec<&Name> = self.still_asked(place).filter(|it| is_lost(self.plan, it)).collect();
+        let whole = self.plan.missing.iter().all(|it| !it.analyses.is_empty());
+        found.require(overridden || (lost.is_empty() && whole), "S4", || {
+            format!("step {step} ends, and of what judges it there is not: {:?}", self.plan.missing)
+        });
         found.require(overridden || self.gate_passed(place), "S4", || {
             format!("step {step} ends before {:?}: {:?}", self.plan.steps.get(place), before.verdicts)
         });
@@ -514,6 +549,35 @@ impl Judge<'_> {
                 format!("step {step} ends with {id:?} {recorded:?}")
             });
         }
+    }
+
+    /// Every analysis that has a say from this place on.
+    fn still_asked(&self, place: usize) -> impl Iterator<Item = &Name> {
+        let steps = self.plan.steps.get(place..).unwrap_or_default();
+        let present = self.before.doing.iter().flat_map(|it| asks(&it.leave));
+        let guards = self.plan.guards.iter().map(|it| &it.name);
+        steps.iter().flat_map(|it| asks(&it.leave)).chain(present).chain(guards)
+    }
+
+    /// S14: what could not be asked for a while is asked anew, and has its whole time.
+    fn interrupted(&self, found: &mut Findings) {
+        let (before, after) = (self.before, self.after);
+        let there =
+            |it: &Status| !it.doing.iter().flat_map(|it| asks(&it.leave)).any(|it| is_lost(self.plan, it));
+        let same = before.attempt == after.attempt && before.phase == after.phase;
+        if before.measuring == after.measuring
+            || after.phase.step().is_none()
+            || !same
+            || before.doing != after.doing
+        {
+            return;
+        }
+        let real = (after.measuring == Measuring::Possible) == there(after);
+        found.require(real, "S14", || format!("measuring is {:?}, which is not so", after.measuring));
+        let anew = after.again > before.again && after.held.is_none_or(|it| it == self.now);
+        found.require(after.measuring == Measuring::Interrupted || anew, "S14", || {
+            format!("what was interrupted counts since {:?}", after.held)
+        });
     }
 
     fn gate_passed(&self, step: usize) -> bool {
@@ -613,6 +677,9 @@ impl Judge<'_> {
         });
         found.require(self.plan.mode == Mode::Active || self.accepted_retry(), "S9", || {
             format!("{revision:?} begins in {:?}", self.plan.mode)
+        });
+        found.require(self.plan.missing.is_empty() || self.trusted(), "S4", || {
+            format!("{revision:?} begins, and there is not: {:?}", self.plan.missing)
         });
         let Phase::Stepping { step } = &self.after.phase else { return };
         let first = place_of(self.plan, step) == Some(0);

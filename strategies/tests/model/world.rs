@@ -247,7 +247,9 @@ impl Model {
             out.extend((0..3).filter(|it| *it != st.mode).map(Act::Mode));
         }
         let phase = &self.bodies.get(st.ro.body).phase;
-        if budget.edits > 0 && !matches!(phase, Phase::Idle | Phase::RolledBack { .. }) {
+        let rests = matches!(phase, Phase::Idle | Phase::RolledBack { .. });
+        // What a rollout is to be like matters once it runs; what is there for it, before it starts too.
+        if budget.edits > 0 && (!rests || self.plans.iter().any(|it| !it.missing.is_empty())) {
             let editions = 0..=u8::try_from(self.config.edits.len()).unwrap();
             out.extend(editions.filter(|it| *it != st.edition).map(Act::Edit));
         }

@@ -60,6 +60,7 @@ impl Config {
                 true => Steering::Ratio,
                 false => Steering::Routes(BTreeMap::from([("web".into(), route)])),
             },
+            missing: vec![],
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use strategies::{
-    Amount, Capacity, Consequence, Deadlines, Guard, HumanDuration, Leave, Mode, OnVerdict, Pattern, Plan,
-    RequestMatch, RouteKind, RoutePlan, RouteRest, Scale, Sizing, StableCapacity, Steering, Step, StepMatch,
-    Watches, Weight,
+    Amount, Capacity, Consequence, Deadlines, Guard, HumanDuration, Leave, Missing, Mode, OnVerdict, Pattern,
+    Plan, RequestMatch, RouteKind, RoutePlan, RouteRest, Scale, Sizing, StableCapacity, Steering, Step,
+    StepMatch, Watches, Weight,
     step::{Analyze, Approve, AtOnce, Bake, Pause, Until},
 };
 
@@ -126,7 +126,15 @@ pub fn plan(steps: Vec<Step>, steering: Steering) -> Plan {
         rollback_window: None,
         sizing: Sizing::PerArm,
         steering,
+        missing: vec![],
     }
+}
+
+/// Where what this analysis refers to is not there.
+pub fn without(mut plan: Plan, analysis: &str) -> Plan {
+    let analyses = [analysis.into()].into();
+    plan.missing = vec![Missing { what: format!("AnalysisTemplate {analysis}").into(), analyses }];
+    plan
 }
 
 /// With the guard on what the replicas do, as every document has it.

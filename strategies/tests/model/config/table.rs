@@ -7,7 +7,7 @@ use super::{
     Config,
     plans::{
         adopted, analyze, approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause,
-        plan, preview, proxy, shadow, step, two_levels, two_services, until, watched,
+        plan, preview, proxy, shadow, step, two_levels, two_services, until, watched, without,
     },
 };
 use crate::checker::state::Budget;
@@ -52,6 +52,7 @@ pub fn all() -> Vec<Config> {
     all.extend(strategies_of_canaries());
     all.extend(people());
     all.extend(edited());
+    all.extend(missing());
     all.extend(faults());
     all.extend(gone());
     all.extend(below());
@@ -278,6 +279,37 @@ fn edited() -> Vec<Config> {
             budget: Budget { pushes: 1, edits: 1, ..Budget::default() },
             edits: vec![with(vec![look(25), full(bake(1))]), with(vec![full(bake(1))])],
             ..base("edited-in-flight", with(vec![look(50), full(bake(1))]))
+        },
+    ]
+}
+
+/// What the documents refer to is not there, comes, and goes in mid-rollout.
+fn missing() -> Vec<Config> {
+    let whole = || plan(vec![step("half", 50, until()), step("full", 100, bake(1))], proxy(0));
+    let small = |name, plan| Config { flights: false, ..base(name, plan) };
+    vec![
+        Config {
+            actions: &[Action::Retry, Action::Abort],
+            budget: Budget { pushes: 1, orders: 2, edits: 2, ..Budget::default() },
+            edits: vec![whole()],
+            ..small("reference-comes", without(whole(), "golden"))
+        },
+        Config {
+            actions: &[Action::Promote, Action::PromoteFull, Action::Resume, Action::Abort],
+            budget: Budget { pushes: 1, orders: 2, edits: 2, ..Budget::default() },
+            edits: vec![without(whole(), "golden")],
+            ..small("gate-vanishes", whole())
+        },
+        Config {
+            actions: &[Action::Promote],
+            budget: Budget { pushes: 1, orders: 1, edits: 2, losses: 1, ..Budget::default() },
+            edits: vec![without(watched(whole()), "pods")],
+            ..small("guard-vanishes", watched(whole()))
+        },
+        Config {
+            budget: Budget { pushes: 1, edits: 2, ..Budget::default() },
+            edits: vec![without(plan(vec![step("full", 100, analyze())], proxy(0)), "golden")],
+            ..small("last-gate-vanishes", plan(vec![step("full", 100, analyze())], proxy(0)))
         },
     ]
 }
