@@ -39,6 +39,7 @@ mod analyze;
 mod apply;
 mod approve;
 mod completions;
+mod crd;
 mod delete;
 mod demo;
 mod explain;
@@ -148,6 +149,8 @@ commands! {
     Calibrate(calibrate::Args),
     /// Print the JSON Schema of documents, for editors
     Schema(schema::Args),
+    /// Print the kinds that a cluster needs
+    Crd(crd::Args),
     /// List rollouts
     Get(get::Args),
     /// Show how a rollout stands

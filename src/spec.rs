@@ -6,6 +6,7 @@
 mod analysis_run;
 mod check;
 pub mod compile;
+pub mod crd;
 pub mod diagnostic;
 pub mod forecast;
 pub mod golden;
@@ -19,6 +20,7 @@ mod order;
 pub mod provider;
 pub mod ratio;
 mod rollout;
+pub mod rules;
 mod scalar;
 pub mod schema;
 mod shape;
@@ -47,7 +49,7 @@ pub use self::{
         AfterAbort, CapacitySpec, Direct, GuardSpec, RolloutSpec, ServiceEntry, ServiceName, TemplateRef,
     },
     source::{MOST_BYTES, Position, Source},
-    status::RolloutStatus,
+    status::{OrderStatus, RolloutStatus, RunStatus},
     template::{AnalysisTemplateSpec, ArgumentSpec, Metric},
 };
 use crate::written::{list_of, nearest};

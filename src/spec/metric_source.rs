@@ -18,9 +18,11 @@ pub struct MetricSourceSpec {
     pub credentials: Option<Credentials>,
     /// Headers that are sent along and are no secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub headers: BTreeMap<String, String>,
     /// Headers that are sent along, such as keys, each with where its value is kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub secret_headers: BTreeMap<String, SecretRef>,
     /// TLS. Default: the certificates that this machine trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

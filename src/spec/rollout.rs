@@ -35,6 +35,7 @@ pub struct RolloutSpec {
     pub workload_ref: Option<WorkloadRef>,
     /// In a cluster: the Services whose clients are moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub services: Vec<ServiceEntry>,
     /// Where users' requests come in; all entries are moved together. Default in a cluster: by the ratio of replicas.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +61,7 @@ pub struct RolloutSpec {
     /// In a cluster: fields of the pod template whose change alone is no release. Default: the annotation that
     /// `kubectl rollout restart` writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub ignore_template_changes: Option<Vec<FieldPath>>,
     /// Going back to a recent stable version skips the steps. Default: it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +130,7 @@ pub struct GuardSpec {
     pub template_ref: TemplateRef,
     /// Values for the template's arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub args: Vec<Argument>,
     /// The step it begins with. Default: the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use schemars::{Schema, generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::Value;
 
 use super::Kind;
@@ -37,10 +37,20 @@ pub fn of_all() -> Value {
     })
 }
 
+/// The schema of one type.
+pub(super) fn of_type<T: schemars::JsonSchema>() -> Value {
+    generator().into_root_schema_for::<T>().to_value()
+}
+
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .with_transform(RecursiveTransform(tidied))
+        .into_generator()
+}
+
 fn generate(kind: Kind) -> Value {
-    let settings =
-        SchemaSettings::draft2020_12().for_deserialize().with_transform(RecursiveTransform(tidied));
-    let mut schema = kind.schema_from(settings.into_generator());
+    let mut schema = kind.schema_from(generator());
     schema.insert("$id".into(), format!("https://serinus.dev/schemas/v1alpha1/{}.json", kind.name()).into());
     schema.to_value()
 }

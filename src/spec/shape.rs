@@ -293,6 +293,11 @@ impl<'a> Walk<'a> {
 
     fn record(&mut self, target: &'a Json, node: &Node) {
         let Value::Record(entries) = &node.value else { return };
+        let most = target.get("maxProperties").and_then(Json::as_u64).and_then(|it| usize::try_from(it).ok());
+        if let Some(most) = most.filter(|most| *most < entries.len()) {
+            let message = format!("{} entries are too many: at most {most}", entries.len());
+            return self.found.push(Diagnostic::error(Code::BadValue, self.head(node), message));
+        }
         let own = target.get("properties").and_then(Json::as_object);
         // A field of a record may itself be a choice: `{ name: a, exact: b }`.
         let mut choices = Choices::default();

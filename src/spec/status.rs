@@ -125,6 +125,52 @@ pub struct WorkloadStatus {
     pub revision: Option<String>,
 }
 
+/// What became of an order.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OrderStatus {
+    /// In one word: `Accepted`, `Void`. Absent: it has not been looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+    /// Why, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it was dealt with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+}
+
+/// How an analysis by itself stands.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunStatus {
+    /// The generation of the AnalysisRun that this is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// What is so and what is not, in the terms of kstatus. At most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// What it concluded, in one word. Absent: it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// How it stands, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began: Option<Moment>,
+    /// When it was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Moment>,
+    /// What it measured, as commands show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Value>,
+    /// How far it has come, by what identifies each part. Not for readers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub checkpoints: BTreeMap<String, Value>,
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

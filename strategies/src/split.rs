@@ -56,12 +56,15 @@ pub struct Matched {
 pub struct RequestMatch {
     /// Headers; names are case-insensitive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub headers: Vec<Field>,
     /// Cookies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub cookies: Vec<Field>,
     /// Query parameters, percent-decoded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub query: Vec<Field>,
     /// The path, percent-encoded as it was sent, without the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -43,6 +43,7 @@ pub struct StepMatch {
     pub id: Name,
     /// It applies if any of these holds. Empty: it ends.
     #[serde(default)]
+    #[schemars(length(max = 16))]
     pub any_of: Vec<RequestMatch>,
 }
 

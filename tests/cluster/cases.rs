@@ -1,6 +1,7 @@
 //! What is proven on the real control plane.
 
 mod deployment;
+mod objects;
 mod routes;
 
 use crate::lab::Lab;
@@ -41,4 +42,8 @@ pub(crate) const ALL: &[Case] = &[
     caught("a_change_that_no_policy_holds_is_caught_and_promoted", deployment::caught),
     caught("a_change_that_no_policy_holds_is_caught_and_aborted", deployment::aborted),
     case("every_split_of_a_route_is_accepted_read_back_and_restored", routes::written_and_restored),
+    case("kinds_are_shown_scaled_and_explained_as_kubectl_users_expect", objects::shown),
+    case("status_and_spec_of_a_rollout_are_written_apart", objects::written_apart),
+    case("the_author_of_an_order_is_who_sent_it_and_an_order_never_changes", objects::authored),
+    case("an_order_needs_the_right_to_what_it_asks_for", objects::allowed),
 ];

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use serinus::{
     clock,
     cluster::{Api, Driven, Site},
@@ -19,20 +19,6 @@ use strategies::{Action, Activity, ActivityId, Name, Order, Orders, Outcome, Pha
 use tokio::task::JoinHandle;
 
 use crate::lab::{Lab, Who};
-
-/// The kind that owns what the engine makes, so that garbage collection knows it.
-pub(crate) fn definition() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "rollouts.serinus.dev" },
-        "spec": {
-            "group": "serinus.dev", "scope": "Namespaced",
-            "names": { "kind": "Rollout", "plural": "rollouts", "singular": "rollout" },
-            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": {
-                "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
-        },
-    })
-}
 
 /// Applies a Rollout; its uid.
 pub(crate) fn made(lab: &Lab, namespace: &str, rollout: &Value) -> Name {

@@ -186,9 +186,16 @@ impl Lab {
         let definitions = definitions.to_str().unwrap();
         self.kubectl(Who::Admin, &["apply", "--server-side", "-f", definitions]).unwrap();
         self.apply(Who::Admin, None, &pods::node("node-1"));
-        self.apply(Who::Admin, None, &crate::engine::definition());
-        let hold = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hold.yaml");
-        self.kubectl(Who::Admin, &["apply", "-f", hold.to_str().unwrap()]).unwrap();
+        self.shipped("crds.yaml");
+        self.kubectl(Who::Admin, &["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        self.shipped("hold.yaml");
+        self.shipped("orders.yaml");
+    }
+
+    /// Applies a file of those that are shipped.
+    fn shipped(&self, name: &str) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+        self.kubectl(Who::Admin, &["apply", "-f", file.to_str().unwrap()]).unwrap();
     }
 
     fn files(&self) {
@@ -261,7 +268,7 @@ impl Lab {
         self.kubectl_with(who, arguments, "")
     }
 
-    fn kubectl_with(&self, who: Who, arguments: &[&str], input: &str) -> Result<String, String> {
+    pub(crate) fn kubectl_with(&self, who: Who, arguments: &[&str], input: &str) -> Result<String, String> {
         use std::io::Write as _;
         let mut child = Command::new(self.programs.join("kubectl"))
             .arg("--kubeconfig")

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod commands;
+mod crd;
 mod examples;
 mod mistakes;
 mod presets;

@@ -56,6 +56,7 @@ fn the_reader_understands_every_word_of_every_schema() {
         "maxLength",
         "minItems",
         "maxItems",
+        "maxProperties",
         "minimum",
         "maximum",
     ]);

@@ -10,6 +10,7 @@ use crate::{HumanDuration, Pattern, RequestMatch, Scale, Step, StepMatch, Sticky
 pub struct AbTest {
     /// Clients told apart by what they send.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub matches: Vec<StepMatch>,
     /// A random share of the others too. Default 0%.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,11 +12,13 @@ pub struct BlueGreen {
     pub preview: Preview,
     /// What must hold before the switch, one after the other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub before: Vec<Leaving>,
     /// Who switches. Default: the engine, at once.
     pub promote: Promote,
     /// What must hold after the switch, one after the other; stable keeps its replicas so long.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub after: Vec<Leaving>,
     /// How much longer stable keeps its replicas. Default: not at all.
     #[serde(skip_serializing_if = "Option::is_none")]

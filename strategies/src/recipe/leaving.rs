@@ -83,6 +83,7 @@ impl Default for UntilSpec {
 pub struct Evidence {
     /// Templates measured in this step alone. Default: the rollout's own `analyses`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub templates: Vec<TemplateUse>,
 }
 
@@ -93,6 +94,7 @@ pub struct Evidence {
 pub struct AnalyzeSpec {
     /// Templates measured in this step alone; all must pass. Default: the rollout's own `analyses`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub templates: Vec<TemplateUse>,
     /// How long they measure, counted from when the step had settled. Default: until each concludes by itself.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
@@ -110,6 +112,7 @@ pub struct TemplateUse {
     pub name: Name,
     /// Values for its arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub args: Vec<Argument>,
 }
 
