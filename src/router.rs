@@ -16,7 +16,7 @@ mod service;
 
 pub use self::{
     ack::Acks,
-    codec::{About, RouteAsk, RouteCodec, RouteRead, Service, service_route},
+    codec::{About, AsWritten, RouteAsk, RouteCodec, RouteRead, Service, service_route},
     gateway_api::{GatewayApi, GatewayRoute, Own, RouteName, RouteReference},
     proxy::{Limits, Listen, Protocol, Proxy, Timeouts, Tls},
     service::{Part, ServiceRoute},

@@ -16,7 +16,9 @@ mod template;
 mod upstream;
 
 pub use self::{
-    codec::{Ask, Look, PodNames, Standing, WorkloadCodec, WorkloadExample, Workloads},
+    codec::{
+        Ask, Look, OwnUpdate, PodNames, Standing, WorkloadCodec, WorkloadExample, WorkloadFacts, Workloads,
+    },
     deployment::{Deployment, DeploymentSeen, Edit, Facts, SetOwner, SetSeen, Template},
     process::{
         CopyKeeping, EnvVar, HttpProbe, Limits, LogKeeping, ProbeHeader, Process, Readiness, Restart,

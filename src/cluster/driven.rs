@@ -13,7 +13,7 @@ use crate::{
         text,
     },
     router::{About, Acks, Part, RouteAsk, RouteCodec, Service, ServiceRoute, Traffic},
-    spec::compile::{Compiled, Runtime},
+    spec::compile::{Compiled, Facts, Runtime},
     workload::{Ask, Look, Standing, WorkloadRef, Workloads},
 };
 
@@ -143,6 +143,22 @@ impl Driven {
             }
         }
         Ok(world)
+    }
+
+    /// What these objects say that a plan depends on: see [`Compiled::with_facts`].
+    ///
+    /// # Errors
+    /// As [`Self::world`].
+    pub fn facts(&self, objects: &Objects, status: &Status, now: Timestamp) -> Result<Facts, Misshapen> {
+        let look = self.codec.look(objects, &self.standing(status, now))?;
+        let about = self.about(look.get(), objects);
+        let mut routes = BTreeMap::new();
+        for (id, route) in &self.routes {
+            if let Some(written) = route.codec.as_written(objects, &about)? {
+                routes.insert(id.clone(), written);
+            }
+        }
+        Ok(Facts { workload: self.codec.declared(objects, &self.workload)?, routes })
     }
 
     /// The one write to one object that brings these objects nearer to what was decided on them.

@@ -42,11 +42,36 @@ pub trait RouteCodec: Send + Sync {
         about: &About,
     ) -> Result<Towards<ObjectWrite>, Misshapen>;
 
+    /// Where it leads as its owner wrote it, whatever stands there now; `None`: it was not seen, or leads nowhere of ours.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn as_written(&self, objects: &Objects, about: &About) -> Result<Option<AsWritten>, Misshapen> {
+        let _ = (objects, about);
+        Ok(None)
+    }
+
+    /// The same before it was seen, by what the document says of it.
+    fn expects(&self) -> AsWritten {
+        AsWritten::Ours
+    }
+
     /// What of a goal it cannot express, beside what its [`Capabilities`](super::Capabilities) say already.
     fn refuses(&self, goal: &Goal) -> Vec<String> {
         let _ = goal;
         vec![]
     }
+}
+
+/// Where a route leads as its owner wrote it: what it is given back as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AsWritten {
+    /// To the Service that clients use.
+    Users,
+    /// To stable's Service; the canary's stands beside it and gets nothing.
+    Stable,
+    /// Neither, so that it is held as it has to be.
+    Ours,
 }
 
 /// What is asked of a route.

@@ -6,6 +6,7 @@ mod metric_source;
 mod ratio;
 mod references;
 mod rollout;
+mod shared;
 mod steps;
 mod template;
 

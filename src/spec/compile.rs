@@ -12,9 +12,11 @@ use strategies::{
     recipe::{Argument, Context, Steps, TemplateKind},
 };
 
+mod facts;
 mod references;
 mod routes;
 
+pub use facts::{Facts, Written};
 pub use references::{Reference, Referrer};
 
 use super::{
@@ -59,6 +61,8 @@ pub struct Compiled {
     pub analyses: BTreeMap<Name, CompiledAnalysis>,
     /// Where it runs.
     pub runtime: Runtime,
+    /// What a person wrote of it, for [`Compiled::with_facts`].
+    pub written: Written,
 }
 
 /// Where a Rollout runs, and what it drives there.
@@ -391,6 +395,7 @@ pub(super) fn one(rollout: &Rollout, library: Library<'_>) -> Option<Compiled> {
         missing,
         plan,
         runtime,
+        written: Written { steps: steps.steps, capacity: spec.capacity },
     })
 }
 
@@ -416,13 +421,14 @@ fn runtime(spec: &RolloutSpec) -> Option<Runtime> {
 /// Defaults of the numbers follow from what happens to stable.
 pub(super) fn capacity(spec: &CapacitySpec) -> Capacity {
     let quarter = Amount::Share(Weight::from_percent(25));
-    let (surge, unavailable) = match spec.stable {
+    let stable = spec.stable.unwrap_or_default();
+    let (surge, unavailable) = match stable {
         StableCapacity::Keep => (Amount::FULL, Amount::ZERO),
         StableCapacity::Follow => (quarter, Amount::ZERO),
         StableCapacity::InPlace => (Amount::ZERO, quarter),
     };
     Capacity {
-        stable: spec.stable,
+        stable,
         surge: spec.surge.unwrap_or(surge),
         max_unavailable: spec.max_unavailable.unwrap_or(unavailable),
         keep_canary: spec.after_abort.keep_canary,

@@ -152,13 +152,16 @@ pub struct TemplateRef {
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CapacitySpec {
-    /// What happens to stable's replicas as the canary grows. Default `keep`.
-    pub stable: StableCapacity,
+    /// What happens to stable's replicas as the canary grows. Default `keep`; in a cluster `inPlace` where the workload's own
+    /// `maxSurge` is 0 and nothing asks for both versions beside each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stable: Option<StableCapacity>,
     /// Replicas above the wanted number, both sides together: a share of it, or a number. Default 100% for `keep`, 25%
-    /// for `follow`, 0% for `inPlace`.
+    /// for `follow`, 0% for `inPlace`; in a cluster the workload's own `maxSurge` for `follow` and without a router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub surge: Option<Amount>,
-    /// Replicas that may be missing: a share of the wanted number, or a number. Default 0%, and 25% for `inPlace`.
+    /// Replicas that may be missing: a share of the wanted number, or a number. Default 0%, and 25% for `inPlace`; in a
+    /// cluster the workload's own `maxUnavailable` for `follow`, `inPlace` and without a router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<Amount>,
     /// What is left after an abort.

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use strategies::{
-    Arm, ArmSeen, Change, Epoch, Name, Owner, OwnerGoal, Phase, Revision, Scaler, Seen, Sizing, Status,
+    Amount, Arm, ArmSeen, Change, Epoch, HumanDuration, Name, Owner, OwnerGoal, Phase, Revision, Scaler,
+    Seen, Sizing, Status,
 };
 
 use crate::object::{Kind, Misshapen, Need, ObjectWrite, Objects, Towards, Trouble};
@@ -28,6 +29,12 @@ pub trait WorkloadCodec {
 
     /// What a runtime must watch for the workload of this name; less while no rollout runs.
     fn needs(&self, workload: &Name, active: bool) -> Vec<Need>;
+
+    /// What it says of its own updates; `None`: there is no such workload.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn declared(&self, objects: &Objects, workload: &Name) -> Result<Option<WorkloadFacts>, Misshapen>;
 
     /// The facts; `None`: there is no such workload.
     ///
@@ -56,6 +63,29 @@ pub trait WorkloadCodec {
     fn examples(&self) -> Vec<WorkloadExample>;
 }
 
+/// What a workload says of its own updates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct WorkloadFacts {
+    /// How it goes from one version to the next.
+    pub update: OwnUpdate,
+    /// How long a replica must have been ready to count.
+    pub min_ready: HumanDuration,
+}
+
+/// How a workload goes from one version to the next by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OwnUpdate {
+    /// Some replicas at a time.
+    Rolling {
+        /// So many above the wanted number.
+        surge: Amount,
+        /// So many may be missing.
+        unavailable: Amount,
+    },
+    /// All stop before any starts: no two versions run side by side.
+    Recreate,
+}
+
 /// One workload as it stands in a cluster.
 #[derive(Clone, Debug)]
 pub struct WorkloadExample {
@@ -79,6 +109,12 @@ pub trait Workloads: Sync {
 
     /// See [`WorkloadCodec::needs`].
     fn needs(&self, workload: &Name, active: bool) -> Vec<Need>;
+
+    /// See [`WorkloadCodec::declared`].
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    fn declared(&self, objects: &Objects, workload: &Name) -> Result<Option<WorkloadFacts>, Misshapen>;
 
     /// What the machine gets to see; absent: there is no such workload.
     ///
@@ -112,6 +148,10 @@ impl<C: WorkloadCodec + Sync> Workloads for C {
 
     fn needs(&self, workload: &Name, active: bool) -> Vec<Need> {
         WorkloadCodec::needs(self, workload, active)
+    }
+
+    fn declared(&self, objects: &Objects, workload: &Name) -> Result<Option<WorkloadFacts>, Misshapen> {
+        WorkloadCodec::declared(self, objects, workload)
     }
 
     fn look(&self, objects: &Objects, standing: &Standing) -> Result<Seen<Look>, Misshapen> {

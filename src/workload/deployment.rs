@@ -8,10 +8,11 @@
 
 use strategies::{Name, OwnerGoal, Sizing};
 
-use super::codec::{Ask, Look, Standing, WorkloadCodec, WorkloadExample};
+use super::codec::{Ask, Look, Standing, WorkloadCodec, WorkloadExample, WorkloadFacts};
 use crate::object::{Detail, Kind, Misshapen, Need, ObjectWrite, Objects, Towards, Which};
 
 mod arms;
+mod declared;
 mod examples;
 mod facts;
 mod look;
@@ -62,6 +63,11 @@ impl WorkloadCodec for Deployment {
             Need { kind: revisions(), which: Which::Ours, detail },
             Need { kind: autoscalers(), which: Which::All, detail },
         ]
+    }
+
+    fn declared(&self, objects: &Objects, workload: &Name) -> Result<Option<WorkloadFacts>, Misshapen> {
+        let deployment = objects.get(&kind().named(workload.as_str()));
+        deployment.map(|it| declared::declared(workload, it)).transpose()
     }
 
     fn read(&self, objects: &Objects, standing: &Standing) -> Result<Option<Facts>, Misshapen> {

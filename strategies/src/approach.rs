@@ -22,6 +22,8 @@ mod partition;
 mod routes;
 mod rules;
 
+pub(crate) use routes::rests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

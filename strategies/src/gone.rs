@@ -6,8 +6,14 @@ use jiff::Timestamp;
 use crate::mutant::rule;
 use crate::{
     Change, Decision, Fence, Mode, Next, Phase, Plan, RouteRest, Samples, Seen, Sizing, Status, Waiting,
-    WaitingFor, Wanted, World, Write, activities::running, approach::approach, authority::down, decide::idle,
-    predict::rest_of, status::Waited, target::target,
+    WaitingFor, Wanted, World, Write,
+    activities::running,
+    approach::{approach, rests},
+    authority::down,
+    decide::idle,
+    predict::rest_of,
+    status::Waited,
+    target::target,
 };
 
 /// What to do without a workload.
@@ -72,14 +78,14 @@ fn leave(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> Decisio
         next.epoch = status.epoch.next();
         return save(next);
     }
-    for (id, route) in plan.routes() {
+    for (id, route) in plan.written() {
         let seen = match world.route(id) {
             Seen::Is(seen) => seen,
             Seen::Absent => continue,
             Seen::Unread => return idle(status, WaitingFor::Observation { of: id.as_str().into() }),
         };
         let users = matches!(route.rest, RouteRest::ByReady | RouteRest::Through(_));
-        if users && seen.asked != rest_of(plan, status, world, id) {
+        if users && !rests(route, seen, &rest_of(plan, status, world, id)) {
             let write = Write { change: Change::Restore(id.clone()), fence: seen.fence, epoch: status.epoch };
             return Decision { next: Next::Write(Box::new(write)), ..idle(status, WaitingFor::Workload) };
         }

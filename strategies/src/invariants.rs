@@ -22,7 +22,7 @@ mod write;
 use std::fmt;
 
 pub use self::{
-    exposure::{Exposure, exposure, needed, ratio_allows, settled},
+    exposure::{Exposure, exposure, needed, ratio_allows, settled, shared_allows},
     rest::{check_decision, is_good},
     save::check_save,
     serving::{check_serving, serves},

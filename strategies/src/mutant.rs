@@ -172,6 +172,12 @@ mutants! {
     GoneNeverLeaves,
     /// A wait of a phase that cannot turn back has no end.
     WaitsForEver,
+    /// A canary behind a Service that is never written is as large as its scale says.
+    SharedUncapped,
+    /// An abort leaves the canary behind a Service that is never written.
+    SharedStays,
+    /// A route that is given back keeps the stamp of the last rollout.
+    StampLeft,
     /// A rollout starts though what it refers to is not there.
     StartsBlind,
     /// A step is left though what judges it is not there.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::mutant::rule;
 use crate::{
-    Activity, Amount, Doing, Gate, Goal, HumanDuration, LeaveBehavior, Name, RouteId, Status, Step, Weight,
+    Activity, Amount, Doing, Gate, Goal, HumanDuration, LeaveBehavior, Name, RouteId, Scale, Status, Step,
+    Weight,
 };
 
 /// A rollout with every default resolved and everything checked: what [`decide`](crate::decide) works on.
@@ -226,6 +227,9 @@ pub enum RouteKind {
     /// Where requests come in beside the weighted entries: the user's own Service, pinned to stable while a
     /// rollout runs.
     Direct,
+    /// Where requests come in beside the weighted entries and nobody is kept from the canary: the user's own Service, which is
+    /// never written. Its clients meet both sides in proportion to their ready replicas.
+    Proportional,
 }
 
 /// What a route looks like when no rollout runs.
@@ -261,7 +265,7 @@ impl Plan {
             return 0;
         }
         let within = match self.steering {
-            Steering::Routes(_) => return goal.canary_replicas(total),
+            Steering::Routes(_) => return goal.canary_replicas(total).min(self.most_beside(goal, total)),
             Steering::Ratio if rule!(RatioScales, false) => return goal.canary_replicas(total),
             Steering::Ratio => goal.weight.replicas_within(total),
         };
@@ -271,6 +275,31 @@ impl Plan {
             Sizing::Partition if goal.weight != Weight::FULL => within.max(least).min(total - 1),
             Sizing::Partition | Sizing::PerArm | Sizing::Elastic | Sizing::Fixed => within.max(least),
         }
+    }
+
+    /// The most replicas of the canary that leave no more to it of what comes in by a Service that is never written than its
+    /// weight says: in proportion to stable's, rounded down, and what the weight needs.
+    fn most_beside(&self, goal: &Goal, total: u32) -> u32 {
+        let capped = self.is_shared() && !rule!(SharedUncapped, false);
+        if !capped {
+            return u32::MAX;
+        }
+        let scale = match self.capacity.stable {
+            StableCapacity::Keep => Scale::Even,
+            StableCapacity::Follow | StableCapacity::InPlace => Scale::Traffic,
+        };
+        Goal { weight: goal.weight, scale, ..Goal::home() }.canary_replicas(total)
+    }
+
+    /// Whether some requests follow the ready replicas, whatever the routes say.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.routes().any(|(_, route)| route.kind == RouteKind::Proportional)
+    }
+
+    /// The routes that are written; one that nobody is kept from is not.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&RouteId, &RoutePlan)> {
+        self.routes().filter(|(_, route)| route.kind != RouteKind::Proportional)
     }
 
     /// Replicas of stable beside that many of the canary. A part never takes stable's last replica.

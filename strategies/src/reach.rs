@@ -84,6 +84,21 @@ pub(crate) fn reach_at_any_size(plan: &Plan, world: &World, now: Timestamp, arm:
     by_entry(&Look { plan, world, now: Some(now), arm, empty: Empty::MayServe })
 }
 
+/// The same of the entries from which a rollout can keep an arm: what comes in by others follows the replicas by itself.
+#[must_use]
+pub(crate) fn reach_of_divided(plan: &Plan, world: &World, now: Timestamp, arm: &Arm) -> Load {
+    divided(plan, reach_by_entry(plan, world, now, arm))
+}
+
+/// The worst of those entries.
+pub(crate) fn divided(plan: &Plan, by_entry: Vec<Load>) -> Load {
+    let kinds = plan.routes().map(|(_, route)| route).filter(|it| is_entry(it)).map(|it| &it.kind);
+    // By ratio there is one entry, which is no route.
+    let kinds = kinds.map(Some).chain(std::iter::repeat(None));
+    let divided = by_entry.into_iter().zip(kinds).filter(|(_, kind)| *kind != Some(&RouteKind::Proportional));
+    divided.map(|(load, _)| load).fold(Load::default(), Load::max)
+}
+
 fn by_entry(look: &Look<'_>) -> Vec<Load> {
     match &look.plan.steering {
         Steering::Ratio => vec![look.behind_balancer(true)],
@@ -116,7 +131,7 @@ fn lag(route: &RoutePlan) -> std::time::Duration {
 /// Whether requests come in here.
 fn is_entry(route: &RoutePlan) -> bool {
     match route.kind {
-        RouteKind::Weighted { .. } | RouteKind::Direct => true,
+        RouteKind::Weighted { .. } | RouteKind::Direct | RouteKind::Proportional => true,
         RouteKind::ToStable | RouteKind::ToCanary => false,
     }
 }

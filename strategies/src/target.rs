@@ -44,7 +44,8 @@ pub(crate) fn dest_of_stable(kind: &RouteKind, stable: &Revision) -> Dest {
         RouteKind::Weighted { stable: None, .. }
         | RouteKind::ToStable
         | RouteKind::ToCanary
-        | RouteKind::Direct => Dest::Arm(Arm::main(stable.clone())),
+        | RouteKind::Direct
+        | RouteKind::Proportional => Dest::Arm(Arm::main(stable.clone())),
     }
 }
 
@@ -155,13 +156,14 @@ impl Build<'_> {
                     target.kept.insert(first.clone());
                 }
             }
-            for (id, route) in self.plan.routes() {
+            for (id, route) in self.plan.written() {
                 let split = Split::all_to(match &route.kind {
                     RouteKind::Weighted { stable: Some(below), .. } => Dest::Route(below.clone()),
                     RouteKind::Weighted { stable: None, .. }
                     | RouteKind::ToStable
                     | RouteKind::ToCanary
-                    | RouteKind::Direct => Dest::Arm(first.clone()),
+                    | RouteKind::Direct
+                    | RouteKind::Proportional => Dest::Arm(first.clone()),
                 });
                 target.routes.insert(id.clone(), Aim::Split(split));
             }
@@ -177,7 +179,7 @@ impl Build<'_> {
         let held = if self.detaches_stable() { OwnerGoal::Detached } else { OwnerGoal::Held };
         target.owner = self.has_owner().then_some(held);
         self.size_both(&mut target, &goal);
-        for (id, route) in self.plan.routes() {
+        for (id, route) in self.plan.written() {
             target.routes.insert(id.clone(), Aim::Split(self.lower(&goal, route)));
         }
         target
@@ -231,7 +233,7 @@ impl Build<'_> {
     /// All traffic is on the new stable already; now everything that names stable follows, then the old goes.
     fn promoting(&self) -> Target {
         let mut target = self.home_sizes();
-        for (id, route) in self.plan.routes() {
+        for (id, route) in self.plan.written() {
             target.routes.insert(id.clone(), Aim::Split(self.lower(&Goal::home(), route)));
         }
         if self.has_owner()
@@ -257,18 +259,25 @@ impl Build<'_> {
         target.kept.extend(self.world.arms.keys().cloned());
         if self.plan.steering == Steering::Ratio {
             self.size_both(&mut target, &Goal::home());
-        } else if let Some(canary) = target.canary.clone().filter(|_| self.stable_lacks_room()) {
-            // As far as its traffic lets it the canary makes room: without any stable could never come back.
+        } else if let Some(canary) = target.canary.clone().filter(|_| self.canary_makes_way()) {
+            // As far as its traffic lets it.
             target.kept.remove(&canary);
             target.sizes.insert(canary, 0);
         }
         // As small as it may be now, stable is given back only once it is whole, in the phase after this one.
         let held = if self.is_detached() { OwnerGoal::Detached } else { OwnerGoal::Held };
         target.owner = self.has_owner().then_some(held);
-        for (id, route) in self.plan.routes() {
+        for (id, route) in self.plan.written() {
             target.routes.insert(id.clone(), Aim::Split(self.homeward(id, route)));
         }
         target
+    }
+
+    /// Whether the canary goes while an abort runs: without any room stable could never come back, and whoever comes in by a
+    /// Service that is never written meets it for as long as it is there.
+    fn canary_makes_way(&self) -> bool {
+        let shared = self.plan.is_shared() && self.plan.sizing == Sizing::PerArm;
+        (shared && !rule!(SharedStays, false)) || self.stable_lacks_room()
     }
 
     /// Whether stable is smaller than it should be while all replicas that are allowed are asked for.
@@ -302,7 +311,7 @@ impl Build<'_> {
         }
         let other = |arm: &Arm| Some(arm) != target.stable.as_ref() && !target.kept.contains(arm);
         let alone = !self.world.arms.iter().any(|(arm, seen)| other(arm) && is_there(seen));
-        for (id, route) in self.plan.routes() {
+        for (id, route) in self.plan.written() {
             if self.status.stable.is_none() {
                 continue;
             }
@@ -351,7 +360,7 @@ impl Build<'_> {
             RouteKind::Direct if self.status.fallen() == Some(Side::Stable) => {
                 Split::all_to(Dest::Arm(canary))
             }
-            RouteKind::ToStable | RouteKind::Direct => Split::all_to(to_stable),
+            RouteKind::ToStable | RouteKind::Direct | RouteKind::Proportional => Split::all_to(to_stable),
             RouteKind::ToCanary => Split::all_to(Dest::Arm(canary)),
             RouteKind::Weighted { canary: through, .. } => {
                 let to_canary = through.clone().map_or(Dest::Arm(canary), Dest::Route);

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use serinus::{
-    object::{ObjectRef, Towards},
-    router::{About, Acks, Example, GatewayRoute, Own, RouteAsk, RouteCodec, RouteName, Service, Traffic},
+    object::{ObjectRef, Objects, Towards},
+    router::{
+        About, Acks, AsWritten, Example, GatewayRoute, Own, RouteAsk, RouteCodec, RouteName, Service, Traffic,
+    },
 };
 use strategies::{Arm, Epoch, Goal, Matched, Pattern, Split, Weight};
 
@@ -92,6 +94,30 @@ fn after_any_two_splits_the_route_is_restored_as_it_was() {
                 assert_eq!(left, [codec.object().to_string()], "{}", example.name);
             }
         }
+    });
+}
+
+/// What a plan says of a route at rest is what the route asks for once it was given back.
+#[test]
+fn what_a_route_is_given_back_as_is_known_before_and_under_every_split() {
+    each(|example, codec, server| {
+        let written = codec.as_written(&server.objects, &about()).unwrap().unwrap();
+        for split in splits(example) {
+            let mut server = server.clone();
+            reach(codec, &mut server, &RouteAsk::Split(split, Epoch(1))).unwrap();
+            let meanwhile = codec.as_written(&server.objects, &about()).unwrap();
+            assert_eq!(meanwhile, Some(written), "{}", example.name);
+            reach(codec, &mut server, &RouteAsk::Restore).unwrap();
+            let read = codec.read(&server.objects, &about()).unwrap().unwrap();
+            let expected = match written {
+                AsWritten::Users => Split::all_to(service().through()),
+                AsWritten::Stable => Split::all_to(service().to_stable()),
+                AsWritten::Ours => panic!("{}: every example rests on one side", example.name),
+            };
+            assert_eq!((read.asked, read.epoch), (expected, None), "{}", example.name);
+        }
+        let nothing = Objects::default();
+        assert_eq!(codec.as_written(&nothing, &about()).unwrap(), None, "{}", example.name);
     });
 }
 

@@ -746,3 +746,20 @@ spec:
 ";
     says("form_and_meaning", text);
 }
+
+#[test]
+fn what_clients_of_an_unpinned_service_cannot_be_kept_from() {
+    let text = |steps: &str, direct: &str| {
+        format!(
+            "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: {{ name: shop }}\nspec:\n  workloadRef: {{ apiVersion: apps/v1, kind: Deployment, name: shop }}\n  services: [ {{ name: shop, direct: {direct} }} ]\n  traffic: [ {{ gatewayApi: {{ routes: [ {{ name: shop }} ] }} }} ]\n  strategy: {{ canary: {{ steps:\n{steps} }} }}\n"
+        )
+    };
+    let plain = "    [ { weight: 5%, approve: {} } ]";
+    says_nothing(text(plain, "proportional"));
+    let staff = "match: { id: staff, anyOf: [ { headers: [ { name: x, exact: z } ] } ] }";
+    let asked = format!(
+        "    [ {{ name: staff, {staff}, approve: {{}} }},\n      {{ weight: 5%, mirror: 10%, approve: {{}} }},\n      {{ weight: 50%, scale: {{ share: 100% }}, mirror: 0%, approve: {{}} }} ]"
+    );
+    says("direct_proportional", text(&asked, "proportional"));
+    says_nothing(text(&asked, "stable"));
+}

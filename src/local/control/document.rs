@@ -116,7 +116,7 @@ pub(super) fn understand(
     let compiled =
         spec::compile::compile(documents, Some(name)).map_err(|it| Refusal::Invalid(it.to_string()))?;
     let baseline = compiled.baseline();
-    let Compiled { name, namespace: _, replicas, plan, missing: _, analyses, runtime } = compiled;
+    let Compiled { name, namespace: _, replicas, plan, missing: _, analyses, runtime, written: _ } = compiled;
     let Runtime::Standalone { workload, mut proxy } = runtime else {
         let message =
             format!("Rollout `{name}` is for a cluster (workloadRef); on one machine write `workload`");

@@ -6,7 +6,7 @@ use strategies::{Goal, Name, Pattern, Split};
 use super::{
     super::{
         Ack,
-        codec::{About, RouteAsk, RouteCodec, RouteRead},
+        codec::{About, AsWritten, RouteAsk, RouteCodec, RouteRead},
     },
     Own, RouteName,
     originals::{self, Originals},
@@ -284,6 +284,24 @@ impl RouteCodec for GatewayRoute {
             RouteAsk::Split(split, under) => self.split((split, *under), &parts, objects, about),
             RouteAsk::Restore => self.restore(&parts, objects),
         })
+    }
+
+    fn as_written(&self, objects: &Objects, about: &About) -> Result<Option<AsWritten>, Misshapen> {
+        let Some(parts) = self.parts(objects, about)? else { return Ok(None) };
+        let Some(service) = about.services.first() else { return Ok(None) };
+        let asked = parts.names.asked(&parts.own());
+        Ok(asked.map(|asked| match asked {
+            it if it == Split::all_to(service.through()) => AsWritten::Users,
+            it if it == Split::all_to(service.to_stable()) => AsWritten::Stable,
+            _ => AsWritten::Ours,
+        }))
+    }
+
+    fn expects(&self) -> AsWritten {
+        match self.own {
+            Own::Weights => AsWritten::Stable,
+            Own::Backends | Own::Auto => AsWritten::Users,
+        }
     }
 
     fn refuses(&self, goal: &Goal) -> Vec<String> {

@@ -3,7 +3,7 @@ use strategies::{
     recipe::{Key, Steps, Strategy},
 };
 
-use super::{Check, Code, Diagnostic, ratio, references, references::Elsewhere};
+use super::{Check, Code, Diagnostic, ratio, references, references::Elsewhere, shared};
 use crate::{
     router::{Capabilities, Mirroring},
     spec::{
@@ -128,6 +128,7 @@ fn expressible(spec: &RolloutSpec, steps: &Steps, origins: &[Vec<Key>], check: &
     if compile::by_ratio(spec) {
         return ratio::check(spec, steps, origins, check);
     }
+    shared::check(spec, steps, origins, check);
     for (key, router) in spec.traffic.iter().flat_map(|it| it.routers()) {
         let can = router.can();
         let mut goal = Goal::home();

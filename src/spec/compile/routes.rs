@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use strategies::{RouteId, RouteKind, RoutePlan, RouteRest, Steering, Weight};
 
-use super::PROXY_ROUTE;
+use super::{PROXY_ROUTE, facts};
 use crate::{
     router::{Part, ServiceRoute},
     spec::{RolloutSpec, ServiceEntry, rollout::Direct},
@@ -31,9 +31,10 @@ pub(super) fn steering(spec: &RolloutSpec) -> Steering {
                 let kind = RouteKind::Weighted { stable: None, canary: None };
                 routes.insert(RouteId::from(PROXY_ROUTE), plan(kind));
             }
-            for (id, _) in router.codecs() {
+            for (id, codec) in router.codecs() {
                 let kind = RouteKind::Weighted { stable: side(Part::Stable), canary: side(Part::Canary) };
-                routes.insert(id, plan(kind));
+                let rest = facts::rest(&kind, codec.expects(), side(Part::Users));
+                routes.insert(id, RoutePlan { rest, ..plan(kind) });
             }
         }
     }
@@ -48,9 +49,11 @@ fn services(spec: &RolloutSpec) -> Vec<(RouteId, RoutePlan)> {
         let id = |part| ServiceRoute { of: it.service(), part }.id();
         routes.push((id(Part::Stable), plan(RouteKind::ToStable, RouteRest::ByReady)));
         routes.push((id(Part::Canary), plan(RouteKind::ToCanary, RouteRest::OnStable)));
-        if it.direct.is_none_or(|it| it == Direct::Stable) {
-            routes.push((id(Part::Users), plan(RouteKind::Direct, RouteRest::ByReady)));
-        }
+        let users = match it.direct.unwrap_or(Direct::Stable) {
+            Direct::Stable => RouteKind::Direct,
+            Direct::Proportional => RouteKind::Proportional,
+        };
+        routes.push((id(Part::Users), plan(users, RouteRest::ByReady)));
     }
     routes
 }

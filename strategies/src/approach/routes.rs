@@ -14,10 +14,10 @@ impl Way<'_> {
     pub(super) fn route(&mut self) {
         let (plan, target) = (self.plan, self.target);
         let entries_last = |(_, route): &(&RouteId, &RoutePlan)| match route.kind {
-            RouteKind::ToStable | RouteKind::ToCanary | RouteKind::Direct => 0,
+            RouteKind::ToStable | RouteKind::ToCanary | RouteKind::Direct | RouteKind::Proportional => 0,
             RouteKind::Weighted { .. } => 1,
         };
-        let mut routes: Vec<_> = plan.routes().collect();
+        let mut routes: Vec<_> = plan.written().collect();
         routes.sort_by_key(entries_last);
         for (id, route) in routes {
             if let Some(aim) = target.routes.get(id) {
@@ -36,7 +36,7 @@ impl Way<'_> {
             // What leads to nothing any more stays as it is: nothing is made while the Rollout goes away.
             Aim::Rest(split) if route.rest == RouteRest::OnStable && self.is_cut_off(split) => {}
             Aim::Rest(split) => match seen {
-                Some(seen) if seen.asked != *split => {
+                Some(seen) if !rests(route, seen, split) => {
                     let change = match route.rest {
                         RouteRest::OnStable => Change::Split(id.clone(), split.clone()),
                         RouteRest::ByReady | RouteRest::Through(_) => Change::Restore(id.clone()),
@@ -162,4 +162,13 @@ impl Way<'_> {
             }
         }
     }
+}
+
+/// Whether a route is as it is when no rollout runs. What its owner wrote carries no stamp.
+pub(crate) fn rests(route: &RoutePlan, seen: &RouteSeen, rest: &Split) -> bool {
+    let given_back = match route.rest {
+        RouteRest::OnStable => true,
+        RouteRest::ByReady | RouteRest::Through(_) => rule!(StampLeft, seen.epoch.is_none()),
+    };
+    seen.asked == *rest && given_back
 }

@@ -9,7 +9,9 @@ use crate::{
     Weight, World, Write,
     authority::down,
     predict::predict,
-    reach::{Load, asked_by_entry, need, reach, reach_at_any_size, reach_by_entry, settles_at},
+    reach::{
+        Load, asked_by_entry, divided, need, reach_at_any_size, reach_by_entry, reach_of_divided, settles_at,
+    },
     target::Aim,
 };
 
@@ -107,11 +109,13 @@ impl Way<'_> {
         let asked = |world: &World| asked_by_entry(self.plan, world, arm);
         let more = !rule!(DriftIsNoRaise, false) && raised(&asked(self.world), &asked(after));
         let (was, is) = (possible(self.world), possible(after));
+        let pinned = |entries: &[Load]| !divided(self.plan, entries.to_vec()).by_ready;
+        let unpinned = pinned(&was) && !pinned(&is);
         if !more && !raised(&was, &is) {
             return None;
         }
         let worst = |entries: Vec<Load>| entries.into_iter().fold(Load::default(), Load::max);
-        let (before, load) = (worst(was), worst(is));
+        let load = worst(is);
         if let Some(suspected) = self.suspected(arm) {
             return Some(suspected);
         }
@@ -122,7 +126,7 @@ impl Way<'_> {
         });
         let at_rest =
             is_stable && matches!(self.status.phase, Phase::Idle | Phase::RolledBack { .. } | Phase::Leaving);
-        let astray = self.plan.steering != Steering::Ratio && load.by_ready && !before.by_ready && !is_stable;
+        let astray = self.plan.steering != Steering::Ratio && unpinned && !is_stable;
         let astray = astray && !rule!(NoPin, false);
         if astray || !(claimed || at_rest) {
             let arm = arm.clone();
@@ -184,7 +188,7 @@ impl Way<'_> {
         if let Some(unsettled) = self.unsettled().filter(|_| !rule!(SourceBeforeRoute, false)) {
             return Some(unsettled);
         }
-        let load = reach(self.plan, self.world, self.now, arm);
+        let load = reach_of_divided(self.plan, self.world, self.now, arm);
         let served = self.plan.steering != Steering::Ratio && load.by_ready && lowered == 0;
         let needed = need(self.plan, self.target.total, load).max(u32::from(served));
         if !rule!(ShrinkBelowNeed, lowered >= needed) {
@@ -202,7 +206,7 @@ impl Way<'_> {
 
     /// A route that does not carry the present stamp or has not settled.
     fn unsettled(&self) -> Option<Forbidden> {
-        self.plan.routes().find_map(|(id, route)| {
+        self.plan.written().find_map(|(id, route)| {
             let Seen::Is(seen) = self.world.route(id) else { return None };
             let at_rest =
                 matches!(self.target.routes.get(id), Some(Aim::Rest(split)) if *split == seen.asked);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     Amount, Arm, Dest, Down, Goal, Name, Phase, Plan, Ready, RouteId, RouteKind, Seen, Share, Side, Sizing,
-    Split, Status, Steering, Weight, World,
+    Split, StableCapacity, Status, Steering, Weight, World,
 };
 
 /// All requests, in parts per million.
@@ -21,6 +21,8 @@ pub struct Exposure {
     pub matches: BTreeSet<Name>,
     /// Whether it stands behind a load balancer that serves whatever is ready.
     pub balanced: bool,
+    /// The same of a Service that is never written, so that its clients are nobody's to divide.
+    pub shared: bool,
 }
 
 impl Exposure {
@@ -44,6 +46,7 @@ impl Exposure {
         self.copies = self.copies.max(other.copies);
         self.matches.extend(other.matches);
         self.balanced |= other.balanced;
+        self.shared |= other.shared;
         self
     }
 }
@@ -80,9 +83,16 @@ pub(super) fn by_entry(plan: &Plan, world: &World, of: Of) -> Vec<BTreeMap<Arm, 
             vec![there.map(|(arm, _)| (arm.clone(), met.clone())).collect()]
         }
         Steering::Routes(routes) => {
-            let entry = |kind: &RouteKind| matches!(kind, RouteKind::Weighted { .. } | RouteKind::Direct);
+            let entry = |kind: &RouteKind| !matches!(kind, RouteKind::ToStable | RouteKind::ToCanary);
             let entries = routes.iter().filter(|(_, it)| entry(&it.kind));
-            entries.map(|(id, _)| flow(plan, world, id, of, 0)).collect()
+            let met = |(id, route): (&RouteId, &crate::RoutePlan)| {
+                let mut met = flow(plan, world, id, of, 0);
+                for it in met.values_mut().filter(|_| route.kind == RouteKind::Proportional) {
+                    (it.shared, it.balanced) = (it.balanced, false);
+                }
+                met
+            };
+            entries.map(met).collect()
         }
     }
 }
@@ -244,6 +254,25 @@ pub fn ratio_allows(share: u64, total: u32) -> u64 {
     }
 }
 
+/// The most replicas of a canary beside `total` of stable, whose weight is `share` parts per million, behind a Service that
+/// serves every ready pod: no larger a part of all than the weight, or what the weight itself needs.
+#[must_use]
+pub fn shared_allows(plan: &Plan, share: u64, total: u32) -> u64 {
+    let total = u64::from(total);
+    let needs = (share * total).div_ceil(ALL);
+    let beside = match (plan.capacity.stable, ALL - share.min(ALL)) {
+        (StableCapacity::Keep, 0) => total,
+        (StableCapacity::Keep, rest) => (share * total / rest).min(total),
+        (StableCapacity::Follow | StableCapacity::InPlace, _) => 0,
+    };
+    needs.max(beside)
+}
+
+/// Whether some requests come in by a Service that is never written.
+pub(super) fn is_shared(plan: &Plan) -> bool {
+    plan.routes().any(|(_, it)| it.kind == RouteKind::Proportional)
+}
+
 /// Whether so many replicas of `arm` are known to be ready.
 pub(super) fn has_ready(world: &World, arm: &Arm, needed: u64) -> bool {
     match world.arm(arm).get().and_then(|it| it.ready) {
@@ -332,5 +361,6 @@ pub(super) fn loose<'a>(
             (!rests && seen.epoch != Some(authority)) || !settled(plan, world, id, now)
         }
     };
-    plan.routes().filter(loose).map(|(id, _)| id).collect::<Vec<_>>().into_iter()
+    let written = plan.routes().filter(|(_, it)| it.kind != RouteKind::Proportional);
+    written.filter(loose).map(|(id, _)| id).collect::<Vec<_>>().into_iter()
 }

@@ -86,7 +86,8 @@ fn alone(plan: &Plan, status: &Status, world: &World, now: Timestamp) -> bool {
     // Where the user's own Service is gone only the user can make it again.
     let missing =
         |kind: &RouteKind| plan.routes().any(|(id, it)| it.kind == *kind && *world.route(id) == Seen::Absent);
-    let reached = met.share >= ALL || met.balanced || missing(&RouteKind::Direct);
+    let users = missing(&RouteKind::Direct) || missing(&RouteKind::Proportional);
+    let reached = met.share >= ALL || met.balanced || met.shared || users;
     let all = plan.steering == Steering::Ratio || reached;
     let lent = world.owner.get().is_some_and(|it| it.is == OwnerIs::Detached);
     let made = world.leaving || !(missing(&RouteKind::ToStable) || missing(&RouteKind::ToCanary));

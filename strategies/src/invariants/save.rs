@@ -5,14 +5,14 @@ use jiff::Timestamp;
 use super::{
     Findings, Violation,
     exposure::{
-        Of, answers_nothing, authorised, canary, evaded, exposure, exposure_of, has_ready, loose, place_of,
-        ratio_allows, stable,
+        Of, answers_nothing, authorised, canary, evaded, exposure, exposure_of, has_ready, is_shared, loose,
+        place_of, ratio_allows, stable,
     },
 };
 use crate::{
     Accepted, Action, ActivityId, Cause, Change, Consequence, Dest, Down, Effect, Gate, Goal, Hold, Leave,
-    Measuring, Mode, Name, Order, Orders, OwnerIs, Phase, Plan, Repair, Role, RouteRest, Said, Seen, Side,
-    Sizing, Status, Steering, Step, Verdict, Window, World,
+    Measuring, Mode, Name, Order, Orders, OwnerIs, Phase, Plan, Repair, Role, RouteKind, RouteRest, Said,
+    Seen, Side, Sizing, Status, Steering, Step, Verdict, Window, World,
 };
 
 /// What saving `after` over `before` breaks, judged on the orders and the world it was decided on.
@@ -651,6 +651,11 @@ impl Judge<'_> {
         if let Some(arm) = canary(self.before).filter(|_| self.plan.steering != Steering::Ratio) {
             let met = exposure(self.plan, self.world, &arm, self.now);
             found.require(!met.any(), "S5", || format!("the abort ends, and {arm} may still get {met:?}"));
+            let left = self.world.arm(&arm).get().map_or(0, |it| it.desired);
+            let shared = is_shared(self.plan) && self.plan.sizing == Sizing::PerArm;
+            found.require(!shared || left == 0, "S5", || {
+                format!("the abort ends, and {left} of {arm} stand behind a Service that is never written")
+            });
             let loose: Vec<_> = loose(self.plan, self.before, self.world, self.now).collect();
             found
                 .require(loose.is_empty(), "S5", || format!("the abort ends, and {loose:?} are not settled"));
@@ -717,7 +722,7 @@ impl Judge<'_> {
     fn given_back(&self, found: &mut Findings) -> bool {
         let gone = self.world.wanted == Seen::Absent;
         for (id, route) in self.plan.routes() {
-            if gone && route.rest == RouteRest::OnStable {
+            if gone && route.rest == RouteRest::OnStable || route.kind == RouteKind::Proportional {
                 continue;
             }
             let (Some(seen), Some(rest)) =
@@ -726,8 +731,9 @@ impl Judge<'_> {
                 continue;
             };
             let gone = |dest| matches!(dest, Dest::Route(below) if *self.world.route(&below) == Seen::Absent);
-            found.require(seen.asked == rest || rest.dests().any(gone), "S22", || {
-                format!("left, and {id} asks for {:?}", seen.asked)
+            let stamped = seen.epoch.is_some() && route.rest != RouteRest::OnStable;
+            found.require((seen.asked == rest && !stamped) || rest.dests().any(gone), "S22", || {
+                format!("left, and {id} asks for {:?} under {:?}", seen.asked, seen.epoch)
             });
         }
         true

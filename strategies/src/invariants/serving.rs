@@ -47,7 +47,7 @@ pub fn check_serving(plan: &Plan, serving: &World, lost: bool, scaled: bool) -> 
         });
     }
     for (id, route) in plan.routes() {
-        let entry = matches!(route.kind, RouteKind::Weighted { .. } | RouteKind::Direct);
+        let entry = !matches!(route.kind, RouteKind::ToStable | RouteKind::ToCanary);
         if entry && serving.route(id).get().is_some() {
             let arrive = arriving(plan, serving, id, Of::Asked);
             found.require(arrive == ALL, "S2", || {

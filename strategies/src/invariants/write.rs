@@ -6,7 +6,7 @@ use super::{
     Findings, Violation,
     exposure::{
         ALL, Exposure, Of, arriving_by, authorised, by_entry, canary, exposure_of, has_ready, loose, needed,
-        ratio_allows, settled, stable, total,
+        ratio_allows, settled, shared_allows, stable, total,
     },
 };
 use crate::{
@@ -92,7 +92,8 @@ pub(super) fn at_rest(plan: &Plan, status: &Status, world: &World, route: &Route
                 RouteKind::Weighted { stable: None, .. }
                 | RouteKind::ToStable
                 | RouteKind::ToCanary
-                | RouteKind::Direct => Dest::Arm(arm),
+                | RouteKind::Direct
+                | RouteKind::Proportional => Dest::Arm(arm),
             }))
         }
     }
@@ -210,6 +211,11 @@ impl Judge<'_> {
 
     /// S12, of splits: weights sum to all requests, and destinations are of the plan.
     fn form(&self, found: &mut Findings) {
+        let (Change::Split(route, _) | Change::Restore(route)) = &self.write.change else { return };
+        let kind = self.plan.routes().find(|(id, _)| *id == route).map(|(_, it)| &it.kind);
+        found.require(kind != Some(&RouteKind::Proportional), "S15", || {
+            format!("{route} is written, and is its user's alone")
+        });
         let Change::Split(route, split) = &self.write.change else { return };
         if let Share::Fixed(weights) = &split.share {
             let sum: u64 = weights.values().map(|it| u64::from(it.ppm())).sum();
@@ -319,6 +325,9 @@ impl Judge<'_> {
         if self.plan.steering == Steering::Ratio {
             return self.authority_by_ratio(found, arm, id);
         }
+        if after.shared {
+            self.authority_of_shared(found, arm, id);
+        }
         found.require(!after.exceeds(&allowed), id, || {
             format!("{arm} gets {after:?}, allowed is {allowed:?} in {:?}", self.status.phase)
         });
@@ -335,6 +344,22 @@ impl Judge<'_> {
         let asked = desired(self.after);
         found.require(asked <= allowed.max(desired(self.world)), id, || {
             format!("{arm} gets {asked} replicas behind the balancer, allowed are {allowed}")
+        });
+    }
+
+    /// Whoever comes in by a Service that is never written meets an arm as often as its part of the replicas is large.
+    fn authority_of_shared(&self, found: &mut Findings, arm: &Arm, id: &'static str) {
+        let desired = |world: &World| world.arm(arm).get().map_or(0, |it| u64::from(it.desired));
+        let weight = match canary(self.status).as_ref() == Some(arm) {
+            true => u64::from(authorised(self.plan, self.status).weight.ppm()),
+            false => 0,
+        };
+        let allowed = shared_allows(self.plan, weight, self.total());
+        let asked = desired(self.after);
+        found.require(asked <= allowed.max(desired(self.world)), id, || {
+            format!(
+                "{arm} gets {asked} replicas behind a Service that is never written, allowed are {allowed}"
+            )
         });
     }
 
@@ -552,5 +577,6 @@ impl Judge<'_> {
 
 /// Whether every route has settled.
 pub(super) fn all_settled(plan: &Plan, world: &World, now: Timestamp) -> bool {
-    plan.routes().all(|(id, _)| matches!(world.route(id), Seen::Absent) || settled(plan, world, id, now))
+    let mut written = plan.routes().filter(|(_, it)| it.kind != RouteKind::Proportional);
+    written.all(|(id, _)| matches!(world.route(id), Seen::Absent) || settled(plan, world, id, now))
 }

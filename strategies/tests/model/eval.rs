@@ -184,6 +184,13 @@ impl Model {
             }
             let met = invariants::serves(plan, &serving, &arm(at));
             let matched = met.matches.iter().all(|id| goals.iter().any(|it| it.matches.contains_key(id)));
+            let desired = serving.arm(&arm(at)).get().map_or(0, |it| u64::from(it.desired));
+            let most = invariants::shared_allows(plan, weight, u32::from(st.replicas));
+            if met.shared && desired > most && !scaled {
+                let message =
+                    format!("{} has {desired} replicas beside stable's, and may have {most}", arm(at));
+                found.push(Violation { id: "S1", message });
+            }
             if met.share > weight || met.copies > copies || !matched || met.balanced {
                 let message = format!("users meet {met:?} of {}, whose gates passed {passed:b}", arm(at));
                 found.push(Violation { id: "S1", message });

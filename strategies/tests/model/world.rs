@@ -73,7 +73,8 @@ impl Model {
                         RouteKind::Weighted { stable: None, .. }
                         | RouteKind::ToStable
                         | RouteKind::ToCanary
-                        | RouteKind::Direct => arm,
+                        | RouteKind::Direct
+                        | RouteKind::Proportional => arm,
                     }))
                 }
             };
@@ -379,6 +380,10 @@ impl Model {
     fn drift(&self, st: &St, at: u8, how: u8) -> Option<u8> {
         let id = self.route_ids.get(usize::from(at))?;
         let (_, planned) = self.config.plan.routes().find(|(it, _)| *it == id)?;
+        if planned.kind == RouteKind::Proportional {
+            // It is its user's alone, whatever they make of it.
+            return None;
+        }
         let status = self.bodies.get(st.ro.body);
         let canary = status.canary.clone().map(|it| Dest::Arm(Arm::main(it)));
         let stable = status.stable.clone().map(|it| Dest::Arm(Arm::main(it)));
@@ -386,7 +391,9 @@ impl Model {
             RouteKind::Weighted { stable: below, canary: side } => {
                 (below.clone().map(Dest::Route).or(stable), side.clone().map(Dest::Route).or(canary))
             }
-            RouteKind::ToStable | RouteKind::ToCanary | RouteKind::Direct => (stable, canary),
+            RouteKind::ToStable | RouteKind::ToCanary | RouteKind::Direct | RouteKind::Proportional => {
+                (stable, canary)
+            }
         };
         match how {
             0 => canary.map(|it| self.split_id(&Split::all_to(it))),

@@ -73,6 +73,25 @@ pub fn two_levels(settle: u32) -> Steering {
     ]))
 }
 
+/// The user's own Service is never written, so that its clients meet whatever is ready.
+pub fn shared(mut steering: Steering) -> Steering {
+    if let Steering::Routes(routes) = &mut steering {
+        routes.insert("direct".into(), route(RouteKind::Proportional, 0, RouteRest::ByReady));
+    }
+    steering
+}
+
+/// The user's route has both Services in it, and is given back as it was: everything to `-stable`.
+pub fn weights_only(settle: u32) -> Steering {
+    let mut steering = two_levels(settle);
+    if let Steering::Routes(routes) = &mut steering
+        && let Some(web) = routes.get_mut("web")
+    {
+        web.rest = RouteRest::Through("web-stable".into());
+    }
+    steering
+}
+
 /// One side of a second Service, moved with that of the first: a state has room for four routes.
 pub fn two_services(kind: RouteKind, rest: RouteRest) -> Steering {
     let mut steering = two_levels(0);

@@ -1,13 +1,14 @@
 use strategies::{
-    Action, Amount, Consequence, Plan, RollbackWindow, RouteKind, RouteRest, Scaler, Sizing, StableCapacity,
-    Steering, Step, Weight,
+    Action, Amount, Consequence, Plan, RollbackWindow, RouteKind, RouteRest, Scale, Scaler, Sizing,
+    StableCapacity, Steering, Step, Weight,
 };
 
 use super::{
     Config,
     plans::{
         adopted, analyze, approve, at_once, bake, blue_green, canary, even, gates, length, matched, pause,
-        plan, preview, proxy, shadow, step, two_levels, two_services, until, watched, without,
+        plan, preview, proxy, shadow, shared, step, two_levels, two_services, until, watched, weights_only,
+        without,
     },
 };
 use crate::checker::state::Budget;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Config> {
     let mut all = vec![];
     all.extend(small());
     all.extend(services());
+    all.extend(users_own());
     all.extend(strategies_of_canaries());
     all.extend(people());
     all.extend(edited());
@@ -143,6 +145,48 @@ fn services() -> Vec<Config> {
         Config {
             budget: Budget { pushes: 1, drifts: 1, leaves: 1, ..Budget::default() },
             ..services("service-vanishes-at-deletion", adopted(0))
+        },
+    ]
+}
+
+/// A user's own objects: a Service that is never written, and a route that is given back with only its weights changed.
+fn users_own() -> Vec<Config> {
+    let half = || vec![step("half", 50, until()), step("full", 100, bake(1))];
+    let scaled = || {
+        let mut steps = half();
+        steps[0].scale = Some(Scale::Share(Weight::FULL));
+        steps[0].weight = Some(Weight::from_percent(25));
+        steps
+    };
+    let keep = |mut plan: Plan| {
+        plan.capacity.keep_canary = length(1);
+        plan
+    };
+    let deleted = Budget { pushes: 1, leaves: 1, orders: 1, ..Budget::default() };
+    vec![
+        Config { budget: pods(1, 1), ..base("shared-service", plan(half(), shared(proxy(0)))) },
+        Config {
+            replicas: 3,
+            budget: pods(1, 0),
+            ..base("shared-service-scaled", keep(plan(scaled(), shared(proxy(0)))))
+        },
+        Config {
+            owner: true,
+            budget: deleted,
+            ..base("shared-service-below", plan(vec![step("full", 100, until())], shared(two_levels(0))))
+        },
+        Config {
+            budget: pods(1, 0),
+            ..base("shared-service-follow", {
+                let mut plan = plan(half(), shared(proxy(0)));
+                plan.capacity.stable = StableCapacity::Follow;
+                plan
+            })
+        },
+        Config {
+            owner: true,
+            budget: Budget { drifts: 1, ..deleted },
+            ..base("weights-only", plan(vec![step("full", 100, until())], weights_only(0)))
         },
     ]
 }
