@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
+#[path = "kind_world/clock.rs"]
+mod clock;
 #[path = "kind_world/missing.rs"]
 mod missing;
 

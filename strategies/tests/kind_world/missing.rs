@@ -13,7 +13,7 @@ use super::{Kind, plan, step};
 
 impl Kind {
     /// Everything that can be done at this moment.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         loop {
             match self.decide().next {
                 Next::Save(next) => self.status = *next,
