@@ -10,7 +10,7 @@ use std::{
 };
 
 use analysis::{
-    provider::{AwsKeys, Credentials, Egress, Limits, PerArm, Secret, Source, SourceConfig, Tls},
+    provider::{AnswerLimits, AwsKeys, Credentials, Egress, PerArm, Secret, Source, SourceConfig, Tls},
     run,
     written::Span,
 };
@@ -281,7 +281,7 @@ fn config(
         credentials,
         headers,
         tls,
-        limits: Limits {
+        limits: AnswerLimits {
             timeout: limits.timeout.0.max(Duration::from_millis(1)),
             answer: limits.response.bytes(),
             concurrency: limits.concurrency,

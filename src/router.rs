@@ -18,7 +18,7 @@ pub use self::{
     ack::Acks,
     codec::{About, AsWritten, RouteAsk, RouteCodec, RouteRead, Service, service_route},
     gateway_api::{GatewayApi, GatewayRoute, Own, RouteName, RouteReference},
-    proxy::{Limits, Listen, Protocol, Proxy, Timeouts, Tls},
+    proxy::{Listen, Protocol, Proxy, ProxyLimits, ProxyTimeouts, Tls},
     service::{Part, ServiceRoute},
 };
 

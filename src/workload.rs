@@ -21,7 +21,7 @@ pub use self::{
     },
     deployment::{Deployment, DeploymentSeen, Edit, Facts, SetOwner, SetSeen, Template},
     process::{
-        CopyKeeping, EnvVar, HttpProbe, Limits, LogKeeping, ProbeHeader, Process, Readiness, Restart,
+        CopyKeeping, EnvVar, HttpProbe, LogKeeping, ProbeHeader, Process, Readiness, ResourceLimits, Restart,
         RestartWhen, Signal, Stop, TcpProbe,
     },
     reference::WorkloadRef,

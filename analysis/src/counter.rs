@@ -30,7 +30,7 @@ const OF_EITHER: [&str; 3] = ["service", "endpoint", "container"];
 
 /// How a counter went on.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change<V> {
+pub enum Growth<V> {
     /// It grew by so much, or by nothing.
     Grew(V),
     /// It fell: it began anew at zero.
@@ -42,15 +42,15 @@ pub enum Change<V> {
 /// What a counter counts: a number, or many at once.
 pub trait Count: Clone + PartialEq {
     /// How it went on since it stood at `before`.
-    fn since(&self, before: &Self) -> Change<Self>;
+    fn since(&self, before: &Self) -> Growth<Self>;
 
     /// Whether it stands at zero.
     fn is_zero(&self) -> bool;
 }
 
 impl Count for f64 {
-    fn since(&self, before: &Self) -> Change<Self> {
-        if before <= self { Change::Grew(self - before) } else { Change::BeganAnew }
+    fn since(&self, before: &Self) -> Growth<Self> {
+        if before <= self { Growth::Grew(self - before) } else { Growth::BeganAnew }
     }
 
     fn is_zero(&self) -> bool {
@@ -180,9 +180,9 @@ impl<V: Count> Ledger<V> {
                 // The first sample from `began` on is the base.
                 Some((before, _)) if *before < began => {}
                 Some((_, before)) => match value.since(before) {
-                    Change::Grew(by) => added.push(by),
-                    Change::BeganAnew => added.push(value.clone()),
-                    Change::Unclear => {}
+                    Growth::Grew(by) => added.push(by),
+                    Growth::BeganAnew => added.push(value.clone()),
+                    Growth::Unclear => {}
                 },
                 None if began < *at => added.push(value.clone()),
                 None => {}

@@ -35,7 +35,7 @@ pub use self::{
     service::{Timed, Wanted},
     sigv4::{AwsKeys, Clock},
     slots::Slots,
-    source::{Credentials, InvalidSource, LARGEST_ANSWER, Limits, Source, SourceConfig, Tls},
+    source::{AnswerLimits, Credentials, InvalidSource, LARGEST_ANSWER, Source, SourceConfig, Tls},
 };
 
 /// What a poll covers.

@@ -25,7 +25,7 @@ use crate::failpoint;
 use crate::journal::Broken;
 use crate::local::supervisor::state_dir::{self, StateDirError};
 
-mod change;
+mod commit;
 mod error;
 mod object;
 mod read;
@@ -33,7 +33,7 @@ mod schema;
 mod seal;
 mod thread;
 
-pub use change::{Appended, Change, JournalLimits};
+pub use commit::{Appended, Commit, JournalLimits};
 pub use error::{OpenError, StoreError};
 pub use object::Object;
 pub use read::{Checkpoint, Document, Order, OrderState, Revision, Saved};
@@ -111,7 +111,7 @@ impl Store {
     /// acting and show it; the store reads on.
     pub fn commit<T>(
         &mut self,
-        work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Commit<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if let Some(reason) = &self.poisoned {
             return Err(StoreError::Poisoned(reason.clone()));
@@ -131,14 +131,14 @@ impl Store {
 
     fn transact<T>(
         &mut self,
-        work: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Commit<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let limits = self.journal_limits;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StoreError::write)?;
-        let mut change = Change::new(&transaction, limits);
+        let mut change = Commit::new(&transaction, limits);
         let value = work(&mut change)?;
         change.seal()?;
         transaction.commit().map_err(StoreError::write)?;

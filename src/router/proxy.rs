@@ -25,10 +25,10 @@ pub struct Proxy {
     pub trust_forwarded: bool,
     /// Deadlines.
     #[serde(default)]
-    pub timeouts: Timeouts,
+    pub timeouts: ProxyTimeouts,
     /// Bounds.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: ProxyLimits,
 }
 
 /// One socket.
@@ -70,7 +70,7 @@ pub enum Protocol {
 /// Deadlines of the proxy.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Timeouts {
+pub struct ProxyTimeouts {
     /// From the first byte of a request's head to its last. Default 10s.
     pub header: HumanDuration,
     /// To make a connection to the service. Default 1s.
@@ -83,7 +83,7 @@ pub struct Timeouts {
     pub idle: HumanDuration,
 }
 
-impl Default for Timeouts {
+impl Default for ProxyTimeouts {
     fn default() -> Self {
         Self {
             header: HumanDuration::from_secs(10),
@@ -98,7 +98,7 @@ impl Default for Timeouts {
 /// Bounds of the proxy.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Limits {
+pub struct ProxyLimits {
     /// The head of a request, beyond it 431, and of an answer, beyond it 502. Default 64KiB, at least 8KiB.
     pub header_size: ByteSize,
     /// Header fields of a request; beyond it 431. Default 100.
@@ -122,7 +122,7 @@ pub struct Limits {
     pub mirrors: u32,
 }
 
-impl Default for Limits {
+impl Default for ProxyLimits {
     fn default() -> Self {
         Self {
             header_size: ByteSize::kibibytes(64),

@@ -43,7 +43,7 @@ pub struct Process {
     pub copies: CopyKeeping,
     /// What the kernel allows it. Default: what it allows Serinus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
+    pub limits: Option<ResourceLimits>,
 }
 
 /// A variable of the environment.
@@ -237,7 +237,7 @@ pub enum RestartWhen {
 /// What the kernel allows a process (`setrlimit(2)`).
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// Address space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<ByteSize>,

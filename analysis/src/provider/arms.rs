@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AnyQuestion, Failure, Source, Span};
 use crate::{
-    counter::{Change, Count, Ledger},
+    counter::{Count, Growth, Ledger},
     poll::{Counts, Histogram, Measured, Poll},
 };
 
@@ -61,20 +61,20 @@ impl Native {
 }
 
 impl Count for Native {
-    fn since(&self, before: &Self) -> Change<Self> {
+    fn since(&self, before: &Self) -> Growth<Self> {
         if self.total() < before.total() {
-            return Change::BeganAnew;
+            return Growth::BeganAnew;
         }
         let of = |all: &Self, left: f64, right: f64| {
             all.0.iter().find(|it| (it.0, it.1) == (left, right)).map_or(0.0, |it| it.2)
         };
         if before.0.iter().any(|(left, right, count)| of(self, *left, *right) < *count) {
             // As many requests and yet fewer in one bucket: the source has merged buckets.
-            return Change::Unclear;
+            return Growth::Unclear;
         }
         let grown =
             self.0.iter().map(|(left, right, count)| (*left, *right, count - of(before, *left, *right)));
-        Change::Grew(Self(grown.filter(|it| 0.0 < it.2).collect()))
+        Growth::Grew(Self(grown.filter(|it| 0.0 < it.2).collect()))
     }
 
     fn is_zero(&self) -> bool {

@@ -47,7 +47,7 @@ pub struct SourceConfig {
     /// How it is trusted.
     pub tls: Tls,
     /// Bounds of asking.
-    pub limits: Limits,
+    pub limits: AnswerLimits,
     /// What may be reached.
     pub egress: Egress,
     /// How names become addresses.
@@ -92,7 +92,7 @@ pub struct Tls {
 
 /// Bounds of asking.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub struct AnswerLimits {
     /// How long one question may take, waiting and retries included.
     pub timeout: Duration,
     /// The largest answer that is read, in bytes.
@@ -101,7 +101,7 @@ pub struct Limits {
     pub concurrency: u32,
 }
 
-impl Default for Limits {
+impl Default for AnswerLimits {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(10), answer: LARGEST_ANSWER, concurrency: 8 }
     }
@@ -115,7 +115,7 @@ impl SourceConfig {
             credentials: None,
             headers: vec![],
             tls: Tls::default(),
-            limits: Limits::default(),
+            limits: AnswerLimits::default(),
             egress: Egress::of_operator(),
             names: Names::System,
             clock: Clock::System,
@@ -148,7 +148,7 @@ pub enum InvalidSource {
 pub struct Source {
     client: Client,
     url: Url,
-    limits: Limits,
+    limits: AnswerLimits,
     turns: Semaphore,
     budget: RetryBudget,
     keys: Option<AwsKeys>,

@@ -91,7 +91,7 @@ fn signal(it: workload::Signal) -> StopSignal {
     }
 }
 
-fn limits(it: &workload::Limits) -> BTreeMap<Limit, u64> {
+fn limits(it: &workload::ResourceLimits) -> BTreeMap<Limit, u64> {
     let all = [
         (Limit::AddressSpace, it.address_space.map(|it| it.bytes())),
         (Limit::CoreFile, it.core_file.map(|it| it.bytes())),

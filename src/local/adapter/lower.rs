@@ -214,7 +214,7 @@ fn text(pattern: &Pattern) -> Text {
     }
 }
 
-fn timeouts(it: &router::Timeouts) -> Timeouts {
+fn timeouts(it: &router::ProxyTimeouts) -> Timeouts {
     let ms = |it: strategies::HumanDuration| u64::try_from(it.0.as_millis()).unwrap_or(u64::MAX);
     Timeouts {
         header_read_ms: ms(it.header),

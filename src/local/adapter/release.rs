@@ -12,7 +12,7 @@ use crate::{
 /// A revision as it is stored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Release {
+pub struct StoredRelease {
     /// What it runs.
     pub runs: Runs,
     /// The file it was applied with, for `undo`.

@@ -37,7 +37,7 @@ use hosts::Hosts;
 use super::{
     fleet::{Fleet, Known},
     object::{ArmIntent, Intent, RouteIntent, arm_key, resize, route_key},
-    release::{Release, Runs},
+    release::{Runs, StoredRelease},
 };
 use crate::{
     api::view::AddressView,
@@ -93,7 +93,7 @@ pub struct Site {
     name: String,
     machine: Machine,
     asked: Asked,
-    releases: BTreeMap<Revision, Release>,
+    releases: BTreeMap<Revision, StoredRelease>,
     objects: BTreeMap<String, Object<Intent>>,
     prober: Prober,
     /// Signs sticky cookies.
@@ -178,7 +178,7 @@ impl Site {
 
     async fn read_releases(&mut self) -> Result<(), Unavailable> {
         let rollout = self.name.clone();
-        let releases = self.machine.store.read(move |store| store.revisions::<Release>(&rollout)).await;
+        let releases = self.machine.store.read(move |store| store.revisions::<StoredRelease>(&rollout)).await;
         let releases = releases.map_err(|error| Unavailable::new("cannot read the revisions", &error))?;
         self.releases = releases.into_iter().map(|it| (it.revision.into(), it.body)).collect();
         Ok(())
@@ -327,7 +327,7 @@ impl Outside for Site {
 }
 
 /// Names of the environment variables and arguments never matter here, only whether it is processes.
-fn is_process(release: &Release) -> bool {
+fn is_process(release: &StoredRelease) -> bool {
     match release.runs {
         Runs::Process { .. } => true,
         Runs::Upstream { .. } => false,

@@ -9,7 +9,7 @@ use crate::{
     local::{
         adapter::{
             launch,
-            release::{Release, Runs, listed},
+            release::{Runs, StoredRelease, listed},
         },
         control::files,
         revision::{self, Purpose, Source},
@@ -23,7 +23,7 @@ pub(super) struct Made {
     /// Its name.
     pub(super) revision: Revision,
     /// What is stored of it.
-    pub(super) release: Release,
+    pub(super) release: StoredRelease,
     /// Files that it names and that are not part of its copy.
     pub(super) uncopied: Vec<PathBuf>,
 }
@@ -67,7 +67,7 @@ fn of_process(
         command,
     };
     let revision = Revision::from(copied.revision.as_str());
-    Ok(Made { revision, release: Release { runs, text: text.to_owned() }, uncopied: copied.uncopied })
+    Ok(Made { revision, release: StoredRelease { runs, text: text.to_owned() }, uncopied: copied.uncopied })
 }
 
 /// Settings that can only be changed by starting a process anew are part of its revision.
@@ -82,7 +82,7 @@ fn of_upstream(upstream: &Upstream, text: &str) -> Result<Made, Refusal> {
         Refusal::Invalid(format!("`current: {}` is none of the releases of this upstream", upstream.current))
     })?;
     let runs = Runs::Upstream { addresses: addresses.to_vec() };
-    let release = Release { runs, text: text.to_owned() };
+    let release = StoredRelease { runs, text: text.to_owned() };
     Ok(Made { revision: upstream.current.as_str().into(), release, uncopied: vec![] })
 }
 

@@ -30,7 +30,7 @@ use crate::{
     engine::DecisionRecord,
     journal::{NewRecord, Record},
     local::{
-        adapter::release::{Release, Runs},
+        adapter::release::{Runs, StoredRelease},
         store::{Store, StoreError, StoreThreadError},
         supervisor::protocol::WorkerState,
     },
@@ -104,7 +104,10 @@ impl Service {
         Ok(saved.map(|it| it.status))
     }
 
-    async fn releases(&self, name: &Name) -> Result<Vec<crate::local::store::Revision<Release>>, Refusal> {
+    async fn releases(
+        &self,
+        name: &Name,
+    ) -> Result<Vec<crate::local::store::Revision<StoredRelease>>, Refusal> {
         let rollout = name.to_string();
         Ok(self.roster.machine().store.read(move |store| store.revisions(&rollout)).await?)
     }
@@ -113,7 +116,7 @@ impl Service {
     /// tried again for a while. The same order twice is one order.
     async fn save(
         &self,
-        change: impl Fn(&mut crate::local::store::Change<'_>) -> Result<(), StoreError> + Clone + Send + 'static,
+        change: impl Fn(&mut crate::local::store::Commit<'_>) -> Result<(), StoreError> + Clone + Send + 'static,
     ) -> Result<(), Refusal> {
         let until = clock::instant() + SAVE_WITHIN;
         let mut first = None;
@@ -164,7 +167,7 @@ impl Service {
     /// Notes in the journal what a person did.
     async fn note(&self, name: &Name, kind: &'static str, body: serde_json::Value) -> Result<(), Refusal> {
         let (rollout, at, body) = (name.to_string(), clock::now(), body.to_string());
-        let append = move |it: &mut crate::local::store::Change<'_>| {
+        let append = move |it: &mut crate::local::store::Commit<'_>| {
             it.append_journal(&NewRecord { rollout: &rollout, at, kind, body: &body }).map(drop)
         };
         Ok(self.roster.machine().store.commit(append).await?)
@@ -220,7 +223,7 @@ impl Engine for Service {
         let order = complete(new, status.as_ref(), by(&caller))?;
         let (id, rollout, now, body) = (order.id.to_string(), name.to_string(), clock::now(), order.clone());
         let record = serde_json::to_string(&order).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let take = move |it: &mut crate::local::store::Change<'_>| {
+        let take = move |it: &mut crate::local::store::Commit<'_>| {
             let appended = it.append_order(&id, &rollout, now, &body)?;
             if appended == crate::local::store::Appended::New {
                 it.append_journal(&NewRecord { rollout: &rollout, at: now, kind: "order", body: &record })?;
@@ -348,7 +351,7 @@ impl Engine for Service {
     }
 }
 
-fn remembered(it: &crate::local::store::Revision<Release>, status: Option<&Status>) -> RevisionView {
+fn remembered(it: &crate::local::store::Revision<StoredRelease>, status: Option<&Status>) -> RevisionView {
     let revision = Revision::from(it.revision.as_str());
     let available = match &it.body.runs {
         Runs::Process { spec, .. } => spec.directory.exists(),

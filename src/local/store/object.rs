@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Store;
-use super::change::{Change, text};
+use super::commit::{Commit, text};
 use super::error::StoreError;
 use super::read::{payload, rows, time};
 
@@ -25,7 +25,7 @@ pub struct Object<B> {
     pub body: B,
 }
 
-impl Change<'_> {
+impl Commit<'_> {
     /// Writes an object if it is still the one the caller saw (0: none); returns its new fence.
     ///
     /// # Errors

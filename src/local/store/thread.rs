@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Change, Health, OpenError, Store, StoreError};
+use super::{Commit, Health, OpenError, Store, StoreError};
 use crate::port::{Unavailable, WriteError};
 
 /// First wait before a store that failed is opened again; later ones are twice as long.
@@ -83,7 +83,7 @@ impl StoreThread {
     /// [`StoreThreadError`].
     pub async fn commit<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError> + Send + 'static,
+        change: impl FnOnce(&mut Commit<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreThreadError> {
         self.job(move |store| store.commit(change)).await
     }

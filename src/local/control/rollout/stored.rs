@@ -12,7 +12,7 @@ use crate::{
     journal::{NewRecord, Record},
     local::{
         adapter::site::Machine,
-        store::{Change, OrderState, Store, StoreError},
+        store::{Commit, OrderState, Store, StoreError},
     },
     port::{Closed, Durable, Ending, Notes, Saved, Saving, Show, Unavailable, WriteError},
     rollout::{Standing, Told, view},
@@ -125,7 +125,7 @@ impl Durable for Stored {
             status.accepted.iter().any(|it| it.id == *id) || left.0.iter().any(|it| it.id == *id)
         });
         let (body, next) = (record.map(str::to_owned), status.clone());
-        let save = move |it: &mut Change<'_>| {
+        let save = move |it: &mut Commit<'_>| {
             let fence = it.save_status(&rollout, fence, now, &next)?;
             for Closed { order, ending } in &closed {
                 let state = match ending {
@@ -176,7 +176,7 @@ impl Notes for Stored {
 
     async fn checkpoint(&mut self, parts: Vec<(&'static str, Option<Value>)>) -> Result<(), WriteError> {
         let (rollout, now) = (self.name.to_string(), clock::now());
-        let save = move |it: &mut Change<'_>| {
+        let save = move |it: &mut Commit<'_>| {
             for (name, part) in &parts {
                 match part {
                     Some(part) => it.save_checkpoint(&rollout, name, now, part)?,
@@ -198,7 +198,7 @@ fn reasons(orders: impl Iterator<Item = Order>) -> impl Iterator<Item = (Name, N
 }
 
 fn append(
-    change: &mut Change<'_>,
+    change: &mut Commit<'_>,
     rollout: &str,
     at: Timestamp,
     body: Option<&str>,

@@ -13,7 +13,7 @@ use crate::{
     },
     clock,
     local::{
-        adapter::release::{Release, Runs},
+        adapter::release::{Runs, StoredRelease},
         control::{
             document::{Sidecar, Understood, findings, understand},
             release::{self, Made},
@@ -22,7 +22,7 @@ use crate::{
         },
         proxy,
         revision::Purpose,
-        store::{Change, Document},
+        store::{Commit, Document},
     },
     rollout::{former, next_attempt, random, refused},
     spec,
@@ -250,7 +250,7 @@ impl Service {
         let release = merged(known.map(|it| it.body), made.release);
         let body =
             serde_json::json!({ "by": by(caller), "revision": kept.revision, "path": kept.path }).to_string();
-        let save = move |it: &mut Change<'_>| {
+        let save = move |it: &mut Commit<'_>| {
             let before = it.apply_document(&rollout, now, &text, &kept)?;
             it.save_revision(&rollout, kept.revision.as_str(), now, &release)?;
             it.append_journal(&crate::journal::NewRecord {
@@ -272,7 +272,7 @@ impl Service {
         kept: &Sidecar,
     ) -> Result<u64, Refusal> {
         let (rollout, text, kept, now) = (name.to_string(), text.to_owned(), kept.clone(), clock::now());
-        let save = move |it: &mut Change<'_>| it.apply_document(&rollout, now, &text, &kept);
+        let save = move |it: &mut Commit<'_>| it.apply_document(&rollout, now, &text, &kept);
         Ok(self.roster.machine().store.commit(save).await?)
     }
 
@@ -374,7 +374,7 @@ enum Ask {
 }
 
 /// A revision that is known keeps what it runs, as it was; when it counts as ready may change.
-fn merged(known: Option<Release>, made: Release) -> Release {
+fn merged(known: Option<StoredRelease>, made: StoredRelease) -> StoredRelease {
     let Some(known) = known else { return made };
     let runs = match (known.runs, made.runs) {
         (Runs::Process { spec, .. }, Runs::Process { readiness, command, .. }) => {
@@ -382,7 +382,7 @@ fn merged(known: Option<Release>, made: Release) -> Release {
         }
         (_, made) => made,
     };
-    Release { runs, text: made.text }
+    StoredRelease { runs, text: made.text }
 }
 
 /// Whoever serves must stay listed.

@@ -43,14 +43,14 @@ pub enum Appended {
 
 /// What [`super::Store::commit`] saves: all of it or nothing.
 #[derive(Debug)]
-pub struct Change<'a> {
+pub struct Commit<'a> {
     pub(super) transaction: &'a Transaction<'a>,
     limits: JournalLimits,
     /// Tables with rows not sealed yet.
     pub(super) unsealed: BTreeSet<&'static str>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> Commit<'a> {
     pub(super) fn new(transaction: &'a Transaction<'a>, limits: JournalLimits) -> Self {
         Self { transaction, limits, unsealed: BTreeSet::new() }
     }
