@@ -275,3 +275,64 @@ fn is_ready(pod: &Value) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     conditions.into_iter().flatten().any(ready) && pod.pointer("/metadata/deletionTimestamp").is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use strategies::{Amount, RouteRest};
+
+    use super::*;
+    use crate::{
+        router::{AsWritten, service_route},
+        spec::{self, compile::compile},
+        workload::OwnUpdate,
+    };
+
+    const ROLLOUT: &str = "apiVersion: serinus.dev/v1alpha1\nkind: Rollout\nmetadata: { name: shop }\nspec:\n  \
+                           workloadRef: { apiVersion: apps/v1, kind: Deployment, name: shop }\n  \
+                           services: [ { name: shop } ]\n  \
+                           traffic: [ { gatewayApi: { routes: [ { name: shop } ] } } ]\n  \
+                           strategy: { canary: { steps: [ { name: half, weight: 50%, approve: {} } ] } }\n";
+
+    fn deployment() -> Value {
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "shop", "uid": "d", "resourceVersion": "1" },
+            "spec": { "replicas": 3, "selector": { "matchLabels": { "app": "shop" } },
+                "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0, "maxUnavailable": 1 } },
+                "template": { "metadata": { "labels": { "app": "shop" } }, "spec": {} } } })
+    }
+
+    fn route(names: &[(&str, u32)]) -> Value {
+        let one = |(name, weight): &(&str, u32)| json!({ "name": name, "port": 80, "weight": weight });
+        let backends: Vec<Value> = names.iter().map(one).collect();
+        json!({ "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": { "name": "shop", "resourceVersion": "1" }, "spec": { "rules": [{ "backendRefs": backends }] } })
+    }
+
+    #[test]
+    fn a_plan_is_completed_by_the_workload_and_the_routes_that_are_there() {
+        let read = spec::read("shop.yaml", ROLLOUT.as_bytes());
+        let compiled = compile(&read.documents, None).unwrap();
+        let driven = Driven::new(&compiled, "r".into()).unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let facts = |objects: &Objects| driven.facts(objects, &Status::new(now), now).unwrap();
+        assert_eq!(facts(&Objects::default()), Facts::default(), "nothing is there");
+        for (backends, written, through) in [
+            (vec![("shop", 1)], AsWritten::Users, "shop"),
+            (vec![("shop-stable", 1), ("shop-canary", 0)], AsWritten::Stable, "shop-stable"),
+        ] {
+            let mut objects = Objects::default();
+            objects.insert(deployment());
+            objects.insert(route(&backends));
+            let found = facts(&objects);
+            let update = found.workload.map(|it| it.update);
+            let (surge, unavailable) = (Amount::Replicas(0), Amount::Replicas(1));
+            assert_eq!(update, Some(OwnUpdate::Rolling { surge, unavailable }));
+            assert_eq!(found.routes, [("HTTPRoute/shop".into(), written)].into());
+            let plan = compiled.with_facts(&found);
+            let rest = plan.routes().find(|(id, _)| id.as_str() == "HTTPRoute/shop").map(|(_, it)| &it.rest);
+            assert_eq!(rest, Some(&RouteRest::Through(service_route(through))));
+            assert_eq!(plan.capacity.max_unavailable, unavailable);
+        }
+    }
+}

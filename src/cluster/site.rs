@@ -6,8 +6,9 @@ use strategies::{Name, Status, World, Write};
 use super::{Api, Driven};
 use crate::{
     clock,
-    object::{Kind, ObjectRef, Objects, Towards, Trouble},
+    object::{Kind, Misshapen, ObjectRef, Objects, Towards, Trouble},
     port::{Outside, Unavailable, WriteError},
+    spec::compile::Facts,
 };
 
 /// What one Rollout sees and writes of a cluster.
@@ -36,6 +37,16 @@ impl Site {
     #[must_use]
     pub fn troubles(&self) -> &[Trouble] {
         self.driven.troubles()
+    }
+
+    /// What the last look says that a plan depends on: see [`Compiled::with_facts`](crate::spec::Compiled::with_facts).
+    /// `None`: nothing was looked at yet.
+    ///
+    /// # Errors
+    /// An object that is not shaped as its kind says.
+    pub fn facts(&self) -> Result<Option<Facts>, Misshapen> {
+        let Some((objects, status, now)) = &self.seen else { return Ok(None) };
+        self.driven.facts(objects, status, *now).map(Some)
     }
 }
 
