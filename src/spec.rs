@@ -20,7 +20,7 @@ mod order;
 pub mod provider;
 pub mod ratio;
 mod rollout;
-pub mod rules;
+mod rules;
 mod scalar;
 pub mod schema;
 mod shape;

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use strategies::recipe::Key;
 
-use super::{Code, Diagnostic, Document, Placed, Source, compile::Library, yaml::Node};
+use super::{Code, Diagnostic, Document, Placed, Source, compile::Library, rules::Rule, yaml::Node};
 
 /// Everything about all documents of a file. `complete`: nothing in the file was unreadable, so that what is not
 /// found is not there.
@@ -80,6 +80,11 @@ impl Check<'_> {
         }
         let entry = node.and_then(|it| it.field(name));
         entry.map_or_else(|| self.at(way), |it| self.source.first_line(&it.key_span))
+    }
+
+    /// What is said of this rule where it does not hold.
+    fn broken(&mut self, code: Code, way: &[Key], rule: &Rule) {
+        self.error(code, way, rule.words, rule.cure);
     }
 
     fn error(&mut self, code: Code, way: &[Key], message: impl Into<String>, help: impl Into<String>) {

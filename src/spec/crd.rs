@@ -4,6 +4,8 @@ mod structural;
 
 use serde_json::{Map, Value, json};
 
+use crate::written::MetricText;
+
 use super::{
     Kind, schema,
     status::{OrderStatus, RolloutStatus, RunStatus},
@@ -218,6 +220,27 @@ impl Differs for Cluster {
         (record == "Canary" && field == "steps").then_some(strategies::recipe::MOST_STEPS - 1)
     }
 
+    fn longest(&self, name: &str) -> Option<usize> {
+        // Rules that compare texts are weighed by how long these may be.
+        match name {
+            "Weight" | "Amount" | "Factor" | "Ratio" | "ByteSize" => Some(32),
+            "Duration" => Some(64),
+            "regex" => Some(253),
+            "MetricText" => Some(8192),
+            "name" | "id" | "from" | "kind" | "apiVersion" => Some(253),
+            _ => None,
+        }
+    }
+
+    fn pattern(&self, name: &str) -> Option<String> {
+        match name {
+            // Parts per million, and not finer.
+            "Weight" => Some(r"^(100([.]0+)?|[0-9]{1,2}([.][0-9]{1,4}0*)?)%$".to_owned()),
+            "MetricText" => Some(parameters()),
+            _ => None,
+        }
+    }
+
     fn keys(&self, record: &str, field: &str) -> &'static [&'static str] {
         if BY_NAME.contains(&(record, field)) {
             &["name"]
@@ -227,6 +250,16 @@ impl Differs for Cluster {
             &[]
         }
     }
+}
+
+/// What a text with parameters looks like: those that are known, and nothing else after `$(`.
+fn parameters() -> String {
+    let named = MetricText::ALLOWED.iter().map(|it| match it.strip_suffix('…') {
+        Some(beginning) => format!("{}[-A-Za-z0-9_]+", beginning.replace('.', "[.]")),
+        None => it.replace('.', "[.]"),
+    });
+    let named = named.collect::<Vec<_>>().join("|");
+    format!(r"^([^$]|\$\$|\$[^$(]|\$\(({named})\))*\$?$")
 }
 
 /// All definitions as one file of YAML.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::{
     Source,
     diagnostic::{Code, Diagnostic},
-    hint, leaf, scalar,
+    hint, leaf, rules, scalar,
     yaml::{Node, Quoting, Value},
 };
 use crate::written::{list_of, nearest};
@@ -254,7 +254,7 @@ impl<'a> Walk<'a> {
                 let wrong = Diagnostic::error(Code::NotOneOf, second_span.clone(), message)
                     .label("remove one of them")
                     .related(first_span.clone(), "the other one")
-                    .help(format!("exactly one of {} can be used", all()));
+                    .help(rules::one_of(choices.records.iter().map(|(key, _)| *key)));
                 self.found.push(wrong);
             }
         }

@@ -1,6 +1,7 @@
 //! What is proven on the real control plane.
 
 mod deployment;
+mod documents;
 mod objects;
 mod routes;
 
@@ -46,4 +47,7 @@ pub(crate) const ALL: &[Case] = &[
     case("status_and_spec_of_a_rollout_are_written_apart", objects::written_apart),
     case("the_author_of_an_order_is_who_sent_it_and_an_order_never_changes", objects::authored),
     case("an_order_needs_the_right_to_what_it_asks_for", objects::allowed),
+    case("what_lint_refuses_the_api_server_refuses", documents::refused),
+    case("what_lint_takes_the_api_server_takes", documents::taken),
+    case("a_document_for_one_machine_is_refused_with_words_for_it", documents::of_a_machine),
 ];

@@ -1,6 +1,6 @@
 //! One test per kind of mistake; what is said is kept in `mistakes/`, as users see it.
 
-use serinus::spec;
+use serinus::spec::{self, Severity};
 
 use super::{GOOD, rendered, report, with_fields, with_strategy};
 
@@ -13,6 +13,41 @@ fn says(name: &str, bytes: impl AsRef<[u8]>) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, text));
+    let Some(text) = in_cluster(bytes.as_ref()) else { return };
+    if spec::read("rollout.yaml", text.as_bytes()).diagnostics.iter().any(|it| it.severity == Severity::Error)
+    {
+        settings.set_snapshot_path("mistakes/cluster");
+        settings.bind(|| insta::assert_snapshot!(name, text));
+    }
+}
+
+/// The same mistake in a document of a cluster, which `tests/cluster` hands to an API server; `None`: there is no such.
+fn in_cluster(bytes: &[u8]) -> Option<String> {
+    const LONGEST: usize = 8_000;
+    let text =
+        std::str::from_utf8(bytes).ok().filter(|it| it.len() <= LONGEST && !it.starts_with('\u{feff}'))?;
+    let here = GOOD.lines().skip(4).take(2).map(|it| format!("{it}\n")).collect::<String>();
+    let guards = if text.contains("analyses:") {
+        ""
+    } else {
+        "  analyses: [ { name: own, templateRef: { name: own } } ]\n"
+    };
+    let there = format!(
+        "  workloadRef: {{ apiVersion: apps/v1, kind: Deployment, name: shop }}\n  services: [ {{ name: shop }} ]\n  \
+         traffic: [ {{ gatewayApi: {{ routes: [ {{ name: shop }} ] }} }} ]\n{guards}"
+    );
+    let measured = "prometheus: { address: \"http://127.0.0.1:9090\", bad: bad_total, total: all_total }";
+    let secret = regex::Regex::new(r"\{ (env|file): \S+ \}").unwrap();
+    let moved = text
+        .replace(&here, &there)
+        .replace("proxy: { signal: errors }", measured)
+        .replace("kind: BuiltIn, name: golden }", "name: golden-signals }");
+    let moved = secret.replace_all(&moved, "{ secret: { name: keys, key: it } }").into_owned();
+    let is_ours =
+        ["workloadRef:", "kind: MetricSource", "kind: AnalysisTemplate"].iter().any(|it| moved.contains(it));
+    let elsewhere = ["workload:", "proxy:"].iter().any(|it| moved.contains(it));
+    let whole = moved.trim_start_matches("---\n").starts_with("apiVersion: ");
+    (is_ours && !elsewhere && whole).then_some(moved)
 }
 
 #[track_caller]

@@ -6,7 +6,7 @@ use strategies::recipe::Key;
 
 use super::{Check, Code, Diagnostic};
 use crate::{
-    spec::{RolloutSpec, ServiceEntry},
+    spec::{RolloutSpec, ServiceEntry, rules},
     workload::{CODECS, WorkloadRef},
     written::nearest,
 };
@@ -17,9 +17,7 @@ pub(super) fn check(spec: &RolloutSpec, workload: &WorkloadRef, check: &mut Chec
     kind(workload, check);
     let moved = spec.traffic.iter().any(|it| !it.codecs().is_empty());
     if moved && spec.services.is_empty() {
-        let help = "list the Service that the routes lead to: `services: [ { name: … } ]`";
-        let message = "routes lead to Services, and none is named here";
-        check.error(Code::MissingField, &[SPEC, Key::Field("traffic")], message, help);
+        check.broken(Code::MissingField, &[SPEC, Key::Field("traffic")], &rules::NO_SERVICE);
     }
     services(&spec.services, check);
     routes(spec, check);
@@ -69,7 +67,7 @@ fn services(services: &[ServiceEntry], check: &mut Check<'_>) {
                 let wrong = Diagnostic::error(Code::DuplicateName, check.at(&way), message);
                 let first = check.at(&first);
                 let wrong = wrong.related(first, "first here");
-                check.found.push(wrong.help("the user's own, stable's and the canary's are three Services"));
+                check.found.push(wrong.help(rules::SAME_SERVICE.cure));
             }
         }
     }
@@ -85,7 +83,7 @@ fn routes(spec: &RolloutSpec, check: &mut Check<'_>) {
                 let message = format!("{id} is named twice");
                 let wrong = Diagnostic::error(Code::DuplicateName, check.at(&way), message);
                 let first = check.at(&first);
-                check.found.push(wrong.related(first, "first here").help("name every route once"));
+                check.found.push(wrong.related(first, "first here").help(rules::SAME_ROUTE.cure));
             }
         }
     }

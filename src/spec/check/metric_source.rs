@@ -1,7 +1,7 @@
 use strategies::recipe::Key;
 
 use super::{Check, Code, Diagnostic};
-use crate::spec::metric_source::MetricSourceSpec;
+use crate::spec::{metric_source::MetricSourceSpec, rules};
 
 /// Headers whose value is a secret wherever they are used.
 const OF_SECRETS: &[&str] = &[
@@ -25,8 +25,8 @@ pub(super) fn check(spec: &MetricSourceSpec, check: &mut Check<'_>) {
             says(format!("`{name}` is no name of a header"), "letters, digits and `-`, without blanks");
         }
         if OF_SECRETS.iter().any(|it| same(it, name)) {
-            let help = "move it to `secretHeaders`, with where its value is kept: `{ env: … }`, `{ file: … }` or `{ secret: … }`";
-            says(format!("`{name}` is a secret, which must not stand in a document"), help);
+            let message = format!("`{name}` is a secret, which must not stand in a document");
+            says(message, rules::SECRET_IN_A_HEADER.cure);
         }
     }
     for name in spec.secret_headers.keys() {
@@ -38,7 +38,7 @@ pub(super) fn check(spec: &MetricSourceSpec, check: &mut Check<'_>) {
             says(format!("`headers` has a `{name}` as well"), "remove one of them");
         }
         if spec.credentials.is_some() && same(name, "authorization") {
-            says("`credentials` is sent as `Authorization` as well".to_owned(), "remove one of them");
+            says(rules::AUTHORIZED_TWICE.words.to_owned(), rules::AUTHORIZED_TWICE.cure);
         }
     }
 }

@@ -6,7 +6,7 @@ use strategies::{
 };
 
 use super::{Check, Code, Diagnostic};
-use crate::spec::{RolloutSpec, ratio, rollout::Direct};
+use crate::spec::{RolloutSpec, ratio, rollout::Direct, rules};
 
 const ROUTER: &str = "name a router in `traffic`";
 
@@ -14,32 +14,26 @@ pub(super) fn check(spec: &RolloutSpec, steps: &Steps, origins: &[Vec<Key>], che
     let strategy = [Key::Field("spec"), Key::Field("strategy"), Key::Field(spec.strategy.key())];
     direct(spec, check);
     if let Strategy::BlueGreen(_) = spec.strategy {
-        let message = "without a router every replica of the new version gets requests: there is no preview";
-        let help = format!("{ROUTER}, or use `canary`");
-        check.error(Code::NotExpressible, &strategy, message, help);
-        return;
+        return check.broken(Code::NotExpressible, &strategy, &rules::NO_PREVIEW);
     }
     if bakes(&spec.strategy) {
         let way = [&strategy[..], &[Key::Field("bake")]].concat();
-        let message =
-            "without a router nothing of stable is left to go back to once everything is on the canary";
-        check.error(Code::NotExpressible, &way, message, format!("leave `bake` out, or {ROUTER}"));
+        check.broken(Code::NotExpressible, &way, &rules::NO_BAKE);
     }
     for (step, origin) in steps.steps.iter().zip(origins) {
-        let (message, key) = if step.matches.iter().any(|it| !it.any_of.is_empty()) {
-            ("requests cannot be sent by what they carry", "match")
+        let (rule, key) = if step.matches.iter().any(|it| !it.any_of.is_empty()) {
+            (&rules::RATIO_MATCH, "match")
         } else if step.mirror.is_some_and(|it| it != Weight::ZERO) {
-            ("requests cannot be copied", "mirror")
+            (&rules::RATIO_MIRROR, "mirror")
         } else if step.sticky.is_some() {
-            ("requests cannot be kept on one side", "sticky")
+            (&rules::RATIO_STICKY, "sticky")
         } else if step.scale.is_some_and(|it| it != strategies::Scale::Traffic) {
-            ("the replicas are the split, so the weight says how many there are", "scale")
+            (&rules::RATIO_SCALE, "scale")
         } else {
             continue;
         };
         let way = [&origin[..], &[Key::Field(key)]].concat();
-        let help = if key == "scale" { format!("leave `scale` out, or {ROUTER}") } else { ROUTER.to_owned() };
-        check.error(Code::NotExpressible, &way, format!("without a router {message}"), help);
+        check.broken(Code::NotExpressible, &way, rule);
     }
     if let Some(replicas) = spec.replicas {
         weights(replicas, steps, origins, check);
@@ -62,8 +56,7 @@ fn direct(spec: &RolloutSpec, check: &mut Check<'_>) {
     for (index, service) in spec.services.iter().enumerate() {
         if service.direct == Some(Direct::Stable) {
             let way = [Key::Field("spec"), Key::Field("services"), Key::Index(index), Key::Field("direct")];
-            let message = "without a router no request would ever reach the canary";
-            check.error(Code::NotExpressible, &way, message, format!("leave `direct` out, or {ROUTER}"));
+            check.broken(Code::NotExpressible, &way, &rules::RATIO_DIRECT);
         }
     }
 }

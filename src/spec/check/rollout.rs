@@ -14,7 +14,7 @@ use crate::{
     spec::{
         Document, Placed, Rollout, RolloutSpec,
         compile::{self, PODS},
-        golden,
+        rules,
     },
     workload::{Process, Readiness, Upstream, Workload},
     written::{ListenAddress, list_of, nearest},
@@ -50,8 +50,7 @@ fn workload(spec: &RolloutSpec, check: &mut Check<'_>) {
             check.error(Code::NotOneOf, &way, "`workload` and `workloadRef` exclude each other", help);
         }
         (None, None) => {
-            let help = "write `workload: { process: … }` for this machine, or `workloadRef` for a cluster";
-            check.error(Code::MissingField, &[SPEC], "it is not said what is delivered", help);
+            check.broken(Code::MissingField, &[SPEC], &rules::NOT_DELIVERED);
         }
         (Some(Workload::Process(it)), None) => process(it, check),
         (Some(Workload::Upstream(it)), None) => upstream(it, spec, check),
@@ -216,7 +215,7 @@ fn traffic(spec: &RolloutSpec, check: &mut Check<'_>) {
         match routers.as_slice() {
             [] => {
                 let help = format!("write exactly one of {}", list_of(Traffic::KEYS.iter().copied(), "or"));
-                check.error(Code::NotOneOf, &way, "this entry has no router", help);
+                check.error(Code::NotOneOf, &way, rules::NO_ROUTER.words, help);
             }
             [(key, router)] => {
                 let reach = router.reach();
@@ -283,13 +282,7 @@ fn guards(spec: &RolloutSpec, elsewhere: Elsewhere, check: &mut Check<'_>) {
         let way = [SPEC, Key::Field("analyses"), Key::Index(index)];
         let name_way = [&way[..], &[Key::Field("name")]].concat();
         if guard.name.as_str() == PODS {
-            let help = "choose another name";
-            check.error(
-                Code::DuplicateName,
-                &name_way,
-                "`pods` is the name of the guard that is always on",
-                help,
-            );
+            check.broken(Code::DuplicateName, &name_way, &rules::PODS_IS_TAKEN);
         }
         if guards.iter().take(index).any(|it| it.name == guard.name) {
             let message = format!("there already is an analysis `{}`", guard.name);
@@ -304,9 +297,7 @@ fn guards(spec: &RolloutSpec, elsewhere: Elsewhere, check: &mut Check<'_>) {
     }
     let proxy = spec.traffic.iter().any(|it| it.proxy.is_some());
     if !proxy && guards.iter().any(|it| it.template_ref.kind == strategies::recipe::TemplateKind::BuiltIn) {
-        let help = "write an AnalysisTemplate for what counts your requests";
-        let message = format!("`{}` is what the built-in proxy counts, and there is none", golden::NAME);
-        check.error(Code::NotExpressible, &[SPEC, Key::Field("analyses")], message, help);
+        check.broken(Code::NotExpressible, &[SPEC, Key::Field("analyses")], &rules::NO_GOLDEN);
     }
 }
 
@@ -319,18 +310,13 @@ fn capacity(spec: &RolloutSpec, check: &mut Check<'_>) {
                 "stable keeps its replicas, and {} more are not enough for a whole canary",
                 capacity.surge
             );
-            let help = "write `surge: 100%`, or `stable: follow`";
-            check.error(Code::Capacity, &way("surge"), message, help);
+            check.error(Code::Capacity, &way("surge"), message, rules::ROOM_TO_KEEP.cure);
         }
         StableCapacity::Follow if capacity.surge.is_none() => {
-            let message = "no replica of the canary could start: there is no room beside stable";
-            let help = "write `surge: 25%`, or `stable: inPlace` to make room first";
-            check.error(Code::Capacity, &way("surge"), message, help);
+            check.broken(Code::Capacity, &way("surge"), &rules::ROOM_TO_FOLLOW);
         }
         StableCapacity::InPlace if capacity.max_unavailable.is_none() => {
-            let message = "no replica of stable may be missing, so no room can be made";
-            let help = "write `maxUnavailable: 25%`, or `stable: keep`";
-            check.error(Code::Capacity, &way("maxUnavailable"), message, help);
+            check.broken(Code::Capacity, &way("maxUnavailable"), &rules::ROOM_IN_PLACE);
         }
         StableCapacity::Keep | StableCapacity::Follow | StableCapacity::InPlace => {}
     }
@@ -345,9 +331,8 @@ fn capacity(spec: &RolloutSpec, check: &mut Check<'_>) {
     let blue_green = matches!(spec.strategy, Strategy::BlueGreen(_));
     let needs_stable = bakes.map(|_| "`bake`").or(blue_green.then_some("`blueGreen`"));
     if let (Some(what), StableCapacity::Follow | StableCapacity::InPlace) = (needs_stable, capacity.stable) {
-        let message = format!("{what} needs stable's replicas until the end, and here they leave before");
         let help = format!("write `stable: keep`, or leave {what} out");
-        check.error(Code::Capacity, &way("stable"), message, help);
+        check.error(Code::Capacity, &way("stable"), rules::STABLE_TO_THE_END.words, help);
     }
 }
 
@@ -355,12 +340,7 @@ fn times(spec: &RolloutSpec, check: &mut Check<'_>) {
     for (key, time) in [("progress", spec.deadlines.progress), ("abort", spec.deadlines.abort)] {
         if time == HumanDuration::default() {
             let way = [SPEC, Key::Field("deadlines"), Key::Field(key)];
-            check.error(
-                Code::BadValue,
-                &way,
-                "no time passes here",
-                "write a time above zero, for example `10m`",
-            );
+            check.broken(Code::BadValue, &way, &rules::NO_TIME_TO_PROGRESS);
         }
     }
     if let Some(window) = &spec.rollback_window
@@ -368,12 +348,7 @@ fn times(spec: &RolloutSpec, check: &mut Check<'_>) {
     {
         let way = [SPEC, Key::Field("rollbackWindow"), Key::Field("revisions")];
         let message = format!("{} revisions are out of bounds", window.revisions);
-        check.error(
-            Code::BadValue,
-            &way,
-            message,
-            "write a number from 1 to 16, or leave `rollbackWindow` out",
-        );
+        check.error(Code::BadValue, &way, message, rules::WINDOW.cure);
     }
 }
 

@@ -6,7 +6,7 @@ use strategies::{
 };
 
 use super::{Check, Code};
-use crate::spec::{RolloutSpec, rollout::Direct};
+use crate::spec::{RolloutSpec, rollout::Direct, rules};
 
 pub(super) fn check(spec: &RolloutSpec, steps: &Steps, origins: &[Vec<Key>], check: &mut Check<'_>) {
     let Some(service) = spec.services.iter().find(|it| it.direct == Some(Direct::Proportional)) else {
@@ -30,7 +30,6 @@ pub(super) fn check(spec: &RolloutSpec, steps: &Steps, origins: &[Vec<Key>], che
             "clients of the Service {} meet the canary as often as it has replicas: {message}",
             service.name
         );
-        let help = "write `direct: stable` for it, or leave this out";
-        check.error(Code::NotExpressible, &way, message, help);
+        check.error(Code::NotExpressible, &way, message, rules::UNPINNED.cure);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     spec::{
         Rollout, RolloutSpec, Severity,
         compile::{self, CompiledAnalysis},
+        rules,
     },
     written::{list_of, nearest},
 };
@@ -74,8 +75,7 @@ fn matches(step: &Step, origin: &[Key], strategy: &Strategy, check: &mut Check<'
         for (index, one) in it.any_of.iter().enumerate() {
             let way = [&way[..], &[Key::Field("anyOf"), Key::Index(index)]].concat();
             if *one == RequestMatch::default() {
-                let help = "say what it looks at: `headers`, `cookies`, `query` or `path`";
-                check.error(Code::BadValue, &way, "this would match every request", help);
+                check.broken(Code::BadValue, &way, &rules::EVERY_REQUEST);
             }
             for (key, fields) in [("headers", &one.headers), ("cookies", &one.cookies), ("query", &one.query)]
             {

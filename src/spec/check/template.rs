@@ -8,6 +8,7 @@ use crate::{
         provider::{
             Mistake, Prometheus, Provider, ProviderKind as _, SourceKind, SourceRef, Used, Web, Whom, Yields,
         },
+        rules,
         template::{AnalysisTemplateSpec, Metric},
     },
     written::{Parameter, list_of, nearest},
@@ -21,8 +22,7 @@ pub(super) fn check(spec: &AnalysisTemplateSpec, check: &mut Check<'_>) {
     }
     if spec.metrics.iter().all(|it| it.dry_run) {
         let way = [Key::Field("spec"), Key::Field("metrics")];
-        let help = "take `dryRun` from at least one";
-        check.error(Code::NothingGates, &way, "every metric of this template is a dry run", help);
+        check.broken(Code::NothingGates, &way, &rules::ALL_DRY);
     }
 }
 
@@ -46,36 +46,21 @@ fn names(spec: &AnalysisTemplateSpec, check: &mut Check<'_>) {
 fn metric(spec: &AnalysisTemplateSpec, metric: &Metric, way: &[Key], check: &mut Check<'_>) {
     if metric.every == Some(HumanDuration::default()) {
         let way = [way, &[Key::Field("every")]].concat();
-        check.error(
-            Code::BadValue,
-            &way,
-            "no time passes here",
-            "write a time above zero, for example `10s`",
-        );
+        check.broken(Code::BadValue, &way, &rules::NO_TIME_BETWEEN);
     }
     judge(&metric.judge, way, check);
     if let AnyJudge::Pods(_) = &metric.judge {
         let way = [way, &[Key::Field("judge")]].concat();
-        let help = "leave the metric out: crashes and lost readiness are always watched";
-        check.error(Code::Mismatch, &way, "`pods` judges what the engine itself sees, not a metric", help);
+        check.broken(Code::Mismatch, &way, &rules::PODS_OF_THE_ENGINE);
     }
     match (&metric.judge, metric.provider.yields()) {
         (AnyJudge::Threshold(_), Yields::Buckets) => {
             let way = [way, &[Key::Field("judge")]].concat();
-            let help = "judge it by `sequential: {}`, or ask for one number with `query`";
-            check.error(
-                Code::Mismatch,
-                &way,
-                "a threshold looks at one number, this metric yields buckets",
-                help,
-            );
+            check.broken(Code::Mismatch, &way, &rules::THRESHOLD_OF_BUCKETS);
         }
         (AnyJudge::Sequential(_), Yields::Value) if is_query(&metric.provider) => {
             let way = [way, &[Key::Field("judge")]].concat();
-            let help =
-                "give `bad` and `total`, `histogram` or `value` as selectors, or judge it by `threshold`";
-            let message = "a sequential test compares stable and canary, and `query` yields one number";
-            check.error(Code::Mismatch, &way, message, help);
+            check.broken(Code::Mismatch, &way, &rules::SEQUENTIAL_OF_A_QUERY);
         }
         _ => {}
     }
@@ -106,15 +91,9 @@ fn of_the_engine(metric: &Metric, way: &[Key], check: &mut Check<'_>) {
     let compares_classes = matches!(metric.judge, AnyJudge::Answers(_));
     let looks_for_leaks = matches!(metric.judge, AnyJudge::Leak(_));
     let (message, help) = if compares_classes && !by_class {
-        (
-            "`answers` compares classes of answers, which only the built-in proxy counts",
-            "write `provider: { proxy: { signal: answers } }`",
-        )
+        (rules::ANSWERS_OF_THE_PROXY.words, rules::ANSWERS_OF_THE_PROXY.cure)
     } else if looks_for_leaks && !memory {
-        (
-            "`leak` looks at the memory of processes over time",
-            "write `provider: { process: { signal: memory } }`",
-        )
+        (rules::LEAK_OF_MEMORY.words, rules::LEAK_OF_MEMORY.cure)
     } else if by_class && !compares_classes {
         (
             "this signal yields classes of answers, which only the judge `answers` compares",
@@ -150,24 +129,17 @@ fn prometheus(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
             [] => "it is not said what is asked".to_owned(),
             asked => format!("{} do not make one question", list_of(asked.iter().copied(), "and")),
         };
-        let help = "give `bad` and `total`, or `histogram`, or `value`, or `query`, or `preset`";
-        check.error(Code::NotOneOf, way, message, help);
+        check.error(Code::NotOneOf, way, message, rules::ONE_QUESTION_OF_PROMETHEUS.cure);
     }
 }
 
 fn web(it: &Web, way: &[Key], check: &mut Check<'_>) {
     if it.yields() == Yields::Unclear {
-        let message = "it is not said where in the answer the number is, or it is said in two ways";
-        check.error(Code::NotOneOf, way, message, "give `value`, or `bad` and `total`");
+        check.broken(Code::NotOneOf, way, &rules::ONE_NUMBER_OF_WEB);
     }
     if !it.path.as_str().starts_with('/') {
         let way = [way, &[Key::Field("path")]].concat();
-        check.error(
-            Code::BadValue,
-            &way,
-            "a path begins with `/`",
-            "the rest of the address is the source's",
-        );
+        check.broken(Code::BadValue, &way, &rules::PATH_OF_WEB);
     }
     for (key, why) in it.wrong_paths() {
         let way = [way, &[Key::Field(key)]].concat();
@@ -194,9 +166,8 @@ fn selectors(it: &Prometheus, way: &[Key], check: &mut Check<'_>) {
             return;
         }
         let way = [way, &[Key::Field(key)]].concat();
-        let help = "write the name of the metric with its matchers, such as `http_requests_total{code=~\"5..\"}`; \
-                    functions belong into `query`";
-        check.error(Code::BadCondition, &way, format!("`{key}` must be a selector, without functions"), help);
+        let message = format!("`{key}` must be a selector, without functions");
+        check.error(Code::BadCondition, &way, message, rules::SELECTORS.cure);
     }
 }
 
@@ -205,16 +176,10 @@ fn whom(source_ref: Option<&SourceRef>, address: Option<&str>, way: &[Key], chec
     match (source_ref, address) {
         (Some(_), Some(_)) => {
             let way = [way, &[Key::Field("address")]].concat();
-            check.error(
-                Code::NotOneOf,
-                &way,
-                "`sourceRef` and `address` exclude each other",
-                "remove one of them",
-            );
+            check.broken(Code::NotOneOf, &way, &rules::TWO_SOURCES);
         }
         (None, None) => {
-            let help = "write `sourceRef: { kind: ClusterMetricSource, name: … }`, or `address: http://…` in standalone mode";
-            check.error(Code::MissingField, way, "it is not said who is asked", help);
+            check.broken(Code::MissingField, way, &rules::NO_SOURCE);
         }
         (Some(wanted), None) => {
             let names: Vec<&str> =

@@ -35,6 +35,12 @@ pub(super) trait Differs {
     /// The largest number of entries that a reader takes in this list of this record, where its schema says none.
     fn most(&self, record: &str, field: &str) -> Option<usize>;
 
+    /// The longest text of this name, where its schema says none.
+    fn longest(&self, name: &str) -> Option<usize>;
+
+    /// What a text of this name must look like, where its schema does not say.
+    fn pattern(&self, name: &str) -> Option<String>;
+
     /// The fields that tell the entries of this list of this record apart; empty: they are a whole.
     fn keys(&self, record: &str, field: &str) -> &'static [&'static str];
 }
@@ -77,10 +83,18 @@ impl Walk<'_> {
         } else {
             self.plain(schema)
         };
-        let said = name.map(rules::of).unwrap_or_default();
+        let none = Map::new();
+        let fields = out.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let said = name.map(|it| rules::of(it, fields)).unwrap_or_default();
         if !said.is_empty() {
             let rules = out.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
-            rules.as_array_mut().into_iter().for_each(|it| it.extend(said.iter().map(rules::Rule::to_json)));
+            rules.as_array_mut().into_iter().for_each(|it| it.extend(said.clone()));
+        }
+        if let Some(longest) = name.and_then(|it| self.differs.longest(it)) {
+            out.entry("maxLength").or_insert_with(|| longest.into());
+        }
+        if let Some(pattern) = name.and_then(|it| self.differs.pattern(it)) {
+            out.insert("pattern".into(), pattern.into());
         }
         out
     }
@@ -138,7 +152,7 @@ impl Walk<'_> {
         }
         if !choices.is_empty() {
             let rule = rules::exactly_one(&choices, &here);
-            out.insert("x-kubernetes-validations".into(), json!([rule.to_json()]));
+            out.insert("x-kubernetes-validations".into(), json!([rule]));
         }
         out
     }
@@ -152,6 +166,12 @@ impl Walk<'_> {
         }
         if let Some(default) = self.differs.default(record_name, key) {
             out.insert("default".into(), default);
+        }
+        if out.get("type") == Some(&"string".into())
+            && !out.contains_key("enum")
+            && let Some(longest) = self.differs.longest(key)
+        {
+            out.entry("maxLength").or_insert_with(|| longest.into());
         }
         if let Some(most) = self.differs.most(record_name, key) {
             out.insert("maxItems".into(), most.into());

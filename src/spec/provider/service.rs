@@ -4,7 +4,7 @@ use analysis::provider::{AnyQuestion, Slots, Timed, Wanted};
 use strategies::HumanDuration;
 
 use super::{Mistake, Yields};
-use crate::written::MetricText;
+use crate::{spec::rules, written::MetricText};
 
 /// What is asked of such a service, as its record says it.
 pub(super) struct Asked<'a> {
@@ -80,8 +80,8 @@ impl<'a> Asked<'a> {
         if self.yields() == Yields::Unclear {
             found.push(Mistake {
                 key: None,
-                message: "it is not said what is asked, or it is said in two ways".to_owned(),
-                help: "give `value`, or `bad` and `total`",
+                message: rules::ONE_QUESTION_OF_A_SERVICE.words.to_owned(),
+                help: rules::ONE_QUESTION_OF_A_SERVICE.cure,
             });
         }
         if let Some(help) = self.bucket.and_then(S::wrong_bucket) {

@@ -54,7 +54,8 @@ impl Written<'_> {
 pub(crate) fn written_and_restored(lab: &Lab, namespace: &str) {
     // What is kept of a route is owned by the Rollout, so it has to be there.
     let rollout = json!({ "apiVersion": "serinus.dev/v1alpha1", "kind": "Rollout", "metadata": { "name": "shop" },
-        "spec": { "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" } } });
+        "spec": { "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" },
+            "strategy": { "canary": { "steps": [{ "weight": "20%", "approve": {} }] } } } });
     let about = About { uid: made(lab, namespace, &rollout), ..about() };
     let mut tried = BTreeSet::new();
     for example in Traffic::examples() {
