@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod calibrate;
 mod changes;
 mod color;
+mod connect;
 mod edit;
 mod ending;
 mod exit;
@@ -39,6 +40,7 @@ mod analyze;
 mod apply;
 mod approve;
 mod completions;
+mod controller;
 mod crd;
 mod delete;
 mod demo;
@@ -116,7 +118,7 @@ macro_rules! commands {
             fn voice(&self) -> log::Voice {
                 match self {
                     Self::Internal(args) => args.voice(),
-                    Self::Run(_) | Self::Demo(_) => log::Voice::Holder,
+                    Self::Run(_) | Self::Demo(_) | Self::Controller(_) => log::Voice::Holder,
                     _ => log::Voice::Command,
                 }
             }
@@ -187,6 +189,8 @@ commands! {
     SetImage(set_image::Args),
     /// Replace a running instance by another version, losing no request
     Upgrade(upgrade::Args),
+    /// Run the engine of a cluster
+    Controller(controller::Args),
     /// Print shell completions, or write manual pages
     Completions(completions::Args),
     /// Print the version

@@ -73,7 +73,7 @@ pub enum Which {
     Named(Name),
     /// Those that carry this label, with this value.
     Labelled(Name, Name),
-    /// Those that the object of this name controls, and those that nobody does while its selector matches them.
+    /// Those that the selector of the object of this name matches, whoever controls them.
     SelectedBy(ObjectRef),
     /// Those that the Rollout itself controls.
     Ours,

@@ -49,7 +49,7 @@ pub use self::{
         AfterAbort, CapacitySpec, Direct, GuardSpec, RolloutSpec, ServiceEntry, ServiceName, TemplateRef,
     },
     source::{MOST_BYTES, Position, Source},
-    status::{OrderStatus, RolloutStatus, RunStatus},
+    status::{Condition, ConditionStatus, OrderStatus, RolloutStatus, RunStatus, WorkloadStatus},
     template::{AnalysisTemplateSpec, ArgumentSpec, Metric},
 };
 use crate::written::{list_of, nearest};

@@ -55,6 +55,9 @@ pub enum ClientError {
     /// No answer in time.
     #[error("the engine did not answer within {0:?}")]
     TimedOut(Duration),
+    /// A cluster did not answer.
+    #[error(transparent)]
+    Cluster(crate::port::Unavailable),
     /// An answer of another form.
     #[error("the engine's answer is not understood; it is of another version")]
     NotUnderstood(#[source] serde_json::Error),
@@ -65,7 +68,7 @@ impl ClientError {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::NotRunning { .. } | Self::Broken(_) | Self::TimedOut(_) => true,
+            Self::NotRunning { .. } | Self::Broken(_) | Self::TimedOut(_) | Self::Cluster(_) => true,
             Self::Refused { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE.as_u16(),
             Self::NotUnderstood(_) => false,
         }

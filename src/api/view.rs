@@ -13,7 +13,7 @@ use strategies::{
 mod evidence;
 mod words;
 
-pub use words::words;
+pub use words::{cause, hold, said, words};
 
 pub use evidence::{AnalysisView, CalibrationView, Combined, Counts, EvidenceView, MetricView, SightView};
 
@@ -33,6 +33,9 @@ pub struct RolloutList {
 pub struct RolloutView {
     /// Its name.
     pub name: Name,
+    /// Its namespace, in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Name>,
     /// When this was put together.
     pub at: Timestamp,
     /// Whether the engine acts at all.

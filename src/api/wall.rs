@@ -85,6 +85,7 @@ impl Told for RolloutView {
             last_traffic: _,
             orders: _,
             addresses: _,
+            namespace: _,
         } = self;
         at.each_moment(each);
         since.each_moment(each);

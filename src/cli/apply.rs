@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     Exit, Failure, block_on,
+    connect::Home,
     edit::Waiting,
     finish,
     instance::Instance,
@@ -67,7 +68,7 @@ impl Args {
             finish::wait_for_all(
                 &applied,
                 &client,
-                &state,
+                &Home::Machine(state.clone()),
                 &self.waiting,
                 ("stop waiting; it goes on", Unseen::Ends),
             )

@@ -40,7 +40,7 @@ impl Args {
             if self.no_wait {
                 return print(format!("{} is being deleted", found.name)).map(|()| Exit::Done);
             }
-            let mut watch = Watch::new(found.client.clone(), found.name.clone(), &found.state);
+            let mut watch = Watch::new(found.client.clone(), found.name.clone(), found.home.clone());
             let mut screen = Screen::Silent;
             let going = watch.run(&mut screen);
             let watched = match super::progress::during("finishing the requests under way", going).await {

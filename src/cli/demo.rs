@@ -13,6 +13,7 @@ use strategies::HumanDuration;
 
 use super::{
     Exit, Failure, block_on,
+    connect::Home,
     ending::Awaited,
     output::{self, Flow, json_line, print},
     send::{Letter, awaited, only},
@@ -187,7 +188,8 @@ impl Args {
         let one = only(&applied)?;
         let address = one.addresses.first().map(|it| it.address).ok_or_else(document::no_address)?;
         self.announce(house, address)?;
-        let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
+        let mut watch =
+            Watch::new(house.client.clone(), one.name.clone(), Home::Machine(house.state.clone()));
         watch.awaited = Some(awaited(one));
         watch.unseen = Unseen::GoesOn;
         watch.timeout = Some(Duration::from_secs(60));

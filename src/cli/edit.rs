@@ -63,7 +63,7 @@ impl Common {
                 }
                 return Ok(exit);
             }
-            let mut watch = Watch::new(found.client.clone(), found.name.clone(), &found.state);
+            let mut watch = Watch::new(found.client.clone(), found.name.clone(), found.home.clone());
             watch.awaited = Some(awaited(only(&applied)?));
             watch.timeout = self.waiting.timeout.map(|it| it.0);
             let mut screen =

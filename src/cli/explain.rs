@@ -79,7 +79,7 @@ impl Args {
 }
 
 /// The whole journal, oldest first.
-async fn journal(found: &Found<impl Remote>) -> Result<Vec<JournalRecord>, Failure> {
+async fn journal(found: &Found) -> Result<Vec<JournalRecord>, Failure> {
     let mut all: Vec<JournalRecord> = vec![];
     loop {
         let query = JournalQuery { after: Some(all.last().map_or(0, |it| it.sequence)), limit: Some(PAGE) };

@@ -135,6 +135,7 @@ impl Failure {
             error @ (ClientError::Refused { .. }
             | ClientError::Broken(_)
             | ClientError::TimedOut(_)
+            | ClientError::Cluster(_)
             | ClientError::NotUnderstood(_)) => Self::Engine(error),
         }
     }

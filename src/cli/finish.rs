@@ -1,9 +1,8 @@
 //! The end of a wait: the summary, and the exit code that says the same.
 
-use std::path::Path;
-
 use super::{
     Exit, Failure,
+    connect::Home,
     edit::Waiting,
     ending::Ending,
     output::{Flow, json_line, print},
@@ -49,14 +48,14 @@ pub(super) fn wait(watched: Watched, watch: &Watch<impl Remote>, flow: Flow) -> 
 pub(super) async fn wait_for_all(
     applied: &Applied,
     client: &impl Remote,
-    state: &Path,
+    home: &Home,
     waiting: &Waiting,
     (leaving, unseen): (&'static str, Unseen),
 ) -> Result<Exit, Failure> {
     let until = waiting.timeout.map(|it| clock::instant() + it.0);
     let mut exit = Exit::Done;
     for one in &applied.rollouts {
-        let mut watch = Watch::new(client.clone(), one.name.clone(), state);
+        let mut watch = Watch::new(client.clone(), one.name.clone(), home.clone());
         watch.awaited = Some(awaited(one));
         watch.unseen = unseen;
         watch.timeout = until.map(|it| it.saturating_duration_since(clock::instant()));

@@ -4,13 +4,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Exit, Failure, block_on, color,
+    connect::{Answerer, Connection},
     instance::Instance,
     output::{Format, print, structured, table},
     words,
 };
 use crate::{
+    api::remote::Remote as _,
     api::view::{PhaseName, RolloutList, RolloutView},
     clock::{self, Because, Step},
+    cluster::Namespaces,
 };
 
 /// Arguments of the command.
@@ -20,6 +23,13 @@ pub(super) struct Args {
     #[command(flatten)]
     instance: Instance,
 
+    #[command(flatten)]
+    connection: Connection,
+
+    /// In a cluster: of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+
     /// What to print: text, json or yaml
     #[arg(long, short, value_enum, value_name = "FORM", default_value_t, hide_possible_values = true)]
     output: Format,
@@ -28,8 +38,9 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         block_on(async {
-            let (state, client) = self.instance.connect()?;
-            let list = client.rollouts().await.map_err(|error| Failure::of_call(error, &state))?;
+            let scope = if self.all_namespaces { Namespaces::All } else { Namespaces::One };
+            let (home, client) = Answerer::find(&self.instance, &self.connection, scope).await?;
+            let list = client.rollouts().await.map_err(|error| home.failed(error))?;
             if structured(self.output, &list)? {
                 return Ok(Exit::Done);
             }

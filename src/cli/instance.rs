@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 
 use strategies::Name;
 
-use super::Failure;
+use super::{
+    Failure,
+    connect::{Answerer, Connection, Home},
+};
 use crate::api::{
     client::{Client, ClientError},
-    remote::Remote,
+    remote::Remote as _,
     view::RolloutView,
 };
+use crate::cluster::Namespaces;
 
 /// Name of the state directory, beside the document that was started.
 pub(super) const STATE: &str = ".serinus";
@@ -56,15 +60,18 @@ pub(super) struct Chosen {
 
     #[command(flatten)]
     instance: Instance,
+
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// A rollout found in a running instance.
-#[derive(Clone, Debug)]
-pub(super) struct Found<R> {
-    /// The state directory.
-    pub(super) state: PathBuf,
+#[derive(Clone)]
+pub(super) struct Found {
+    /// Where it is.
+    pub(super) home: Home,
     /// Who answers for it.
-    pub(super) client: R,
+    pub(super) client: Answerer,
     /// The rollout's name.
     pub(super) name: Name,
     /// As it stands.
@@ -74,18 +81,18 @@ pub(super) struct Found<R> {
 impl Chosen {
     /// The rollout of this name, or the only one, in this instance.
     pub(super) fn of(rollout: Option<String>, instance: Instance) -> Self {
-        Self { rollout, instance }
+        Self { rollout, instance, connection: Connection::default() }
     }
 
     /// Asks the running instance for it.
     ///
     /// # Errors
     /// Nothing runs, there is no such rollout, or there are several and none is named.
-    pub(super) async fn find(&self) -> Result<Found<impl Remote>, Failure> {
-        let (state, client) = self.instance.connect()?;
-        let list = client.rollouts().await.map_err(|error| Failure::of_call(error, &state))?;
+    pub(super) async fn find(&self) -> Result<Found, Failure> {
+        let (home, client) = Answerer::find(&self.instance, &self.connection, Namespaces::One).await?;
+        let list = client.rollouts().await.map_err(|error| home.failed(error))?;
         let view = choose(self.rollout.as_deref(), list.rollouts)?;
-        Ok(Found { state, client, name: view.name.clone(), view })
+        Ok(Found { home, client, name: view.name.clone(), view })
     }
 }
 
@@ -101,10 +108,10 @@ impl Instance {
     }
 }
 
-impl<R> Found<R> {
+impl Found {
     /// A failed call of its engine.
     pub(super) fn failed(&self, error: ClientError) -> Failure {
-        Failure::of_call(error, &self.state)
+        self.home.failed(error)
     }
 }
 

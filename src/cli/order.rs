@@ -130,7 +130,7 @@ fn is(view: &RolloutView, stands: &str) -> String {
     }
 }
 
-fn tell(action: Action, answer: &OrderAnswer, found: &Found<impl Remote>) -> Result<(), Failure> {
+fn tell(action: Action, answer: &OrderAnswer, found: &Found) -> Result<(), Failure> {
     let order = &answer.order;
     let step = order.step.as_ref().map(|it| format!(", step {it}")).unwrap_or_default();
     let about = format!("{} revision {}, attempt {}{step}", found.name, order.revision, order.attempt);

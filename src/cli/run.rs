@@ -6,6 +6,7 @@ use strategies::HumanDuration;
 
 use super::{
     Exit, Failure, block_on, color,
+    connect::Home,
     edit::Waiting,
     finish,
     instance::{Instance, STATE},
@@ -144,7 +145,8 @@ impl Args {
                     () = tokio::time::sleep(LOOK_AGAIN) => continue,
                 }
             };
-            let mut watch = Watch::new(house.client.clone(), one.name.clone(), &house.state);
+            let mut watch =
+                Watch::new(house.client.clone(), one.name.clone(), Home::Machine(house.state.clone()));
             watch.unseen = Unseen::GoesOn;
             let leaving = "leave the picture; Ctrl-C stops everything";
             let mut screen = Screen::choose(self.output, !picture, leaving)?;
@@ -237,8 +239,9 @@ impl Args {
         let waiting =
             Waiting { wait: true, timeout: self.timeout, output: self.output, no_live: self.no_live };
         let (client, state) = (house.client.clone(), house.state.clone());
+        let home = Home::Machine(state);
         tokio::select! {
-            exit = finish::wait_for_all(applied, &client, &state, &waiting, ("stop everything", Unseen::GoesOn)) => exit,
+            exit = finish::wait_for_all(applied, &client, &home, &waiting, ("stop everything", Unseen::GoesOn)) => exit,
             failure = house.ended() => Err(failure),
         }
     }

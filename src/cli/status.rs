@@ -2,6 +2,7 @@
 
 use super::{
     Exit, Failure, block_on, color,
+    connect::Home,
     instance::Chosen,
     output::{Flow, Format, print, structured},
     picture::{self, Theme},
@@ -41,7 +42,7 @@ impl Args {
         block_on(async {
             let found = self.chosen.find().await?;
             if self.watch {
-                let mut watch = Watch::new(found.client.clone(), found.name.clone(), &found.state);
+                let mut watch = Watch::new(found.client.clone(), found.name.clone(), found.home.clone());
                 let mut screen = Screen::choose(self.flow()?, self.no_live, "leave; it goes on")?;
                 let watched = watch.run(&mut screen).await?;
                 drop(screen);
@@ -54,8 +55,10 @@ impl Args {
             }
             if !structured(self.output, &found.view)? {
                 print(text(&found.view))?;
-                let logs = logs::directory(&found.state);
-                print(color::paint(color::DIM, format!("\nlogs  {}", logs.display())))?;
+                if let Home::Machine(state) = &found.home {
+                    let logs = logs::directory(state);
+                    print(color::paint(color::DIM, format!("\nlogs  {}", logs.display())))?;
+                }
             }
             Ok(Exit::Done)
         })

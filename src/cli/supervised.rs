@@ -129,7 +129,8 @@ impl Supervised {
                     ClientError::NotRunning { .. }
                     | ClientError::Refused { .. }
                     | ClientError::Broken(_)
-                    | ClientError::TimedOut(_),
+                    | ClientError::TimedOut(_)
+                    | ClientError::Cluster(_),
                 ) => {}
             }
             if let Ok(Some(status)) = self.child.try_wait() {

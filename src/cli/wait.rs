@@ -41,7 +41,7 @@ impl Args {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         block_on(async {
             let found = self.chosen.find().await?;
-            let mut watch = Watch::new(found.client.clone(), found.name.clone(), &found.state);
+            let mut watch = Watch::new(found.client.clone(), found.name.clone(), found.home.clone());
             watch.awaited = Some(Awaited::by(&found.view));
             watch.timeout = self.timeout.map(|it| it.0);
             let mut screen = Screen::choose(self.output, !self.watch, "stop waiting; it goes on")?;

@@ -1,9 +1,6 @@
 //! Follows one rollout and shows it: live, in lines, or as JSON lines.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -18,6 +15,7 @@ use super::{
     Failure,
     changes::{Change, Tone, changes},
     color,
+    connect::Home,
     ending::{Awaited, Ending},
     live::{Live, Pressed, Scene},
     output::{self, json_line},
@@ -30,7 +28,6 @@ use crate::{
         view::{RolloutEvent, RolloutView, TrafficView},
     },
     clock,
-    local::supervisor::logs,
 };
 
 /// How long the engine may be silent before it counts as gone: it restarts by itself within a second.
@@ -204,8 +201,8 @@ pub(super) struct Over {
 pub(super) struct Watch<R = Client> {
     client: R,
     name: Name,
-    /// The engine's log.
-    log: PathBuf,
+    /// Where it is.
+    home: Home,
     /// What is waited for; `None`: nothing, it is watched until somebody leaves.
     pub(super) awaited: Option<Awaited>,
     /// How long at most.
@@ -274,13 +271,13 @@ pub(super) async fn asked_to_end(unseen: Unseen) -> Result<(), Failure> {
 }
 
 impl<R: Remote> Watch<R> {
-    /// Follows `name` of the engine that works in `state`.
+    /// Follows `name`.
     #[must_use]
-    pub(super) fn new(client: R, name: Name, state: &std::path::Path) -> Self {
+    pub(super) fn new(client: R, name: Name, home: Home) -> Self {
         Self {
             client,
             name,
-            log: logs::control(state),
+            home,
             awaited: None,
             timeout: None,
             unseen: Unseen::Ends,
@@ -405,10 +402,10 @@ impl<R: Remote> Watch<R> {
         let never_seen = self.before.is_none() && matches!(error, ClientError::NotRunning { .. });
         match self.unseen {
             Unseen::Ends if !error.retryable() || never_seen => Err(error.into()),
-            Unseen::Ends if gone => Err(Failure::EngineDown { log: self.log.clone() }),
+            Unseen::Ends if gone => Err(self.home.down()),
             Unseen::GoesOn if gone && !silence.told => {
                 silence.told = true;
-                let log = self.log.display();
+                let log = self.home.log();
                 let text = format!(
                     "the engine does not answer ({error}); requests are served as before; its log is {log}"
                 );

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use strategies::{Action, ActivityId, Cause, End, Ended, Hold, Verdict};
+use strategies::{Action, End, Ended, Hold};
 
 use crate::api::view::{FailureView, PhaseName, RolloutView, StepView};
+pub(super) use crate::api::view::{cause, hold, said};
 
 /// Where a rollout stands, as a short phrase: `step 2 of 4 (ten)`.
 #[must_use]
@@ -35,35 +36,6 @@ pub(super) fn step(step: &StepView) -> String {
     format!("step {} of {} ({})", step.index + 1, step.count, step.name)
 }
 
-/// Why it turns, or turned, back.
-#[must_use]
-pub(super) fn cause(cause: &Cause) -> String {
-    match cause {
-        Cause::Aborted { by, reason: Some(reason) } => format!("{by} aborted it: {reason}"),
-        Cause::Aborted { by, reason: None } => format!("{by} aborted it"),
-        Cause::Analysis { id, verdict, because: Some(because) } => {
-            format!("{} {}: {because}", analysis(id), said(*verdict))
-        }
-        Cause::Analysis { id, verdict, because: None } => format!("{} {}", analysis(id), said(*verdict)),
-        Cause::ProgressDeadline => {
-            "replicas, data plane or hand-over took longer than the progress deadline allows".to_owned()
-        }
-        Cause::NotApproved { step } => format!("nobody approved step `{step}` in time"),
-        Cause::Superseded { by } => format!("revision {by} took its place"),
-        Cause::Leaving => "the rollout is being deleted".to_owned(),
-    }
-}
-
-/// Why no step is taken.
-#[must_use]
-pub(super) fn hold(hold: &Hold) -> String {
-    match hold {
-        Hold::Ordered { by } => format!("{by} paused it"),
-        Hold::Verdict { id, verdict } => format!("{} {}", analysis(id), said(*verdict)),
-        Hold::ProgressDeadline => "the progress deadline passed".to_owned(),
-    }
-}
-
 /// Why no step is taken, with the reason that somebody gave for it.
 #[must_use]
 pub(super) fn held(view: &RolloutView) -> Option<String> {
@@ -90,22 +62,6 @@ pub(super) fn end(ended: &Ended) -> String {
         End::Promoted => "promoted".to_owned(),
         End::RolledBack(why) => format!("rolled back: {}", cause(why)),
         End::Superseded { by } => format!("superseded by {by}"),
-    }
-}
-
-fn analysis(id: &ActivityId) -> String {
-    format!("analysis `{}`", id.name)
-}
-
-/// A verdict as the end of a sentence.
-#[must_use]
-pub(super) fn said(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pending => "is not over",
-        Verdict::Pass => "passed",
-        Verdict::Fail => "failed",
-        Verdict::Inconclusive => "found nothing out",
-        Verdict::Error => "could not measure",
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Driven {
     replicas: Option<u32>,
     ignored: Vec<String>,
     troubles: Vec<Trouble>,
+    look: Option<Look>,
 }
 
 struct Route {
@@ -85,6 +86,7 @@ impl Driven {
             replicas: compiled.replicas,
             ignored: ignored.clone(),
             troubles: vec![],
+            look: None,
         })
     }
 
@@ -95,7 +97,7 @@ impl Driven {
         let routes = self.routes.values().flat_map(|it| it.codec.needs());
         let workload = self.codec.kind().named(self.workload.as_str());
         let pods = Need { kind: pods(), which: Which::SelectedBy(workload), detail: Detail::Whole };
-        for need in routes.chain((!self.routes.is_empty()).then_some(pods)) {
+        for need in routes.chain([pods]).filter(|_| active) {
             if !all.contains(&need) {
                 all.push(need);
             }
@@ -107,6 +109,33 @@ impl Driven {
     #[must_use]
     pub fn troubles(&self) -> &[Trouble] {
         &self.troubles
+    }
+
+    /// By another document from now on; what routes have acknowledged stays.
+    pub(super) fn replace(&mut self, by: Self) {
+        let mut known = std::mem::take(&mut self.routes);
+        *self = by;
+        for (id, route) in &mut self.routes {
+            if let Some(before) = known.remove(id) {
+                route.acks = before.acks;
+            }
+        }
+    }
+
+    /// What the last observation showed of the workload; `None`: there is none.
+    pub(super) fn look(&self) -> Option<&Look> {
+        self.look.as_ref()
+    }
+
+    /// The workload.
+    #[must_use]
+    pub fn workload(&self) -> ObjectRef {
+        self.codec.kind().named(self.workload.as_str())
+    }
+
+    /// The Services whose clients are moved.
+    pub(super) fn services(&self) -> &[Service] {
+        &self.services
     }
 
     /// Everything as it is in these objects. Whether the Rollout itself is being deleted is not in them.
@@ -124,6 +153,7 @@ impl Driven {
         let look = self.codec.look(objects, &standing)?;
         let about = self.about(look.get(), objects);
         self.troubles = look.get().map(|it| it.troubles.clone()).unwrap_or_default();
+        self.look = look.get().cloned();
         let mut routes = BTreeMap::new();
         for (id, route) in &mut self.routes {
             routes.insert(id.clone(), route.seen(objects, &about, now, &mut self.troubles)?);
@@ -265,12 +295,12 @@ impl Route {
     }
 }
 
-fn pods() -> Kind {
+pub(super) fn pods() -> Kind {
     Kind::new("v1", "Pod")
 }
 
 /// A pod that its Services lead to.
-fn is_ready(pod: &Value) -> bool {
+pub(super) fn is_ready(pod: &Value) -> bool {
     let ready = |it: &Value| text(it, "/type") == Some("Ready") && text(it, "/status") == Some("True");
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
     conditions.into_iter().flatten().any(ready) && pod.pointer("/metadata/deletionTimestamp").is_none()

@@ -127,6 +127,7 @@ pub fn view(standing: &Standing) -> RolloutView {
             held: status.held,
         }),
         name: it.name,
+        namespace: None,
         at: it.at,
         mode: it.mode,
         phase: PhaseName::from(&status.phase),

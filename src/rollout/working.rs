@@ -168,6 +168,11 @@ impl<E: Environment, K: Notes<Shown = Standing>, Q: Asker> Working<E, K, Q> {
         self.questions.replace(sources);
     }
 
+    /// Another revision is wanted, by the same document.
+    pub fn handle_wanted(&mut self, wanted: Revision) {
+        self.known.wanted = wanted;
+    }
+
     /// An order was taken down, or until when one stands is another time now.
     pub fn handle_orders(&mut self) {
         self.ports.durable.forget();

@@ -57,6 +57,10 @@ pub struct RolloutStatus {
     /// The workload, as far as this is about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadStatus>,
+    /// Orders that were dealt with, the latest last, by their names: one that is made again is no new order. At most 32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub dealt: Vec<String>,
     /// All that is remembered from one decision to the next. Not for readers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remembered: Option<Value>,

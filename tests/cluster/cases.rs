@@ -33,7 +33,7 @@ const fn caught(name: &'static str, run: fn(&Lab, &str)) -> Case {
 
 pub(crate) const ALL: &[Case] = &[
     case("a_canary_by_ratio_is_promoted_with_each_pod_born_once", deployment::promoted),
-    case("an_engine_that_forgets_everything_between_two_writes_promotes_the_same", deployment::forgotten),
+    case("an_engine_that_is_killed_after_every_write_promotes_the_same", deployment::killed),
     case("an_aborted_canary_leaves_the_template_and_tells_pipelines", deployment::aborted),
     case("a_rollout_that_is_deleted_in_the_middle_gives_everything_back", deployment::deleted),
     case("a_third_version_takes_the_place_of_the_second", deployment::superseded),

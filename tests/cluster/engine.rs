@@ -1,154 +1,75 @@
-//! The engine of one Rollout over the API server, its memory in memory. Nothing is measured: people decide.
+//! The engine under test: `serinus controller` as it is shipped, with the rights that are shipped, and its Rollouts.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use jiff::Timestamp;
-use serde_json::Value;
-use serinus::{
-    clock,
-    cluster::{Api, Driven, Site},
-    engine::{Ports, Recorder, TickError, tick},
-    port::{Activities, Durable, Saved, Saving, Unavailable, WallClock, WriteError},
-    spec::{self, compile::compile},
-};
-use strategies::{Action, Activity, ActivityId, Name, Order, Orders, Outcome, Phase, Status};
-use tokio::task::JoinHandle;
+use serde_json::{Value, json};
+use strategies::{Action, Name, Phase, Status};
 
 use crate::lab::{Lab, Who};
+
+const ROLLOUTS: &str = "serinus.dev/v1alpha1/rollouts";
+/// The label of Rollouts that an engine of their own drives.
+pub(crate) const OWN: &str = "serinus.dev/test";
 
 /// Applies a Rollout; its uid.
 pub(crate) fn made(lab: &Lab, namespace: &str, rollout: &Value) -> Name {
     lab.apply(Who::User, Some(namespace), rollout);
     let name = rollout["metadata"]["name"].as_str().unwrap();
-    let is = || lab.get(namespace, "serinus.dev/v1alpha1/rollouts", name);
+    let is = || lab.get(namespace, ROLLOUTS, name);
     lab.until("the Rollout is there", is)["metadata"]["uid"].as_str().unwrap().into()
 }
 
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Option<(Saved, u64)>>>);
+/// What becomes of the engine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Life {
+    /// It works on.
+    WorksOn,
+    /// It is killed after every write, and started again.
+    KilledAfterEveryWrite,
+}
 
-/// A running engine.
+/// One Rollout, driven by the engine.
 pub(crate) struct Engine<'a> {
     lab: &'a Lab,
-    memory: Memory,
-    task: JoinHandle<()>,
-    failures: Arc<Mutex<Vec<String>>>,
-}
-
-impl Durable for Memory {
-    type Shown = ();
-
-    async fn load(&mut self) -> Result<Saved, Unavailable> {
-        Ok(self.0.lock().unwrap().as_ref().unwrap().0.clone())
-    }
-
-    async fn save(&mut self, _: &Saved, saving: Saving<'_, ()>) -> Result<(), WriteError> {
-        let mut memory = self.0.lock().unwrap();
-        let (saved, saves) = memory.as_mut().unwrap();
-        saved.status = saving.status.clone();
-        saved.orders.0.retain(|order| saving.closed.iter().all(|it| it.order != order.id));
-        *saves += 1;
-        saved.fence = *saves;
-        Ok(())
-    }
-
-    async fn record(&mut self, _: Timestamp, _: &str) -> Result<(), WriteError> {
-        Ok(())
-    }
-}
-
-struct NothingMeasured;
-
-impl Activities for NothingMeasured {
-    fn reconcile(&mut self, _: &[Activity], _: Timestamp) {}
-
-    fn outcomes(&self) -> BTreeMap<ActivityId, Outcome> {
-        BTreeMap::new()
-    }
-
-    fn wake(&self) -> Option<Timestamp> {
-        None
-    }
-}
-
-/// What an engine remembers from one look to the next.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Between {
-    /// What it saw.
-    Remembers,
-    /// Nothing, as if it had been killed after every write.
-    Forgets,
+    namespace: String,
+    name: String,
 }
 
 impl<'a> Engine<'a> {
-    /// Applies the Rollout and drives it.
-    pub(crate) fn start(lab: &'a Lab, namespace: &str, rollout: &Value, between: Between) -> Self {
-        let uid = made(lab, namespace, rollout);
-        let text = rollout.to_string();
-        let read = spec::read("rollout.json", text.as_bytes());
-        let errors: Vec<&String> = read.diagnostics.iter().map(|it| &it.message).collect();
-        let compiled = compile(&read.documents, None).unwrap_or_else(|it| panic!("{it}: {errors:?}"));
-        let (client, namespace) = (lab.client(Who::Engine), Name::from(namespace));
-        let name = Name::from(rollout["metadata"]["name"].as_str().unwrap());
-        let plan = compiled.plan.clone();
-        let site = move || {
-            let driven = Driven::new(&compiled, uid.clone()).unwrap();
-            let api = Api::new(client.clone(), namespace.clone(), Duration::from_secs(5));
-            Site::new(api, &name, uid.clone(), driven)
-        };
-        let saved = Saved {
-            status: Status::new(clock::now()),
-            orders: Orders::default(),
-            reasons: BTreeMap::new(),
-            fence: 0,
-        };
-        let memory = Memory(Arc::new(Mutex::new(Some((saved, 0)))));
-        let failures = Arc::new(Mutex::new(vec![]));
-        let (durable, said) = (memory.clone(), Arc::clone(&failures));
-        let task = lab.spawn(async move {
-            let mut ports = Ports { outside: site(), durable, activities: NothingMeasured, clock: WallClock };
-            let mut recorder = Recorder::default();
-            loop {
-                if between == Between::Forgets {
-                    ports.outside = site();
-                }
-                let ticked = tick(&plan, &mut ports, &mut recorder, &|_| ()).await;
-                match ticked {
-                    Ok(it) if it.again() => {}
-                    // What is watched in the product is looked at again here.
-                    Ok(_) | Err(TickError::Conflict) => tokio::time::sleep(Duration::from_millis(20)).await,
-                    Err(error) => {
-                        said.lock().unwrap().push(error.to_string());
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        });
-        Self { lab, memory, task, failures }
+    /// Applies the Rollout; the engine drives it.
+    pub(crate) fn start(lab: &'a Lab, namespace: &str, rollout: &Value, life: Life) -> Self {
+        let name = rollout["metadata"]["name"].as_str().unwrap().to_owned();
+        let mut rollout = rollout.clone();
+        if life == Life::KilledAfterEveryWrite {
+            rollout["metadata"]["labels"] = json!({ OWN: namespace });
+            lab.engine_that_dies(namespace);
+        }
+        made(lab, namespace, &rollout);
+        Self { lab, namespace: namespace.to_owned(), name }
+    }
+
+    pub(crate) fn object(&self) -> Option<Value> {
+        self.lab.get(&self.namespace, ROLLOUTS, &self.name)
+    }
+
+    /// What is remembered; `None`: nothing yet, or the Rollout is gone.
+    pub(crate) fn seen(&self) -> Option<Status> {
+        let object = self.object()?;
+        let remembered = object.pointer("/status/remembered")?;
+        Some(serde_json::from_value(remembered.clone()).unwrap())
     }
 
     pub(crate) fn status(&self) -> Status {
-        self.memory.0.lock().unwrap().as_ref().unwrap().0.status.clone()
+        self.seen().unwrap()
     }
 
     #[track_caller]
     pub(crate) fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
-        let mut last = self.status();
         let within = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.lab.until(what, || {
-                last = self.status();
-                is(&last).then_some(())
-            });
+            self.lab.until(what, || self.seen().filter(|it| is(it)))
         }));
-        if within.is_err() {
-            let failures = self.failures.lock().unwrap();
-            panic!("never {what}: {:?}; {last:#?}", failures.last());
-        }
-        last
+        within.unwrap_or_else(|_| {
+            let stands = self.object().map(|it| it["status"].clone());
+            panic!("never {what}: {stands:#?}\n{}", self.lab.engine_said())
+        })
     }
 
     /// Waits for a step by its name.
@@ -164,26 +85,33 @@ impl<'a> Engine<'a> {
         self.until(&format!("{phase:?}"), |it| it.phase == *phase)
     }
 
-    /// A person orders this of the present canary.
-    pub(crate) fn order(&self, action: Action) {
-        let mut memory = self.memory.0.lock().unwrap();
-        let (saved, _) = memory.as_mut().unwrap();
-        let id = format!("{action:?}-{}-{}", saved.status.attempt, saved.status.accepted.len());
-        saved.orders.0.push(Order {
-            id: id.as_str().into(),
-            action,
-            revision: saved.status.canary.clone().unwrap(),
-            attempt: saved.status.attempt,
-            step: None,
-            by: "user".into(),
-            reason: None,
-            not_after: None,
-        });
+    #[track_caller]
+    pub(crate) fn until_gone(&self) {
+        let gone = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            self.lab.until("the Rollout is gone", || self.object().is_none().then_some(()));
+        }));
+        if gone.is_err() {
+            panic!("it stays: {:#?}\n{}", self.object(), self.lab.engine_said());
+        }
     }
-}
 
-impl Drop for Engine<'_> {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// A person orders this of the present canary, as people do.
+    #[track_caller]
+    pub(crate) fn order(&self, action: Action) {
+        let word = action.to_string();
+        let words: Vec<&str> = match action {
+            Action::PromoteFull => vec!["promote", "--full"],
+            _ => vec![&word],
+        };
+        let said = self.command(&[&words[..], &[self.name.as_str()]].concat());
+        said.unwrap_or_else(|why| panic!("{word}: {why}\n{}", self.lab.engine_said()));
+    }
+
+    /// What a command of a person prints.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Result<String, String> {
+        self.lab.serinus(Who::User, &[arguments, &["-n", &self.namespace]].concat())
     }
 }

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     cases::{Case, Hold},
+    engine::OWN,
     pods,
 };
 
@@ -177,6 +178,8 @@ impl Lab {
             ],
         );
         lab.objects();
+        let child = lab.engine(&["--selector", &format!("!{OWN}")]).spawn().unwrap();
+        lab.children.lock().unwrap().push(("controller", child));
         lab
     }
 
@@ -188,6 +191,7 @@ impl Lab {
         self.apply(Who::Admin, None, &pods::node("node-1"));
         self.shipped("crds.yaml");
         self.kubectl(Who::Admin, &["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        self.shipped("rbac.yaml");
         self.shipped("hold.yaml");
         self.shipped("orders.yaml");
     }
@@ -202,8 +206,12 @@ impl Lab {
         let key = rcgen::KeyPair::generate().unwrap();
         self.put("accounts.key", &key.serialize_pem());
         self.put("accounts.pub", &key.public_key_pem());
-        let masters = |it: Who| format!("{}-token,{},{0},system:masters\n", it.name(), it.user());
-        self.put("tokens.csv", &Who::ALL.map(masters).concat());
+        let one = |it: Who| {
+            // The engine has the rights that are shipped, and no others.
+            let group = if it == Who::Engine { "system:serviceaccounts" } else { "system:masters" };
+            format!("{}-token,{},{0},{group}\n", it.name(), it.user())
+        };
+        self.put("tokens.csv", &Who::ALL.map(one).concat());
         let policy = json!({ "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
             "rules": [{ "level": "Metadata" }] });
         self.put("audit.json", &policy.to_string());
@@ -216,6 +224,58 @@ impl Lab {
             self.put(&format!("{}.kubeconfig", it.name()), &config.to_string());
         }
         fs::copy(self.programs.join("stages.yaml"), self.path("stages.yaml")).unwrap();
+    }
+
+    /// The engine as it is shipped, with short waits.
+    fn engine(&self, more: &[&str]) -> Command {
+        let log = fs::File::options().create(true).append(true).open(self.path("controller.log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serinus"));
+        command
+            .args(["controller", "--log", "info", "-n", "serinus", "--lease-duration", "2s"])
+            .args(["--call-deadline", "1s", "--listen", "127.0.0.1:0", "--journal"])
+            .arg(self.path("journal.jsonl"))
+            .arg("--kubeconfig")
+            .arg(self.path("engine.kubeconfig"))
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        command
+    }
+
+    /// An engine for one namespace that is killed after every write, and started again.
+    pub(crate) fn engine_that_dies(&self, namespace: &str) {
+        let more =
+            ["--watch-namespace", namespace, "--selector", OWN, "--lease", namespace, "--identity", "it"];
+        let mut command = self.engine(&more);
+        // One failpoint or two stand before the first write, and the next is after it: each life makes one.
+        command.env("SERINUS_FAILPOINT", "3");
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        self.spawn(async move { while command.status().await.is_ok() {} });
+    }
+
+    /// The last of what the engine said.
+    pub(crate) fn engine_said(&self) -> String {
+        let log = fs::read_to_string(self.path("controller.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// What a command of the product prints.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub(crate) fn serinus(&self, who: Who, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_serinus"))
+            .args(arguments)
+            .arg("--kubeconfig")
+            .arg(self.path(&format!("{}.kubeconfig", who.name())))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |it: Vec<u8>| String::from_utf8_lossy(&it).into_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-use strategies::{Action, Name, WaitingFor};
+use strategies::{Action, ActivityId, Cause, Hold, Name, Verdict, WaitingFor};
 
 /// What is waited for, in plain words without the times.
 #[must_use]
@@ -86,6 +86,51 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
         None => "nobody".to_owned(),
         Some((last, [])) => (*last).to_owned(),
         Some((last, before)) => format!("{} or {last}", before.join(", ")),
+    }
+}
+
+/// Why it turns, or turned, back.
+#[must_use]
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Aborted { by, reason: Some(reason) } => format!("{by} aborted it: {reason}"),
+        Cause::Aborted { by, reason: None } => format!("{by} aborted it"),
+        Cause::Analysis { id, verdict, because: Some(because) } => {
+            format!("{} {}: {because}", analysis(id), said(*verdict))
+        }
+        Cause::Analysis { id, verdict, because: None } => format!("{} {}", analysis(id), said(*verdict)),
+        Cause::ProgressDeadline => {
+            "replicas, data plane or hand-over took longer than the progress deadline allows".to_owned()
+        }
+        Cause::NotApproved { step } => format!("nobody approved step `{step}` in time"),
+        Cause::Superseded { by } => format!("revision {by} took its place"),
+        Cause::Leaving => "the rollout is being deleted".to_owned(),
+    }
+}
+
+/// Why no step is taken.
+#[must_use]
+pub fn hold(hold: &Hold) -> String {
+    match hold {
+        Hold::Ordered { by } => format!("{by} paused it"),
+        Hold::Verdict { id, verdict } => format!("{} {}", analysis(id), said(*verdict)),
+        Hold::ProgressDeadline => "the progress deadline passed".to_owned(),
+    }
+}
+
+fn analysis(id: &ActivityId) -> String {
+    format!("analysis `{}`", id.name)
+}
+
+/// A verdict as the end of a sentence.
+#[must_use]
+pub fn said(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pending => "is not over",
+        Verdict::Pass => "passed",
+        Verdict::Fail => "failed",
+        Verdict::Inconclusive => "found nothing out",
+        Verdict::Error => "could not measure",
     }
 }
 

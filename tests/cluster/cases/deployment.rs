@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use strategies::{Action, Phase};
 
 use crate::{
-    engine::{Between, Engine},
+    engine::{Engine, Life},
     lab::{Lab, Who},
     pods::Pods,
 };
@@ -15,13 +15,14 @@ const DEPLOYMENTS: &str = "apps/v1/deployments";
 fn deployment(image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
-        "spec": { "replicas": REPLICAS, "selector": { "matchLabels": { "app": "shop" } },
+        "spec": { "replicas": REPLICAS,
+            "strategy": { "rollingUpdate": { "maxSurge": 3, "maxUnavailable": 0 } }, "selector": { "matchLabels": { "app": "shop" } },
             "template": { "metadata": { "labels": { "app": "shop" } },
                 "spec": { "containers": [{ "name": "shop", "image": image }] } } },
     })
 }
 
-/// Two steps that wait for a person. The finalizer is what the product sets while a rollout runs.
+/// Two steps that wait for a person.
 fn rollout() -> Value {
     let step = |name: &str, weight: &str| json!({ "name": name, "weight": weight, "approve": {} });
     json!({
@@ -35,18 +36,18 @@ fn rollout() -> Value {
 }
 
 /// A Deployment at rest whose first version the engine has met.
-fn at_rest<'a>(lab: &'a Lab, namespace: &str, between: Between) -> (Engine<'a>, Pods) {
+fn at_rest<'a>(lab: &'a Lab, namespace: &str, life: Life) -> (Engine<'a>, Pods) {
     let pods = Pods::watch(lab, namespace);
     lab.apply(Who::User, Some(namespace), &deployment("shop:1"));
     alone(lab, &pods, "shop:1");
-    let engine = Engine::start(lab, namespace, &rollout(), between);
+    let engine = Engine::start(lab, namespace, &rollout(), life);
     engine.until_phase(&Phase::Idle);
     (engine, pods)
 }
 
 /// The same where the policy holds.
-fn held<'a>(lab: &'a Lab, namespace: &str, between: Between) -> (Engine<'a>, Pods) {
-    let (engine, pods) = at_rest(lab, namespace, between);
+fn held<'a>(lab: &'a Lab, namespace: &str, life: Life) -> (Engine<'a>, Pods) {
+    let (engine, pods) = at_rest(lab, namespace, life);
     lab.until("the hold is in force", || {
         let tried = ["set", "env", "deployment/shop", "PROBE=1", "--dry-run=server", "-o", "json"];
         let tried: Value = serde_json::from_str(&user(lab, namespace, &tried).unwrap()).unwrap();
@@ -76,8 +77,8 @@ fn alone(lab: &Lab, pods: &Pods, image: &str) {
     });
 }
 
-fn promotes(lab: &Lab, namespace: &str, between: Between) {
-    let (engine, pods) = held(lab, namespace, between);
+fn promotes(lab: &Lab, namespace: &str, life: Life) {
+    let (engine, pods) = held(lab, namespace, life);
     pods.mark();
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
@@ -98,16 +99,16 @@ fn promotes(lab: &Lab, namespace: &str, between: Between) {
 }
 
 pub(crate) fn promoted(lab: &Lab, namespace: &str) {
-    promotes(lab, namespace, Between::Remembers);
+    promotes(lab, namespace, Life::WorksOn);
 }
 
-pub(crate) fn forgotten(lab: &Lab, namespace: &str) {
-    promotes(lab, namespace, Between::Forgets);
+pub(crate) fn killed(lab: &Lab, namespace: &str) {
+    promotes(lab, namespace, Life::KilledAfterEveryWrite);
 }
 
 /// The controller may be faster than the engine: how many pods that costs is not promised, only how it ends.
 pub(crate) fn caught(lab: &Lab, namespace: &str) {
-    let (engine, pods) = at_rest(lab, namespace, Between::Remembers);
+    let (engine, pods) = at_rest(lab, namespace, Life::WorksOn);
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
     assert_eq!((pods.ready("shop:1"), pods.ready("shop:2")), (8, 2));
@@ -122,7 +123,7 @@ pub(crate) fn caught(lab: &Lab, namespace: &str) {
 }
 
 pub(crate) fn aborted(lab: &Lab, namespace: &str) {
-    let (engine, pods) = at_rest(lab, namespace, Between::Remembers);
+    let (engine, pods) = at_rest(lab, namespace, Life::WorksOn);
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
     engine.order(Action::Abort);
@@ -141,14 +142,11 @@ pub(crate) fn aborted(lab: &Lab, namespace: &str) {
 }
 
 pub(crate) fn deleted(lab: &Lab, namespace: &str) {
-    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    let (engine, pods) = held(lab, namespace, Life::WorksOn);
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
-    // What the product sets while a rollout runs.
-    let patch = r#"{"metadata":{"finalizers":["serinus.dev/rollout"]}}"#;
-    user(lab, namespace, &["patch", "rollout", "shop", "--type=merge", "-p", patch]).unwrap();
     user(lab, namespace, &["delete", "rollout", "shop", "--wait=false"]).unwrap();
-    engine.until_phase(&Phase::Left);
+    engine.until_gone();
     lab.until("the Deployment has its own again", || {
         let it = lab.get(namespace, DEPLOYMENTS, "shop").unwrap();
         let free = it["spec"]["paused"].as_bool() != Some(true);
@@ -161,7 +159,7 @@ pub(crate) fn deleted(lab: &Lab, namespace: &str) {
 }
 
 pub(crate) fn superseded(lab: &Lab, namespace: &str) {
-    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    let (engine, pods) = held(lab, namespace, Life::WorksOn);
     pods.mark();
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
@@ -184,7 +182,7 @@ pub(crate) fn superseded(lab: &Lab, namespace: &str) {
 }
 
 pub(crate) fn restarted(lab: &Lab, namespace: &str) {
-    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    let (engine, pods) = held(lab, namespace, Life::WorksOn);
     let attempt = engine.status().attempt;
     user(lab, namespace, &["rollout", "restart", "deployment/shop"]).unwrap();
     lab.until("every pod is another one", || (pods.born("shop:1") == 2 * REPLICAS).then_some(()));
@@ -195,10 +193,11 @@ pub(crate) fn restarted(lab: &Lab, namespace: &str) {
 }
 
 pub(crate) fn undone(lab: &Lab, namespace: &str) {
-    promotes(lab, namespace, Between::Remembers);
-    // Another engine, which knows nothing of the one before, over the same Rollout.
+    promotes(lab, namespace, Life::WorksOn);
+    // The Rollout is made again: whatever was remembered of it is gone.
+    user(lab, namespace, &["delete", "rollout", "shop"]).unwrap();
     let pods = Pods::watch(lab, namespace);
-    let engine = Engine::start(lab, namespace, &rollout(), Between::Remembers);
+    let engine = Engine::start(lab, namespace, &rollout(), Life::WorksOn);
     engine.until_phase(&Phase::Idle);
     alone(lab, &pods, "shop:2");
     let sets = lab.list(namespace, "apps/v1/replicasets").len();
@@ -219,7 +218,7 @@ pub(crate) fn undone(lab: &Lab, namespace: &str) {
 }
 
 pub(crate) fn scaled(lab: &Lab, namespace: &str) {
-    let (engine, pods) = held(lab, namespace, Between::Remembers);
+    let (engine, pods) = held(lab, namespace, Life::WorksOn);
     push(lab, namespace, "shop:2");
     engine.until_step("fifth");
     engine.order(Action::Approve);

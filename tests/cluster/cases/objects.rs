@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::{
-    engine::made,
+    engine::{OWN, made},
     lab::{Lab, Who},
 };
 
 fn rollout() -> Value {
-    json!({ "apiVersion": "serinus.dev/v1alpha1", "kind": "Rollout", "metadata": { "name": "shop" },
+    json!({ "apiVersion": "serinus.dev/v1alpha1", "kind": "Rollout", "metadata": { "name": "shop",
+        // Whoever drives it writes another status.
+        "labels": { OWN: "nobody" } },
         "spec": { "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" }, "replicas": 4,
             "strategy": { "canary": { "steps": [{ "weight": "25%", "approve": {} }] } } } })
 }
@@ -17,7 +19,7 @@ fn patch_status(lab: &Lab, namespace: &str, status: &Value) {
     let patch = json!({ "status": status }).to_string();
     let arguments =
         ["-n", namespace, "patch", "srl", "shop", "--subresource=status", "--type=merge", "-p", &patch];
-    lab.kubectl(Who::Engine, &arguments).unwrap();
+    lab.kubectl(Who::Admin, &arguments).unwrap();
 }
 
 pub(crate) fn shown(lab: &Lab, namespace: &str) {

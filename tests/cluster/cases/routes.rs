@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 use serinus::{
-    cluster::Api,
+    cluster::{Api, Server as _},
     object::{Need, Towards},
     router::{About, RouteAsk, RouteCodec, Traffic},
 };
@@ -61,7 +61,7 @@ pub(crate) fn written_and_restored(lab: &Lab, namespace: &str) {
     for example in Traffic::examples() {
         for (_, codec) in example.router.codecs() {
             let of = codec.object();
-            let mut api = Api::new(lab.client(Who::Engine), namespace.into(), Duration::from_secs(10));
+            let api = Api::new(lab.client(Who::User), namespace.into(), Duration::from_secs(10));
             if !lab.block_on(api.serves(&of.kind)).unwrap() {
                 continue;
             }
