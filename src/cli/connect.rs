@@ -134,7 +134,7 @@ impl Home {
 #[derive(Clone)]
 pub(super) enum Answerer {
     Machine(Client),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 impl Answerer {
@@ -149,7 +149,7 @@ impl Answerer {
     ) -> Result<(Home, Self), Failure> {
         if instance.state.is_none() && connection.is_meant() {
             let cluster = connection.cluster(namespaces).await?;
-            return Ok((Home::Cluster(cluster.namespace().clone()), Self::Cluster(cluster)));
+            return Ok((Home::Cluster(cluster.namespace().clone()), Self::Cluster(Box::new(cluster))));
         }
         let (state, client) = instance.connect()?;
         Ok((Home::Machine(state), Self::Machine(client)))
@@ -186,7 +186,7 @@ macro_rules! ask {
             $(async fn $method(&self, $($argument: $Type),*) -> Result<$Answer, ClientError> {
                 match self {
                     Self::Machine(it) => Remote::$method(it, $($argument),*).await,
-                    Self::Cluster(it) => Remote::$method(it, $($argument),*).await,
+                    Self::Cluster(it) => Remote::$method(&**it, $($argument),*).await,
                 }
             })*
         }

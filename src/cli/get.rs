@@ -47,9 +47,15 @@ impl Args {
             if list.rollouts.is_empty() {
                 print("nothing has been applied here yet: `serinus apply FILE`")?;
             } else {
-                let head = ["NAME", "STANDS", "WEIGHT", "STABLE", "CANARY", "READY", "ADDRESS"];
-                let mut rows = vec![head.map(|it| color::paint(color::DIM, it)).to_vec()];
-                rows.extend(list.rollouts.iter().map(row));
+                let mut head = vec!["NAME", "STANDS", "WEIGHT", "STABLE", "CANARY", "READY", "ADDRESS"];
+                if self.all_namespaces {
+                    head.insert(0, "NAMESPACE");
+                }
+                let mut rows = vec![head.into_iter().map(|it| color::paint(color::DIM, it)).collect()];
+                rows.extend(list.rollouts.iter().map(|it| match (&it.namespace, self.all_namespaces) {
+                    (Some(namespace), true) => [vec![namespace.to_string()], row(it)].concat(),
+                    (None, _) | (_, false) => row(it),
+                }));
                 print(table(&rows).trim_end())?;
             }
             for it in unwell(&list) {

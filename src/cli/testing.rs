@@ -8,6 +8,7 @@ use crate::api::view::{ArmRole, PhaseName, RolloutView, StepView, TrafficView, W
 pub(crate) fn view() -> RolloutView {
     RolloutView {
         name: "shop".into(),
+        namespace: None,
         at: Timestamp::UNIX_EPOCH,
         mode: Mode::Active,
         phase: PhaseName::Stepping,

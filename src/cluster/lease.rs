@@ -145,7 +145,9 @@ impl Election {
                 self.seen = self.seen.take().filter(|(it, _)| !self.is_ours(it));
                 match failed {
                     Failed::Status(409 | 404, _) => Ok(()),
-                    failed => Err(failed.unavailable("cannot renew the lease")),
+                    failed @ (Failed::Status(..) | Failed::NoAuthority | Failed::Other(_)) => {
+                        Err(failed.unavailable("cannot renew the lease"))
+                    }
                 }
             }
         }

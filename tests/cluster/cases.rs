@@ -2,8 +2,10 @@
 
 mod deployment;
 mod documents;
+mod instances;
 mod objects;
 mod routes;
+mod shown;
 
 use crate::lab::Lab;
 
@@ -35,6 +37,11 @@ pub(crate) const ALL: &[Case] = &[
     case("a_canary_by_ratio_is_promoted_with_each_pod_born_once", deployment::promoted),
     case("an_engine_that_is_killed_after_every_write_promotes_the_same", deployment::killed),
     case("an_aborted_canary_leaves_the_template_and_tells_pipelines", deployment::aborted),
+    case("another_instance_goes_on_when_the_one_that_acts_is_killed", instances::killed),
+    case("one_that_was_frozen_over_its_lease_does_not_act_any_more", instances::frozen),
+    case("one_that_is_told_to_stop_hands_over", instances::told_to_stop),
+    case("a_template_that_is_missing_holds_the_rollout_and_its_arrival_starts_it", shown::missing),
+    case("commands_show_a_rollout_of_a_cluster_as_one_of_a_machine", shown::as_on_a_machine),
     case("a_rollout_that_is_deleted_in_the_middle_gives_everything_back", deployment::deleted),
     case("a_third_version_takes_the_place_of_the_second", deployment::superseded),
     case("a_restart_is_no_release_and_is_let_through", deployment::restarted),

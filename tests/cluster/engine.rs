@@ -101,7 +101,12 @@ impl<'a> Engine<'a> {
         let word = action.to_string();
         let words: Vec<&str> = match action {
             Action::PromoteFull => vec!["promote", "--full"],
-            _ => vec![&word],
+            Action::Promote
+            | Action::Approve
+            | Action::Pause
+            | Action::Resume
+            | Action::Abort
+            | Action::Retry => vec![&word],
         };
         let said = self.command(&[&words[..], &[self.name.as_str()]].concat());
         said.unwrap_or_else(|why| panic!("{word}: {why}\n{}", self.lab.engine_said()));

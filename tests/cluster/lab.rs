@@ -178,12 +178,10 @@ impl Lab {
             ],
         );
         lab.objects();
-        let child = lab.engine(&["--selector", &format!("!{OWN}")]).spawn().unwrap();
-        lab.children.lock().unwrap().push(("controller", child));
         lab
     }
 
-    /// What every cluster under test holds: kinds, the hold, a node.
+    /// What every cluster under test holds: kinds, rights, the hold, a node, the engine.
     fn objects(&self) {
         let definitions = self.programs.join("gateway-api");
         let definitions = definitions.to_str().unwrap();
@@ -194,6 +192,8 @@ impl Lab {
         self.shipped("rbac.yaml");
         self.shipped("hold.yaml");
         self.shipped("orders.yaml");
+        let child = self.engine(&["--selector", &format!("!{OWN}")]).spawn().unwrap();
+        self.children.lock().unwrap().push(("controller", child));
     }
 
     /// Applies a file of those that are shipped.
@@ -227,7 +227,7 @@ impl Lab {
     }
 
     /// The engine as it is shipped, with short waits.
-    fn engine(&self, more: &[&str]) -> Command {
+    pub(crate) fn engine(&self, more: &[&str]) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.path("controller.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_serinus"));
         command
@@ -253,6 +253,20 @@ impl Lab {
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
         self.spawn(async move { while command.status().await.is_ok() {} });
+    }
+
+    /// The engine never asked for what the rights that are shipped do not allow.
+    pub(crate) fn nothing_was_forbidden(&self) {
+        let log = fs::read_to_string(self.path("audit.log")).unwrap();
+        let forbidden =
+            |it: &Value| it["user"]["username"] == Who::Engine.user() && it["responseStatus"]["code"] == 403;
+        let all: Vec<Value> = log.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        let wrong: Vec<String> = all
+            .iter()
+            .filter(|it| forbidden(it))
+            .map(|it| format!("{} {}", it["verb"], it["requestURI"]))
+            .collect();
+        assert!(wrong.is_empty(), "the engine was refused: {wrong:#?}");
     }
 
     /// The last of what the engine said.

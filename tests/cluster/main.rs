@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let lab = Arc::new(Lab::start(&programs));
     let conclusion = libtest_mimic::run(&arguments, trials(Some(&lab)));
+    lab.nothing_was_forbidden();
     drop(lab);
     conclusion.exit_code()
 }

@@ -12,7 +12,7 @@ use crate::{
 const REPLICAS: u32 = 10;
 const DEPLOYMENTS: &str = "apps/v1/deployments";
 
-fn deployment(image: &str) -> Value {
+pub(super) fn deployment(image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "shop" },
         "spec": { "replicas": REPLICAS,
@@ -23,7 +23,7 @@ fn deployment(image: &str) -> Value {
 }
 
 /// Two steps that wait for a person.
-fn rollout() -> Value {
+pub(super) fn rollout() -> Value {
     let step = |name: &str, weight: &str| json!({ "name": name, "weight": weight, "approve": {} });
     json!({
         "apiVersion": "serinus.dev/v1alpha1", "kind": "Rollout",
@@ -60,18 +60,18 @@ fn user(lab: &Lab, namespace: &str, arguments: &[&str]) -> Result<String, String
     lab.kubectl(Who::User, &[&["-n", namespace], arguments].concat())
 }
 
-fn push(lab: &Lab, namespace: &str, image: &str) {
+pub(super) fn push(lab: &Lab, namespace: &str, image: &str) {
     user(lab, namespace, &["set", "image", "deployment/shop", &format!("shop={image}")]).unwrap();
 }
 
 /// What a pipeline that waits for the Deployment is told.
-fn pipeline(lab: &Lab, namespace: &str) -> Result<String, String> {
+pub(super) fn pipeline(lab: &Lab, namespace: &str) -> Result<String, String> {
     user(lab, namespace, &["rollout", "status", "deployment/shop", "--timeout=20s"])
 }
 
 /// Until all replicas are ready, of this version, and no pod of another is left.
 #[track_caller]
-fn alone(lab: &Lab, pods: &Pods, image: &str) {
+pub(super) fn alone(lab: &Lab, pods: &Pods, image: &str) {
     lab.until(&format!("only {image} is left, and whole"), || {
         (pods.present() == REPLICAS && pods.ready(image) == REPLICAS).then_some(())
     });
