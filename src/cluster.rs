@@ -9,6 +9,7 @@ mod cache;
 mod controller;
 mod document;
 mod driven;
+mod event;
 mod interests;
 mod kept;
 mod lease;

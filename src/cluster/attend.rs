@@ -47,6 +47,8 @@ pub(super) struct Common {
     pub(super) home: Name,
     pub(super) turns: Semaphore,
     pub(super) journal: Option<Outlet>,
+    /// What this instance is called.
+    pub(super) instance: String,
 }
 
 /// How it came that nobody attends any more.
@@ -224,7 +226,15 @@ impl AtWork {
         site.observe(&status).await?;
         let wanted = site.driven().look().map(|it| it.revision.clone());
         let wanted = wanted.or(status.canary.clone()).or(status.stable.clone()).unwrap_or_else(|| "".into());
-        let kept = Kept::new(server, &key.name, uid.clone(), workload, seen, common.journal.clone());
+        let kept = Kept::new(
+            server,
+            &key.name,
+            uid.clone(),
+            workload,
+            seen,
+            common.journal.clone(),
+            common.instance.clone(),
+        );
         let routed = matches!(understood.compiled.plan.steering, Steering::Routes(_));
         let facts = site.facts();
         let document = document(&understood, &facts, wanted);

@@ -135,6 +135,7 @@ impl Controller {
             home: self.settings.terms.namespace.clone(),
             turns: Semaphore::new(self.settings.turns.max(1)),
             journal: self.settings.journal.clone(),
+            instance: self.settings.terms.identity.clone(),
         });
         let mut tasks = JoinSet::new();
         let mut waiting: BTreeSet<Key> = BTreeSet::new();

@@ -120,8 +120,9 @@ mod tests {
 
     #[test]
     fn what_the_server_adds_is_no_part_of_the_document() {
-        let spec =
-            json!({ "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" } });
+        let steps = json!([{ "name": "half", "weight": "50%", "approve": {} }]);
+        let spec = json!({ "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" },
+            "strategy": { "canary": { "steps": steps } } });
         let compiled = understand(&rollout(&spec), &[]).unwrap();
         assert_eq!(compiled.name, Name::from("shop"));
         assert_eq!(compiled.namespace, Some(Name::from("a")));
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn every_mistake_is_told_with_what_helps() {
         let spec = json!({ "workloadRef": { "apiVersion": "apps/v1", "kind": "Deploymnt", "name": "shop" },
-            "strategy": { "canary": { "steps": [{ "name": "a", "weight": "5%" }] } }, "nonsense": 1 });
+            "strategy": { "canary": { "steps": [{ "name": "a", "weight": "5", "approve": {} }] } }, "nonsense": 1 });
         let wrong = understand(&rollout(&spec), &[]).unwrap_err();
         assert!(wrong.len() > 1, "{wrong:?}");
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use strategies::{Name, Orders, Phase, Status};
 
-use super::{api::Server as _, order, record, site::SeenWorkload, watches::Watched};
+use super::{api::Server as _, event, order, record, site::SeenWorkload, watches::Watched};
 use crate::{
     clock,
     object::{ObjectRef, ObjectWrite, Verb, fence, text, version},
@@ -36,6 +36,8 @@ pub(super) struct Kept {
     workload: ObjectRef,
     seen: SeenWorkload,
     journal: Option<Outlet>,
+    /// What this instance is called.
+    instance: String,
     /// When it was written last.
     written: Option<Timestamp>,
     /// Why orders that took effect were given, by their id.
@@ -50,9 +52,20 @@ impl Kept {
         workload: ObjectRef,
         seen: SeenWorkload,
         journal: Option<Outlet>,
+        instance: String,
     ) -> Self {
         let rollout = super::rollouts().named(rollout.as_str());
-        Self { server, rollout, uid, workload, seen, journal, written: None, reasons: BTreeMap::new() }
+        Self {
+            server,
+            rollout,
+            uid,
+            workload,
+            seen,
+            journal,
+            instance,
+            written: None,
+            reasons: BTreeMap::new(),
+        }
     }
 
     async fn own(&mut self) -> Result<Value, Unavailable> {
@@ -104,6 +117,14 @@ impl Kept {
             if let Err(error) = self.server.write(&write).await {
                 tracing::debug!(order = %it.order, %error, "an order was not told what became of it");
             }
+        }
+    }
+
+    /// Tells the cluster what has become of the rollout. What cannot be told stands in the status.
+    async fn tell(&self, own: &Value, before: &Status, standing: &Standing) {
+        let Some(event) = event::of(own, before, standing, &self.instance, clock::wall()) else { return };
+        if let Err(error) = self.server.tell(&event).await {
+            tracing::debug!(rollout = %self.rollout.name, %error, "an event was not told");
         }
     }
 
@@ -167,6 +188,7 @@ impl Durable for Kept {
             self.say(clock::now(), record);
         }
         self.put(&own, next).await?;
+        self.tell(&own, &seen.status, &standing).await;
         self.reasons = seen.reasons.clone();
         self.reasons.retain(|id, _| status.accepted.iter().any(|it| it.id == *id));
         self.close(&closed).await;

@@ -207,7 +207,7 @@ impl Election {
 }
 
 /// A moment as `MicroTime` has it: always six digits.
-fn micro(at: jiff::Timestamp) -> String {
+pub(super) fn micro(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 

@@ -98,7 +98,8 @@ fn weight(standing: &Standing) -> Weight {
     standing.weight.settled.unwrap_or(standing.weight.asked)
 }
 
-fn sentence(standing: &Standing) -> String {
+/// How it stands, in a sentence.
+pub(super) fn sentence(standing: &Standing) -> String {
     let status = &standing.status;
     let canary = status.canary.as_ref().map(ToString::to_string).unwrap_or_default();
     let stands = match &status.phase {

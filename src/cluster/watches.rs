@@ -398,6 +398,11 @@ impl Watched {
     pub(super) fn namespace(&self) -> &Name {
         self.api.namespace()
     }
+
+    /// Makes an object that nobody here reads.
+    pub(super) async fn tell(&self, write: &ObjectWrite) -> Result<(), WriteError> {
+        self.api.send(write).await.map(drop).map_err(|it| it.of_write(&write.object))
+    }
 }
 
 impl Server for Watched {

@@ -1,7 +1,9 @@
 //! What is proven on the real control plane.
 
+mod cost;
 mod deployment;
 mod documents;
+mod examples;
 mod instances;
 mod objects;
 mod routes;
@@ -42,6 +44,8 @@ pub(crate) const ALL: &[Case] = &[
     case("one_that_is_told_to_stop_hands_over", instances::told_to_stop),
     case("a_template_that_is_missing_holds_the_rollout_and_its_arrival_starts_it", shown::missing),
     case("commands_show_a_rollout_of_a_cluster_as_one_of_a_machine", shown::as_on_a_machine),
+    case("the_commands_of_the_example_by_ratio_do_what_its_page_says", examples::by_ratio),
+    case("at_rest_nothing_is_asked_and_a_canary_costs_few_writes", cost::bounded),
     case("a_rollout_that_is_deleted_in_the_middle_gives_everything_back", deployment::deleted),
     case("a_third_version_takes_the_place_of_the_second", deployment::superseded),
     case("a_restart_is_no_release_and_is_let_through", deployment::restarted),

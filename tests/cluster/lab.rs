@@ -255,17 +255,19 @@ impl Lab {
         self.spawn(async move { while command.status().await.is_ok() {} });
     }
 
+    /// What somebody asked of the API server, as it has noted.
+    pub(crate) fn audited(&self, who: Who) -> Vec<Value> {
+        let log = fs::read_to_string(self.path("audit.log")).unwrap();
+        // The last line may be half written.
+        let all = log.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        all.filter(|it| it["user"]["username"] == who.user()).collect()
+    }
+
     /// The engine never asked for what the rights that are shipped do not allow.
     pub(crate) fn nothing_was_forbidden(&self) {
-        let log = fs::read_to_string(self.path("audit.log")).unwrap();
-        let forbidden =
-            |it: &Value| it["user"]["username"] == Who::Engine.user() && it["responseStatus"]["code"] == 403;
-        let all: Vec<Value> = log.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
-        let wrong: Vec<String> = all
-            .iter()
-            .filter(|it| forbidden(it))
-            .map(|it| format!("{} {}", it["verb"], it["requestURI"]))
-            .collect();
+        let all = self.audited(Who::Engine);
+        let forbidden = all.iter().filter(|it| it["responseStatus"]["code"] == 403);
+        let wrong: Vec<String> = forbidden.map(|it| format!("{} {}", it["verb"], it["requestURI"])).collect();
         assert!(wrong.is_empty(), "the engine was refused: {wrong:#?}");
     }
 
