@@ -44,6 +44,7 @@ mod controller;
 mod crd;
 mod delete;
 mod demo;
+mod eject;
 mod explain;
 mod get;
 mod history;
@@ -177,6 +178,8 @@ commands! {
     Resume(resume::Args),
     /// Turn back: all requests to stable
     Abort(abort::Args),
+    /// Give a workload of a cluster back, without an engine
+    Eject(eject::Args),
     /// Try a revision again that was rolled back
     Retry(retry::Args),
     /// Release a former revision again

@@ -9,6 +9,7 @@ mod cache;
 mod controller;
 mod document;
 mod driven;
+mod eject;
 mod event;
 mod interests;
 mod kept;
@@ -28,6 +29,7 @@ pub use self::{
     api::{Api, Server},
     controller::{Controller, Doing, Settings},
     driven::{Driven, NotDriven},
+    eject::{Keep, eject},
     lease::Terms,
     probes::serve_probes,
     remote::{Cluster, Events, Namespaces},

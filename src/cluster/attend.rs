@@ -131,14 +131,14 @@ pub(super) async fn attend(common: Arc<Common>, key: Key, mail: Arc<Notify>) -> 
         let understood = match understand(&common, &key, &rollout, before).await {
             Ok(it) => it,
             Err(Cannot::Mistakes(mistakes)) => {
-                if at_work.is_none() {
+                let Some(it) = &mut at_work else {
                     common.watches.rest(&key, &references(&rollout), &uid);
                     if let Err(error) = refuse(&common, &key, &rollout, &mistakes).await {
                         tracing::warn!(rollout = %key, %error, "its mistakes could not be told");
                     }
                     return Left::Rests(digest);
-                }
-                // It goes on by what was understood before.
+                };
+                it.working.environment().keep_to(mistakes);
                 None
             }
             Err(Cannot::Unavailable(error)) => {

@@ -122,12 +122,13 @@ impl Cluster {
 fn view_of(rollout: &Value) -> RolloutView {
     let told = kept::told(rollout);
     let name = Name::from(text(rollout, "/metadata/name").unwrap_or_default());
-    let mut view = match record::standing(&told) {
-        Some(standing) => view(&standing),
-        None => unseen(name),
+    let invalid = told.condition("Stalled").filter(|it| it.reason == "Invalid");
+    let mut view = match (record::standing(&told), invalid) {
+        (Some(standing), _) => view(&standing),
+        (None, None) => unseen(name),
+        (None, Some(_)) => RolloutView { troubles: vec![], ..unseen(name) },
     };
     view.namespace = text(rollout, "/metadata/namespace").map(Name::from);
-    let invalid = told.condition("Stalled").filter(|it| it.reason == "Invalid");
     if let Some(it) = invalid {
         view.troubles.insert(0, Trouble { text: it.message.clone(), since: it.last_transition_time.0 });
     }
@@ -294,7 +295,11 @@ impl Remote for Cluster {
                 let wanted = standing.as_ref().map(|it| it.wanted.clone()).unwrap_or_else(|| "".into());
                 let known = to.clone().or_else(|| former(status?, &wanted));
                 let to = known.ok_or_else(|| conflict("there is no revision to go back to"))?;
-                let template = self.template(&workload, &to).await?;
+                let known = super::eject::template(&mut self.api.clone(), &own, &to).await;
+                let template = match known.map_err(ClientError::Cluster)? {
+                    Some(it) => it,
+                    None => self.template(&workload, &to).await?,
+                };
                 (to, json!([{ "op": "add", "path": "/spec/template", "value": template }]))
             }
         };

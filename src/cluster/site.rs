@@ -33,6 +33,18 @@ pub struct Site<S> {
     /// The last look: a write is computed from what the decision saw.
     seen: Option<(Objects, Status, Timestamp)>,
     workload: SeenWorkload,
+    purpose: Purpose,
+    /// What is wrong with a later document than the one that is followed.
+    mistakes: Vec<String>,
+}
+
+/// What a site is there for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// To drive the workload while the Rollout is there.
+    Drive,
+    /// To give it back.
+    GiveBack,
 }
 
 /// What the last look showed of the workload, for whoever keeps the status. Clones share it.
@@ -62,7 +74,16 @@ impl<S: Server> Site<S> {
     #[must_use]
     pub fn new(server: S, rollout: &Name, uid: Name, driven: Driven) -> Self {
         let rollout = super::rollouts().named(rollout.as_str());
-        Self { server, rollout, uid, driven, seen: None, workload: SeenWorkload::default() }
+        Self {
+            server,
+            rollout,
+            uid,
+            driven,
+            seen: None,
+            workload: SeenWorkload::default(),
+            purpose: Purpose::Drive,
+            mistakes: vec![],
+        }
     }
 
     /// What a person should see.
@@ -77,7 +98,18 @@ impl<S: Server> Site<S> {
 
     /// The document was changed.
     pub(super) fn drive(&mut self, driven: Driven) {
+        self.mistakes.clear();
         self.driven.replace(driven);
+    }
+
+    /// From now on it is there for this.
+    pub(super) fn serve(&mut self, purpose: Purpose) {
+        self.purpose = purpose;
+    }
+
+    /// The document was changed to one that cannot be followed.
+    pub(super) fn keep_to(&mut self, mistakes: Vec<String>) {
+        self.mistakes = mistakes;
     }
 
     pub(super) fn driven(&self) -> &Driven {
@@ -142,7 +174,8 @@ enum Guarded {
 impl<S: Server> Outside for Site<S> {
     async fn observe(&mut self, status: &Status) -> Result<World, Unavailable> {
         let own = self.own().await?;
-        let leaving = own.as_ref().is_none_or(|it| it.pointer("/metadata/deletionTimestamp").is_some());
+        let deleted = |it: &Value| it.pointer("/metadata/deletionTimestamp").is_some();
+        let leaving = self.purpose == Purpose::GiveBack || own.as_ref().is_none_or(deleted);
         let objects = self.server.read(&self.driven.needs(true), &self.uid).await?;
         let now = clock::now();
         let world = self.driven.world(&objects, status, leaving, now);

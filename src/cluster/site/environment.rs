@@ -104,7 +104,11 @@ impl<S: Server> Environment for Site<S> {
             |it: &crate::object::Trouble| Trouble { text: format!("{}: {}", it.object, it.what), since };
         let watched = self.server.troubles(&self.driven.needs(true));
         let watched = watched.into_iter().map(|text| Trouble { text, since });
-        self.driven.troubles().iter().map(one).chain(watched).collect()
+        let mistakes = self.mistakes.iter().map(|it| Trouble {
+            text: format!("the document has a mistake, and the one before it is followed: {it}"),
+            since,
+        });
+        mistakes.chain(self.driven.troubles().iter().map(one)).chain(watched).collect()
     }
 
     fn pace(&self) -> Pace {

@@ -89,3 +89,39 @@ pub(crate) fn told_to_stop(lab: &Lab, namespace: &str) {
     assert!(first.0.wait().unwrap().success(), "{}", lab.engine_said());
     goes_on(lab, namespace, &engine, &pods);
 }
+
+/// No engine is there: a person gives the workload back in the middle of a rollout.
+fn ejected(lab: &Lab, namespace: &str, side: &str, image: &str) {
+    let (engine, pods, mut first, mut second) = begun(lab, namespace);
+    for it in [&mut second, &mut first] {
+        it.0.kill().unwrap();
+        it.0.wait().unwrap();
+    }
+    let said = engine.command(&["eject", "shop", "--to", side]).unwrap_or_else(|why| panic!("{why}"));
+    assert!(said.contains("is given back"), "{said}");
+    lab.until("the Deployment is its own again", || {
+        let it = lab.get(namespace, "apps/v1/deployments", "shop").unwrap();
+        let free = it["spec"]["paused"].as_bool() != Some(true);
+        (free && it["status"]["availableReplicas"] == 10).then_some(())
+    });
+    alone(lab, &pods, image);
+    let sets = lab.list(namespace, "apps/v1/replicasets");
+    let own = |it: &serde_json::Value| it["metadata"]["ownerReferences"][0]["kind"] == "Deployment";
+    assert!(sets.iter().all(own), "{sets:#?}");
+    let rollout = engine.object().unwrap();
+    assert_eq!(
+        (&rollout["spec"]["mode"], &rollout["metadata"]["finalizers"]),
+        (&"off".into(), &serde_json::Value::Null)
+    );
+    push(lab, namespace, "shop:3");
+    pipeline(lab, namespace).unwrap();
+    alone(lab, &pods, "shop:3");
+}
+
+pub(crate) fn ejected_to_canary(lab: &Lab, namespace: &str) {
+    ejected(lab, namespace, "canary", "shop:2");
+}
+
+pub(crate) fn ejected_to_stable(lab: &Lab, namespace: &str) {
+    ejected(lab, namespace, "stable", "shop:1");
+}

@@ -1,6 +1,6 @@
 //! What people see of a rollout of a cluster.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use strategies::Phase;
 
 use super::deployment::{alone, deployment, push, rollout};
@@ -32,6 +32,43 @@ pub(crate) fn missing(lab: &Lab, namespace: &str) {
             "provider": { "prometheus": { "address": "http://10.244.255.1:9090", "bad": "bad", "total": "all" } } }] } });
     lab.apply(Who::User, Some(namespace), &template);
     engine.until("the canary begins", |it| matches!(it.phase, Phase::Stepping { .. }));
+}
+
+/// A mistake that no schema and no expression can tell: before anything runs, and in the middle.
+pub(crate) fn mistaken(lab: &Lab, namespace: &str) {
+    let pods = Pods::watch(lab, namespace);
+    lab.apply(Who::User, Some(namespace), &deployment("shop:1"));
+    alone(lab, &pods, "shop:1");
+    let template = json!({ "apiVersion": "serinus.dev/v1alpha1", "kind": "AnalysisTemplate",
+        "metadata": { "name": "errors" }, "spec": { "metrics": [{ "name": "errors", "every": "10s",
+            "judge": { "sequential": {} }, "provider": { "prometheus":
+                { "address": "http://10.244.255.1:9090", "bad": "bad", "total": "all" } } }] } });
+    lab.apply(Who::User, Some(namespace), &template);
+    let mut wrong = rollout();
+    let argument = json!([{ "name": "nobody-knows", "value": "1" }]);
+    wrong["spec"]["analyses"] =
+        json!([{ "name": "errors", "templateRef": { "name": "errors" }, "args": argument }]);
+    let engine = Engine::start(lab, namespace, &wrong, Life::WorksOn);
+    let told = || {
+        let said = engine.object()?["status"]["message"].as_str()?.to_owned();
+        said.contains("nobody-knows").then_some(said)
+    };
+    lab.until("the mistake is told", told);
+    let shown = engine.command(&["status", "shop", "--output", "json"]).unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let troubles = shown["troubles"].as_array().unwrap();
+    assert!(troubles[0]["text"].as_str().unwrap().contains("nobody-knows"), "{shown}");
+    assert_eq!(troubles.len(), 1, "{shown}");
+    lab.apply(Who::User, Some(namespace), &rollout());
+    engine.until_phase(&Phase::Idle);
+    push(lab, namespace, "shop:2");
+    engine.until_step("fifth");
+    lab.apply(Who::User, Some(namespace), &wrong);
+    lab.until("the mistake is told in the middle", told);
+    assert!(matches!(engine.status().phase, Phase::Stepping { .. }), "and what runs goes on");
+    engine.order(strategies::Action::Abort);
+    engine
+        .until("it is turned back by the document before", |it| matches!(it.phase, Phase::RolledBack { .. }));
 }
 
 /// What people see of a rollout that waits for them.
