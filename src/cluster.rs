@@ -22,6 +22,7 @@ mod remote;
 mod selector;
 mod served;
 mod site;
+mod template;
 mod watches;
 
 use self::selector::Selector;

@@ -1,13 +1,13 @@
 //! One Rollout at work: taken up when something concerns it, dropped when it rests.
 
-use analysis::provider::Secret;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use analysis::provider::Secret;
 use serde_json::{Value, json};
 use strategies::{Name, Phase, Steering};
 use tokio::sync::{Notify, Semaphore};
@@ -87,13 +87,8 @@ impl Digest {
             (of, version_of(&object)).hash(&mut hasher);
         }
         let told = kept::told(&rollout);
-        let dealt: BTreeSet<&str> = told.dealt.iter().map(String::as_str).collect();
         for it in watches.all(&super::orders(), &key.namespace) {
-            let name = text(&it, "/metadata/name").unwrap_or_default();
-            let own = text(&it, "/spec/rollout") == Some(key.name.as_str());
-            if own && !order::is_closed(&it) && !dealt.contains(name) {
-                name.hash(&mut hasher);
-            }
+            order::standing(&it, &key.name, &told.dealt).hash(&mut hasher);
         }
         Some(Self(hasher.finish()))
     }
@@ -132,7 +127,7 @@ pub(super) async fn attend(common: Arc<Common>, key: Key, mail: Arc<Notify>) -> 
             Ok(it) => it,
             Err(Cannot::Mistakes(mistakes)) => {
                 let Some(it) = &mut at_work else {
-                    common.watches.rest(&key, &references(&rollout), &uid);
+                    common.watches.hear_of(&key, &references(&rollout), &uid);
                     if let Err(error) = refuse(&common, &key, &rollout, &mistakes).await {
                         tracing::warn!(rollout = %key, %error, "its mistakes could not be told");
                     }
@@ -173,7 +168,7 @@ pub(super) async fn attend(common: Arc<Common>, key: Key, mail: Arc<Notify>) -> 
         match ended {
             Ended::Gone => return Left::Gone,
             Ended::Rests => {
-                common.watches.rest(&key, &it.at_rest, &uid);
+                common.watches.hear_of(&key, &it.at_rest, &uid);
                 drop(it);
                 return Left::Rests(digest);
             }
@@ -294,7 +289,7 @@ impl AtWork {
             return Ended::News;
         }
         // Its selector may have been unknown before.
-        common.watches.rest(key, &self.needs, &self.uid);
+        common.watches.hear_of(key, &self.needs, &self.uid);
         if known && turn.pulse == Pulse::Rests && turn.again.is_none() && self.let_go().await {
             return Ended::Rests;
         }
@@ -376,7 +371,10 @@ async fn understand(
     if of == before {
         return Ok(None);
     }
-    let objects: Vec<Value> = referred.values().cloned().collect();
+    let qualified = |((kind, _), object): (&Referred, &Value)| {
+        document::qualified(object, home(common, key, kind).as_str())
+    };
+    let objects: Vec<Value> = referred.iter().map(qualified).collect();
     let compiled = document::understand(rollout, &objects).map_err(Cannot::Mistakes)?;
     let secrets = secrets(common, key, &referred).await.map_err(Cannot::Unavailable)?;
     let secret = |it: &SecretRef| match it {
@@ -418,7 +416,12 @@ fn version_of(object: &Value) -> String {
     text(object, "/metadata/resourceVersion").unwrap_or_default().to_owned()
 }
 
-/// The Secrets that sources need: of the engine's own namespace for those of every namespace, of the Rollout's for its
+/// Where the Secrets of a source are.
+fn home<'a>(common: &'a Common, key: &'a Key, kind: &Kind) -> &'a Name {
+    if kind.kind.as_str().starts_with("Cluster") { &common.home } else { &key.namespace }
+}
+
+/// The Secrets that sources need, by namespace and name: of the engine's own namespace for those of every namespace, of the Rollout's for its
 /// own. What is not there, or may not be read, is missing.
 async fn secrets(
     common: &Common,
@@ -427,7 +430,7 @@ async fn secrets(
 ) -> Result<BTreeMap<(Name, String), Secret>, Unavailable> {
     let mut all = BTreeMap::new();
     for ((kind, _), object) in referred {
-        let home = if kind.kind.as_str().starts_with("Cluster") { &common.home } else { &key.namespace };
+        let home = home(common, key, kind);
         for name in document::secrets(object) {
             let mut api = common.watches.api().within(home.clone());
             let secret = match api.get(&Kind::new("v1", "Secret").named(name.as_str())).await {
@@ -444,7 +447,7 @@ async fn secrets(
                     value.as_str().and_then(|it| base64::engine::general_purpose::STANDARD.decode(it).ok());
                 if let Some(text) = bytes.and_then(|it| String::from_utf8(it).ok()) {
                     all.insert(
-                        (name.clone(), key.clone()),
+                        (document::secret_name(home.as_str(), name.as_str()), key.clone()),
                         Secret::new(text.strip_suffix('\n').unwrap_or(&text)),
                     );
                 }

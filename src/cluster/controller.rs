@@ -51,12 +51,12 @@ pub struct Controller {
     watches: Watches,
     authority: Authority,
     leads: watch::Receiver<bool>,
-    at_work: Arc<Mutex<AtWork>>,
+    at_work: Arc<Mutex<Roster>>,
 }
 
 /// Who is attended to, and who rests.
 #[derive(Default)]
-struct AtWork {
+struct Roster {
     mail: BTreeMap<Key, Arc<Notify>>,
     resting: BTreeMap<Key, Digest>,
     tasks: BTreeMap<Id, Key>,

@@ -85,6 +85,36 @@ fn reference(it: &Value, kind: &str) -> Option<Referred> {
     Some((Kind::new(API_VERSION, kind), text(it, "/name")?.into()))
 }
 
+/// A Secret by its namespace and name. No source can name one of another namespace: the first part is always ours.
+pub(super) fn secret_name(namespace: &str, name: &str) -> Name {
+    format!("{namespace}/{name}").as_str().into()
+}
+
+/// A source whose Secrets are named with the namespace that they are in, so that those of equal names elsewhere are
+/// others.
+pub(super) fn qualified(source: &Value, namespace: &str) -> Value {
+    fn name_all(value: &mut Value, namespace: &str) {
+        match value {
+            Value::Object(fields) => {
+                for (key, it) in fields.iter_mut() {
+                    let name = text(it, "/name").map(|it| secret_name(namespace, it).to_string());
+                    match (key.as_str(), name, text(it, "/key")) {
+                        ("secret", Some(name), Some(_)) => it["name"] = Value::String(name),
+                        _ => name_all(it, namespace),
+                    }
+                }
+            }
+            Value::Array(entries) => entries.iter_mut().for_each(|it| name_all(it, namespace)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut source = source.clone();
+    if let Some(spec) = source.get_mut("spec") {
+        name_all(spec, namespace);
+    }
+    source
+}
+
 /// The Secrets that a source needs.
 pub(super) fn secrets(source: &Value) -> BTreeSet<Name> {
     fn gather(value: &Value, all: &mut BTreeSet<Name>) {
@@ -150,5 +180,23 @@ mod tests {
         let source =
             json!({ "spec": { "credentials": { "bearer": { "secret": { "name": "token", "key": "t" } } } } });
         assert_eq!(secrets(&source), BTreeSet::from([Name::from("token")]));
+    }
+
+    #[test]
+    fn secrets_of_equal_names_in_two_namespaces_are_two() {
+        let source = |name: &str| json!({ "spec": { "credentials": { "bearer": { "secret": { "name": name, "key": "t" } } } } });
+        let named =
+            |name: &str, namespace: &str| secrets(&qualified(&source(name), namespace)).into_iter().next();
+        assert_eq!(named("token", "serinus"), Some("serinus/token".into()));
+        assert_ne!(named("token", "shop"), named("token", "serinus"));
+        assert_ne!(named("serinus/token", "shop"), named("token", "serinus"), "nobody reaches into another");
+        let steps = json!([{ "name": "half", "weight": "50%", "approve": {} }]);
+        let own = rollout(
+            &json!({ "workloadRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop" },
+            "strategy": { "canary": { "steps": steps } } }),
+        );
+        let source = json!({ "apiVersion": API_VERSION, "kind": "MetricSource", "metadata": { "name": "p" }, "spec": {
+            "address": "https://p:9090", "credentials": { "bearer": { "secret": { "name": "token", "key": "t" } } } } });
+        understand(&own, &[qualified(&source, "shop")]).unwrap();
     }
 }

@@ -8,20 +8,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use strategies::{
-    Action, Activity, ActivityId, Arm, Name, Order, Orders, Outcome, Phase, Plan, Revision, Status,
-};
+use strategies::{Action, Activity, ActivityId, Name, Order, Orders, Outcome, Phase, Plan, Status};
 
 use super::{
     Driven, Site,
     api::{Api, Server},
     document, kept,
     site::Purpose,
+    template,
 };
 use crate::{
-    clock,
     engine::{Ports, Recorder, TickError, tick},
-    object::{Kind, ObjectRef, ObjectWrite, POD_HASH, Verb, text, version},
+    object::{ObjectRef, ObjectWrite, Verb, text, version},
     port::{Activities, Durable, Saved, Saving, Unavailable, WallClock, WriteError},
 };
 
@@ -110,7 +108,7 @@ async fn off(api: &mut Api, of: &ObjectRef) -> Result<Value, Unavailable> {
 async fn back(api: &mut Api, of: &ObjectRef, rollout: &Value, status: &Status) -> Result<(), Unavailable> {
     let (Some(stable), Some(_)) = (&status.stable, &status.canary) else { return Ok(()) };
     let Some(workload) = api.get(of).await? else { return Ok(()) };
-    let template = template(api, rollout, stable).await?;
+    let template = template::of(api, rollout, stable).await?;
     let lost = || {
         cannot(
             &format!("the template of {stable} is not there any more"),
@@ -120,35 +118,6 @@ async fn back(api: &mut Api, of: &ObjectRef, rollout: &Value, status: &Status) -
     let body = json!([{ "op": "add", "path": "/spec/template", "value": template.ok_or_else(lost)? }]);
     let write = ObjectWrite { object: of.clone(), verb: Verb::Patch, expected: version(&workload), body };
     api.send(&write).await.map(drop).map_err(|it| it.unavailable("cannot put stable's template back"))
-}
-
-/// The pod template of a revision that has replicas, as a user would write it.
-pub(super) async fn template(
-    api: &mut Api,
-    rollout: &Value,
-    revision: &Revision,
-) -> Result<Option<Value>, Unavailable> {
-    let Ok(compiled) = document::understand(rollout, &[]) else { return Ok(None) };
-    let uid = Name::from(text(rollout, "/metadata/uid").unwrap_or_default());
-    let Ok(mut driven) = Driven::new(&compiled, uid.clone()) else { return Ok(None) };
-    let objects = api.read(&driven.needs(true), &uid).await?;
-    let status = kept::remembered(&kept::told(rollout))?;
-    if driven.world(&objects, &status, false, clock::now()).is_err() {
-        return Ok(None);
-    }
-    let hash = driven.look().and_then(|it| it.hashes.get(&Arm::main(revision.clone())).cloned());
-    let sets = Kind::new("apps/v1", "ReplicaSet");
-    let labelled = |it: &&Value| {
-        let label = it.pointer("/metadata/labels").and_then(|it| it.get(POD_HASH)).and_then(Value::as_str);
-        hash.as_ref().is_some_and(|hash| label == Some(hash.as_str()))
-    };
-    let set = objects.of_kind(&sets).map(|(_, it)| it).find(labelled);
-    let mut template = set.and_then(|it| it.pointer("/spec/template")).cloned();
-    let labels = template.as_mut().and_then(|it| it.pointer_mut("/metadata/labels"));
-    if let Some(labels) = labels.and_then(Value::as_object_mut) {
-        labels.remove(POD_HASH);
-    }
-    Ok(template)
 }
 
 /// Nothing of the rollout is remembered any more.

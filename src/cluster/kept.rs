@@ -4,10 +4,7 @@
 //! was read. An order is dealt with by that same write, which remembers its name; that it is told so afterwards is for
 //! people.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -99,12 +96,7 @@ impl Kept {
     fn orders(&self, before: &RolloutStatus) -> Vec<Value> {
         let watches = self.server.watches();
         let mut all = watches.all(&super::orders(), self.server.namespace());
-        let dealt: BTreeSet<&str> = before.dealt.iter().map(String::as_str).collect();
-        all.retain(|it| {
-            text(it, "/spec/rollout") == Some(self.rollout.name.as_str())
-                && !order::is_closed(it)
-                && text(it, "/metadata/name").is_some_and(|name| !dealt.contains(name))
-        });
+        all.retain(|it| order::standing(it, &self.rollout.name, &before.dealt).is_some());
         all
     }
 

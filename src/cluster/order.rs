@@ -37,8 +37,16 @@ pub(super) fn read(object: &Value, status: &Status, images: &[String], timeline:
     })
 }
 
+/// The name of an order of this Rollout that still stands; `None`: it is another's, or was dealt with.
+pub(super) fn standing<'a>(object: &'a Value, rollout: &Name, dealt: &[String]) -> Option<&'a str> {
+    let name = text(object, "/metadata/name")?;
+    let own = text(object, "/spec/rollout") == Some(rollout.as_str());
+    let closed = is_closed(object) || dealt.iter().any(|it| it == name);
+    (own && !closed).then_some(name)
+}
+
 /// Whether it was told what became of it.
-pub(super) fn is_closed(object: &Value) -> bool {
+fn is_closed(object: &Value) -> bool {
     text(object, "/status/effect").is_some_and(|it| !it.is_empty())
 }
 
@@ -54,7 +62,7 @@ pub(super) fn close(object: &Value, ending: Ending, now: Timestamp) -> Option<Ob
     Some(ObjectWrite { object: of, verb: Verb::PatchStatus, expected: version(object), body })
 }
 
-/// Whether a workload is told about at all: nothing can be ordered of a rollout that has left.
+/// Whether anything can be ordered: of a rollout that has left nothing can.
 pub(super) fn is_open(status: &Status) -> bool {
     status.phase != Phase::Left
 }

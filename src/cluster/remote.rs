@@ -8,12 +8,12 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::{Value, json};
-use strategies::{Name, Order, Revision};
+use strategies::{Name, Order};
 
 use super::{
     api::{Api, Failed, Server as _},
     attend::workload,
-    kept, order, record,
+    kept, order, record, template,
 };
 use crate::{
     api::{
@@ -26,7 +26,7 @@ use crate::{
         },
     },
     clock,
-    object::{Kind, ObjectRef, ObjectWrite, POD_HASH, Verb, text, version},
+    object::{Kind, ObjectRef, ObjectWrite, Verb, text, version},
     port::Unavailable,
     rollout::{complete, former, next_attempt, promoted, random, refused, state_of, view, why_not},
 };
@@ -93,28 +93,6 @@ impl Cluster {
         let found = self.api.clone().get(&of).await.map_err(ClientError::Cluster)?;
         let found = found.ok_or_else(|| conflict(&format!("{of} is not there")))?;
         Ok((of, found))
-    }
-
-    /// The template of a revision: of the ReplicaSet whose pods have its hash.
-    async fn template(&self, workload: &Value, revision: &Revision) -> Result<Value, ClientError> {
-        let selector = workload.pointer("/spec/selector").and_then(super::Selector::of);
-        let sets = self.api.list(&Kind::new("apps/v1", "ReplicaSet"), selector.as_ref()).await;
-        let sets = sets.map_err(ClientError::Cluster)?;
-        let has = |it: &&Value| {
-            let hash = it.pointer("/metadata/labels").and_then(|it| it.get(POD_HASH)).and_then(Value::as_str);
-            hash == Some(revision.as_str())
-                || text(it, "/metadata/annotations/serinus.dev~1revision") == Some(revision.as_str())
-        };
-        let set = sets.iter().find(has);
-        let mut template = set.and_then(|it| it.pointer("/spec/template")).cloned().ok_or_else(|| {
-            conflict(&format!(
-                "no ReplicaSet of revision {revision} is left (revisionHistoryLimit); apply its manifest again"
-            ))
-        })?;
-        if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-            labels.remove(POD_HASH);
-        }
-        Ok(template)
     }
 }
 
@@ -215,11 +193,7 @@ impl Remote for Cluster {
             .map_err(ClientError::Cluster)?
             .iter()
             .filter_map(|it| {
-                let revision = Revision::from(
-                    text(it, "/metadata/annotations/serinus.dev~1revision").or_else(|| {
-                        it.pointer("/metadata/labels").and_then(|it| it.get(POD_HASH)).and_then(Value::as_str)
-                    })?,
-                );
+                let revision = template::named(it)?;
                 Some(RevisionView {
                     at: text(it, "/metadata/creationTimestamp")?.parse().ok()?,
                     state: state_of(&revision, Some(&status)),
@@ -295,11 +269,13 @@ impl Remote for Cluster {
                 let wanted = standing.as_ref().map(|it| it.wanted.clone()).unwrap_or_else(|| "".into());
                 let known = to.clone().or_else(|| former(status?, &wanted));
                 let to = known.ok_or_else(|| conflict("there is no revision to go back to"))?;
-                let known = super::eject::template(&mut self.api.clone(), &own, &to).await;
-                let template = match known.map_err(ClientError::Cluster)? {
-                    Some(it) => it,
-                    None => self.template(&workload, &to).await?,
+                let template = template::of(&mut self.api.clone(), &own, &to).await;
+                let lost = || {
+                    conflict(&format!(
+                        "no ReplicaSet of revision {to} is left (revisionHistoryLimit); apply its manifest again"
+                    ))
                 };
+                let template = template.map_err(ClientError::Cluster)?.ok_or_else(lost)?;
                 (to, json!([{ "op": "add", "path": "/spec/template", "value": template }]))
             }
         };

@@ -167,8 +167,8 @@ impl Watches {
         InUse { watches: self.clone(), of }
     }
 
-    /// A Rollout at rest needs only these, which are watched anyway.
-    pub(super) fn rest(&self, key: &Key, needs: &[Need], owner: &Name) {
+    /// A Rollout is woken by changes of these from now on; they are watched already.
+    pub(super) fn hear_of(&self, key: &Key, needs: &[Need], owner: &Name) {
         let mut state = self.state();
         let State { interests, cache, .. } = &mut *state;
         interests.set(key, needs, owner, cache);

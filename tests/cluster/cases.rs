@@ -48,7 +48,7 @@ pub(crate) const ALL: &[Case] = &[
     case("a_document_with_a_mistake_is_told_and_does_nothing", shown::mistaken),
     case("commands_show_a_rollout_of_a_cluster_as_one_of_a_machine", shown::as_on_a_machine),
     case("the_commands_of_the_example_by_ratio_do_what_its_page_says", examples::by_ratio),
-    case("at_rest_nothing_is_asked_and_a_canary_costs_few_writes", cost::bounded),
+    case("at_rest_nothing_is_asked_and_a_canary_reads_nothing", cost::bounded),
     case("a_rollout_that_is_deleted_in_the_middle_gives_everything_back", deployment::deleted),
     case("a_third_version_takes_the_place_of_the_second", deployment::superseded),
     case("a_restart_is_no_release_and_is_let_through", deployment::restarted),

@@ -167,7 +167,14 @@ impl Lab {
             .concat(),
         );
         lab.run("kube-scheduler", &[&speed[..], &["--kubeconfig={}/scheduler.kubeconfig"]].concat());
-        lab.run(
+        lab.nodes();
+        lab.objects();
+        lab
+    }
+
+    /// Whoever plays the nodes.
+    fn nodes(&self) {
+        self.run(
             "kwok",
             &[
                 "--kubeconfig={}/kubelet.kubeconfig",
@@ -177,8 +184,6 @@ impl Lab {
                 "--node-lease-duration-seconds=40",
             ],
         );
-        lab.objects();
-        lab
     }
 
     /// What every cluster under test holds: kinds, rights, the hold, a node, the engine.
